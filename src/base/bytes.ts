@@ -1,0 +1,116 @@
+/** Byte helpers: the only place that looks behind a Uint8Array. Nothing here knows a protocol. */
+import { timingSafeEqual } from "node:crypto";
+import { MeshError } from "./errors.ts";
+
+const encoder = new TextEncoder();
+const strictDecoder = new TextDecoder("utf-8", { fatal: true });
+
+export const empty: Uint8Array = new Uint8Array(0);
+
+export function concat(parts: readonly Uint8Array[]): Uint8Array {
+  let length = 0;
+  for (const part of parts) length += part.length;
+  const out = new Uint8Array(length);
+  let offset = 0;
+  for (const part of parts) {
+    out.set(part, offset);
+    offset += part.length;
+  }
+  return out;
+}
+
+/** Constant-time comparison of contents; false at once when the lengths differ. */
+export function equal(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && timingSafeEqual(a, b);
+}
+
+export function utf8(text: string): Uint8Array {
+  return encoder.encode(text);
+}
+
+/** @throws E_WIRE when the bytes are not UTF-8 */
+export function fromUtf8(bytes: Uint8Array): string {
+  try {
+    return strictDecoder.decode(bytes);
+  } catch (cause) {
+    throw new MeshError("E_WIRE", "text is not valid UTF-8", { cause });
+  }
+}
+
+/** Latin-1 text of the bytes, one character a byte: for HTTP heads. */
+export function latin1(bytes: Uint8Array): string {
+  return view(bytes).toString("latin1");
+}
+
+export function toHex(bytes: Uint8Array): string {
+  return view(bytes).toString("hex");
+}
+
+/** @throws E_WIRE unless `text` is an even number of lower-case hex digits, `length` bytes of them when given */
+export function fromHex(text: string, length?: number): Uint8Array {
+  if (!/^(?:[0-9a-f]{2})*$/.test(text) || (length !== undefined && text.length !== length * 2)) {
+    throw new MeshError("E_WIRE", `expected ${length ?? "some"} bytes as lower-case hex`);
+  }
+  return Uint8Array.from(Buffer.from(text, "hex"));
+}
+
+export function toBase64(bytes: Uint8Array): string {
+  return view(bytes).toString("base64");
+}
+
+export function toBase64Url(bytes: Uint8Array): string {
+  return view(bytes).toString("base64url");
+}
+
+/**
+ * Decodes canonical base64: standard alphabet, padding required, no white space, unused bits zero.
+ *
+ * @throws E_WIRE for anything else, or when `length` is given and differs
+ */
+export function fromBase64(text: string, length?: number): Uint8Array {
+  const bytes = Buffer.from(text, "base64");
+  // Node's decoder skips what it does not know; only text that encodes back to itself is canonical
+  if (bytes.toString("base64") !== text || (length !== undefined && bytes.length !== length)) {
+    throw new MeshError("E_WIRE", `expected ${length === undefined ? "" : `${length} bytes of `}canonical base64`);
+  }
+  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
+}
+
+/** @throws E_WIRE unless `text` is unpadded canonical base64url */
+export function fromBase64Url(text: string): Uint8Array {
+  const bytes = Buffer.from(text, "base64url");
+  if (bytes.toString("base64url") !== text) throw new MeshError("E_WIRE", "expected unpadded base64url");
+  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
+}
+
+export function u32le(value: number): Uint8Array {
+  const out = new Uint8Array(4);
+  writeU32le(out, 0, value);
+  return out;
+}
+
+export function writeU32le(target: Uint8Array, offset: number, value: number): void {
+  target[offset] = value & 0xff;
+  target[offset + 1] = (value >>> 8) & 0xff;
+  target[offset + 2] = (value >>> 16) & 0xff;
+  target[offset + 3] = value >>> 24;
+}
+
+export function readU32le(source: Uint8Array, offset: number): number {
+  return view(source).readUInt32LE(offset);
+}
+
+export function u64le(value: bigint): Uint8Array {
+  const out = new Uint8Array(8);
+  view(out).writeBigUInt64LE(value, 0);
+  return out;
+}
+
+export function readU64le(source: Uint8Array, offset: number): bigint {
+  return view(source).readBigUInt64LE(offset);
+}
+
+/** A Buffer over the same memory; stays inside this file's callers, never part of an interface. */
+export function view(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+}

@@ -1,0 +1,50 @@
+/**
+ * The log: a typed catalogue of events whose fields are names, numbers and codes. There is no field for content, so a
+ * prompt, an answer or a key cannot be logged.
+ */
+import type { EndpointId } from "./brand.ts";
+import type { ErrorCode } from "./errors.ts";
+
+export type LogEvent =
+  | { readonly event: "node-started"; readonly endpoint_id: EndpointId; readonly version: string }
+  | { readonly event: "node-draining"; readonly exchanges: number }
+  | { readonly event: "node-stopped" }
+  | { readonly event: "peer-joined"; readonly peer: EndpointId; readonly role: string; readonly sealed: boolean }
+  | { readonly event: "peer-left"; readonly peer: EndpointId; readonly reason: "left" | "lost" | "expired" }
+  | { readonly event: "peer-refused"; readonly peer: EndpointId; readonly code: ErrorCode; readonly what: string }
+  | { readonly event: "join-failed"; readonly peer: EndpointId; readonly code: ErrorCode; readonly what: string }
+  | { readonly event: "record-conflict"; readonly peer: EndpointId }
+  | { readonly event: "key-rotated"; readonly fingerprint: string }
+  | {
+      readonly event: "exchange-asked";
+      readonly id: string;
+      readonly model: string;
+      readonly status: number;
+      readonly host?: EndpointId;
+      readonly sealed: string;
+      readonly route: string;
+      readonly attempts: number;
+      readonly ms: number;
+      readonly code?: ErrorCode;
+    }
+  | { readonly event: "exchange-answered"; readonly peer: EndpointId; readonly status: number; readonly ms: number }
+  | { readonly event: "exchange-refused"; readonly peer: EndpointId; readonly code: ErrorCode }
+  | {
+      readonly event: "relay-carried";
+      readonly from: EndpointId;
+      readonly to: EndpointId;
+      readonly bytes: number;
+      readonly ms: number;
+    }
+  | { readonly event: "engine-up"; readonly engine: string; readonly models: readonly string[] }
+  | { readonly event: "engine-down"; readonly engine: string; readonly code: ErrorCode; readonly what: string }
+  | { readonly event: "engine-loading"; readonly engine: string; readonly percent: number };
+
+export type LogLevel = "debug" | "info" | "warn" | "error";
+
+/** Where events go. `what` fields are our own sentences, made from table codes and numbers. */
+export interface Log {
+  write(level: LogLevel, event: LogEvent): void;
+}
+
+export const silentLog: Log = { write: () => undefined };

@@ -1,0 +1,22 @@
+/**
+ * A bidirectional byte stream, as every transport offers and every layer above uses it. Reading is pull-based, so that
+ * back-pressure reaches from the last reader to the first writer.
+ */
+export interface ByteStream {
+  /**
+   * The next bytes (never an empty array), or undefined at the peer's clean end. One read at a time.
+   * @throws E_ABORTED the peer or we aborted · E_LOST the connection ended
+   */
+  read(): Promise<Uint8Array | undefined>;
+  /**
+   * Resolves when flow control has taken all bytes; `bytes` are borrowed until then. One write at a time.
+   * @throws E_ABORTED the peer or we aborted · E_LOST the connection ended
+   */
+  write(bytes: Uint8Array): Promise<void>;
+  /** Ends our side cleanly; the peer's read gives undefined after all bytes. Reading goes on. */
+  finish(): Promise<void>;
+  /** Ends both directions at once, for both sides, pending reads and writes included. Safe to call twice or at the end. */
+  abort(code?: number): void;
+  /** Fires when either side aborted or the connection ended, also while nothing is read or written. Not at a clean end. */
+  readonly aborted: AbortSignal;
+}

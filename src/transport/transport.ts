@@ -1,0 +1,79 @@
+/**
+ * How nodes reach each other: connections by endpoint id, each carrying many byte streams. A transport proves who the
+ * peer is and that nobody on the way reads or changes bytes; it knows nothing of what they mean. A new transport is one
+ * file and one line in registry.ts, and must pass test/compliance/transport.
+ */
+import type { EndpointId } from "../base/brand.ts";
+import type { ByteStream } from "../base/stream.ts";
+import type { EndpointAddress } from "../wire/address.ts";
+
+export const alpns = ["mesh-llm/1", "sealmesh/1"] as const;
+export type Alpn = (typeof alpns)[number];
+
+/** Codes given when closing a connection; the peer can read them. */
+export const closeCodes = { normal: 0, leaving: 1, refused: 2, protocol: 3 } as const;
+
+/** Codes given when aborting a stream; coarse on purpose, one code for every failed opening. */
+export const abortCodes = { cancelled: 0, refused: 1, protocol: 2, timeout: 3 } as const;
+
+export interface CloseReason {
+  /** Application close code; undefined when the connection was lost without one. */
+  readonly code: number | undefined;
+  readonly by: "us" | "peer" | "network";
+}
+
+export interface Connection {
+  /** Proved by the handshake. */
+  readonly peer: EndpointId;
+  readonly alpn: Alpn;
+  /** Which side dialed. */
+  readonly dialed: boolean;
+  /** Unique per transport and connection, for maps and logs. */
+  readonly serial: number;
+  /** Opens a stream; the peer sees it with our first bytes. @throws E_LOST */
+  open(): Promise<ByteStream>;
+  /** Streams that the peer opens, in order; ends when the connection does. Consumed once. */
+  streams(): AsyncIterable<ByteStream>;
+  /** Resolves when the connection has ended, whoever ended it; every stream has been aborted by then. */
+  readonly closed: Promise<CloseReason>;
+  close(code?: number): void;
+  /** Round-trip time in ms, undefined while unknown. */
+  rttMs(): number | undefined;
+  /** Whether bytes go through an iroh relay at the moment (not a mesh relay). */
+  viaIrohRelay(): boolean;
+}
+
+export interface DialOptions {
+  readonly alpn: Alpn;
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal;
+}
+
+export interface Transport {
+  readonly kind: string;
+  readonly id: EndpointId;
+  /** Where we can be reached now; what goes into invites and gossip. */
+  address(): EndpointAddress;
+  /** @throws E_UNREACHABLE no such peer there, wrong identity, wrong ALPN, or time is up · E_CLOSED */
+  dial(target: EndpointAddress, options: DialOptions): Promise<Connection>;
+  /** Connections that peers dialed; ends when the transport is closed. Consumed once. */
+  incoming(): AsyncIterable<Connection>;
+  /** Closes every connection with `leaving`, then the socket. */
+  close(): Promise<void>;
+}
+
+export interface TransportOptions {
+  /** 32-byte Ed25519 seed of the node's identity. */
+  readonly secretKey: Uint8Array;
+  readonly alpns: readonly Alpn[];
+  /** host:port of the UDP socket; port 0 picks one. @default "0.0.0.0:0" */
+  readonly bind?: string;
+  /** iroh relays: URLs, none, or the library's public set. @default "none" */
+  readonly irohRelays?: readonly string[] | "none" | "default";
+}
+
+export interface TransportKind {
+  readonly kind: string;
+  /** @throws E_PORT the socket's port is taken · E_CONFIG the bind address cannot be used */
+  start(options: TransportOptions): Promise<Transport>;
+}

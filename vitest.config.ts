@@ -1,0 +1,28 @@
+import { defineConfig } from "vitest/config";
+
+/** `fast` needs no built product; `process` starts real nodes from dist/, one file at a time on a small machine. */
+export default defineConfig({
+  test: {
+    reporters: ["default", "./scripts/count-reporter.mjs"],
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: "fast",
+          include: ["test/{unit,vectors,compliance,integration,security,fuzz}/**/*.test.ts"],
+          testTimeout: 15_000,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: "process",
+          include: ["test/e2e/**/*.test.ts"],
+          fileParallelism: false,
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      },
+    ],
+  },
+});
