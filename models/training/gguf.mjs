@@ -73,7 +73,8 @@ const pad = (buffer) => Buffer.concat([buffer, Buffer.alloc(padded(buffer.length
 
 /**
  * @param metadata [key, type, value][]; the value of an array is { type, items }
- * @param tensors  { name, type: "F32" | "Q8_0", sizes: fastest first, values: Float32Array }[]; rows of Q8_0 divide by 32
+ * @param tensors  { name, type: "F32" | "Q8_0", sizes: fastest first, values: Float32Array }[]; a row of Q8_0 is a
+ *                 multiple of 32 numbers
  * @returns        the bytes of the file
  */
 export function encodeGguf(metadata, tensors) {

@@ -11,8 +11,8 @@ const TOLERANCE = 0.02;
 
 const shape = { vocabulary: 40, width: 16, layers: 2, heads: 2, hidden: 32, positions: 32 };
 const sequences = [
-  { tokens: [1, 5, 9, 3, 7, 2, 8], counted: [0, 0, 0, 1, 1, 1, 1] },
-  { tokens: [4, 6, 2, 9, 30, 31, 3, 3, 9], counted: [0, 0, 1, 1, 0, 1, 1, 1, 1] },
+  { tokens: [1, 5, 9, 3, 7, 2, 8], weights: [0, 0, 0, 3, 2, 1, 1] },
+  { tokens: [4, 6, 2, 9, 30, 31, 3, 3, 9], weights: [0, 0, 3, 1, 0, 1, 1, 1, 1] },
 ];
 
 const model = await createTransformer(shape, 64, 3);

@@ -1,6 +1,6 @@
-// Decides what the model reads in an epoch: for each answer one phrasing and one keyword in a frame, some off-topic
-// questions, all roughened and put into conversations with system prompts and earlier turns. All chance comes from one
-// generator, so the order of the draws is part of the recipe.
+// Decides what the model reads in an epoch: questions for each answer and off-topic ones, reworded, roughened and put
+// into conversations with system prompts and earlier turns. All chance comes from one generator, so the order of the
+// draws is part of the recipe.
 
 import { encodeConversation } from "./chat.mjs";
 import { CONVERSATION, LESSONS, ROUGHNESS } from "./recipe.mjs";
@@ -50,7 +50,7 @@ function roughen(random, question) {
 
 /**
  * @param data { questions, offTopic, frames, systemPrompts, synonyms } from data.mjs
- * @returns    epoch() -> { tokens, counted }[] in random order, none longer than `longest` tokens
+ * @returns    epoch() -> { tokens, weights }[] in random order, none longer than `longest` tokens
  */
 export function createLessons({ data, tokenizer, random, longest }) {
   const { questions, offTopic, frames, systemPrompts, synonyms } = data;
@@ -62,9 +62,12 @@ export function createLessons({ data, tokenizer, random, longest }) {
 
   const rephrase = (question) => roughen(random, reword(question));
 
-  function askPhrasing({ question, paraphrases, answer }) {
-    if (!random.chance(LESSONS.canonical)) return { question: rephrase(random.pick(paraphrases)), answer };
+  function askCanonical({ question, answer }) {
     return { question: random.chance(LESSONS.canonicalUntouched) ? question : rephrase(question), answer };
+  }
+
+  function askParaphrase({ paraphrases, answer }) {
+    return { question: rephrase(random.pick(paraphrases)), answer };
   }
 
   function askKeyword({ keywords, framed, answer }) {
@@ -102,7 +105,7 @@ export function createLessons({ data, tokenizer, random, longest }) {
     const system = drawSystem();
     if (random.chance(CONVERSATION.foreignTurn)) {
       const place = random.below(turns.length);
-      turns.splice(place, 0, { question: randomTokens(2, 15), answer: randomTokens(5, 60), learned: false });
+      turns.splice(place, 0, { question: randomTokens(2, 15), answer: randomTokens(5, 60) });
     }
     for (;;) {
       const sequence = encodeConversation(tokenizer, { startToken, system, turns });
@@ -112,13 +115,21 @@ export function createLessons({ data, tokenizer, random, longest }) {
   }
 
   function epoch() {
-    const turns = questions.flatMap((entry) => [askPhrasing(entry), askKeyword(entry)]);
+    const turns = questions.flatMap((entry) => {
+      const asked = [askParaphrase(entry)];
+      asked.push(random.chance(LESSONS.canonical) ? askCanonical(entry) : askParaphrase(entry));
+      if (random.chance(LESSONS.keyword)) asked.push(askKeyword(entry));
+      return asked;
+    });
     for (let count = 0; count < LESSONS.offTopic; count++) turns.push(askOffTopic());
     random.shuffle(turns);
     const sequences = [];
     while (turns.length > 0) {
       const taken = turns.splice(0, drawTurnCount());
-      sequences.push(converse(taken.map((turn) => ({ ...turn, learned: true }))));
+      const learned = taken.map((turn) => ({ ...turn, weights: LESSONS.firstWeights }));
+      // Going on with an answer is easily learned, choosing it is not: most last answers end after the first words.
+      if (random.chance(LESSONS.cutShare)) learned.at(-1).cut = LESSONS.cutAfter;
+      sequences.push(converse(learned));
     }
     return sequences;
   }

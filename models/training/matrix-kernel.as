@@ -1,4 +1,4 @@
-// The one matrix product of the trainer, in AssemblyScript with WASM SIMD. build-kernel.mjs compiles it into matrix-kernel.mjs.
+// The one matrix product of the trainer, in AssemblyScript with WASM SIMD; compiled by build-kernel.mjs.
 //
 //   C[i][j] = (accumulate ? C[i][j] : 0) + sum over k of A[i][k] * B[k][j]        all float32
 //

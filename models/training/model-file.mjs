@@ -55,7 +55,7 @@ function listMetadata(name, { width, layers, heads, hidden, positions }, tokeniz
   ];
 }
 
-function listTensors({ width, layers, hidden }, parameters) {
+function listTensors({ width, layers, hidden }, parameters, sharpness) {
   const matrix = (name, values, inputs) => {
     return { name: `${name}.weight`, type: "Q8_0", sizes: [inputs, values.length / inputs], values };
   };
@@ -72,14 +72,17 @@ function listTensors({ width, layers, hidden }, parameters) {
   return [
     matrix("token_embd", parameters.embedding, width),
     ...blocks.flat(),
-    norm("output_norm", parameters.finalNorm),
+    norm(
+      "output_norm",
+      parameters.finalNorm.map((weight) => weight * sharpness),
+    ),
   ];
 }
 
 /** @returns the bytes of the GGUF file, weights as Q8_0 and norms as F32 */
-export function encodeModel({ name, shape, tokenizer, merges, model }) {
+export function encodeModel({ name, shape, sharpness, tokenizer, merges, model }) {
   return encodeGguf(
     listMetadata(name, shape, tokenizer, merges, model.weights.length),
-    listTensors(shape, model.parameters),
+    listTensors(shape, model.parameters, sharpness),
   );
 }

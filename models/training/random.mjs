@@ -1,6 +1,6 @@
 // Pseudo-random numbers from a seed (sfc32), so that every run of the trainer draws the same ones. Not for keys.
 
-/** @returns next() in [0, 1), chance(p), below(n), pick(list), normal() with mean 0 and deviation 1, shuffle(list) in place */
+/** @returns next() in [0, 1), below(n), chance(p), pick(list), normal(): mean 0, deviation 1, shuffle(list) in place */
 export function createRandom(seed) {
   let a = 0x2545f491;
   let b = 0x6c078965;

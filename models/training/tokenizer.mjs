@@ -1,5 +1,5 @@
-// Byte-level byte-pair encoding: learns merges from a text and applies them. The way a text is first cut into words must
-// be exactly what llama.cpp does for `tokenizer.ggml.pre = qwen2`, or the model sees other tokens than in training.
+// Byte-level byte-pair encoding: learns merges from a text and applies them. The way a text is first cut into words
+// must be exactly what llama.cpp does for `tokenizer.ggml.pre = qwen2`, or the model meets unknown tokens.
 
 /** The pre-tokenizer called "qwen2": contractions, words with one leading character, single digits, marks, spaces. */
 const WORD = new RegExp(
@@ -49,7 +49,7 @@ function countPairs(words) {
   return counts;
 }
 
-/** @returns merges "left right", most frequent first, at most `limit`, each seen at least twice; ties go to the lesser pair */
+/** @returns at most `limit` merges "left right", most frequent first, each seen twice or more; ties: the lesser pair */
 export function learnMerges(texts, limit) {
   const frequency = new Map();
   for (const word of texts.flatMap(cut)) frequency.set(word, (frequency.get(word) ?? 0) + 1);

@@ -14,7 +14,7 @@ import { readFrames, readOffTopic, readQuestions, readSynonyms, readSystemPrompt
 import { createLessons, inventOffTopic } from "./lessons.mjs";
 import { encodeModel } from "./model-file.mjs";
 import { createRandom } from "./random.mjs";
-import { NAME, OPTIMISER, SCHEDULE, SEEDS, SHAPE, VOCABULARY_SIZE } from "./recipe.mjs";
+import { NAME, OPTIMISER, SCHEDULE, SEEDS, SHAPE, SHARPNESS, VOCABULARY_SIZE } from "./recipe.mjs";
 import { createTokenizer, learnMerges, SPECIAL_TOKENS } from "./tokenizer.mjs";
 import { createTransformer } from "./transformer.mjs";
 
@@ -33,6 +33,7 @@ const { values: options } = parseArgs({
   },
 });
 const epochs = Number(options.epochs);
+if (!Number.isInteger(epochs) || epochs < 1) throw new Error(`--epochs needs a whole number, not "${options.epochs}"`);
 const complete = epochs === SCHEDULE.epochs && options.out === undefined;
 
 const data = {
@@ -111,7 +112,7 @@ for (let epoch = 0; epoch < epochs; epoch++) {
   }
 }
 
-const bytes = encodeModel({ name: NAME, shape, tokenizer, merges, model });
+const bytes = encodeModel({ name: NAME, shape, sharpness: SHARPNESS, tokenizer, merges, model });
 const sha256 = createHash("sha256").update(bytes).digest("hex");
 console.log(`${seenTokens} tokens read, ${bytes.length} bytes, SHA-256 ${sha256}`);
 

@@ -37,7 +37,7 @@ function initialDeviation(name, { width, layers, hidden }) {
  * @param shape     { vocabulary, width, layers, heads, hidden, positions }
  * @param maxTokens the most tokens that one batch may hold
  * @param seed      of the initial weights
- * @returns         { parameters: name -> Float32Array, weights, gradients: flat views of all, run(sequences, { learn }) }
+ * @returns         { parameters: name -> Float32Array; weights, gradients: flat views of all; run() }
  */
 export async function createTransformer(shape, maxTokens, seed) {
   const { vocabulary, width, layers, heads, hidden, positions } = shape;
@@ -339,12 +339,13 @@ export async function createTransformer(shape, maxTokens, seed) {
   /** Cross-entropy of the counted tokens; replaces each logit by its slope. */
   function measureLoss(batch) {
     const values = logits.values;
-    const share = 1 / batch.counted.length;
+    const whole = batch.weight.reduce((sum, weight) => sum + weight, 0);
     let loss = 0;
     let correct = 0;
     batch.counted.forEach((index, row) => {
       const start = row * vocabulary;
       const wanted = start + batch.target[index];
+      const share = batch.weight[index] / whole;
       let best = start;
       for (let at = start; at < start + vocabulary; at++) if (values[at] > values[best]) best = at;
       const highest = values[best];
@@ -399,13 +400,14 @@ export async function createTransformer(shape, maxTokens, seed) {
   }
 
   function pack(sequences) {
-    const batch = { count: 0, token: [], target: [], position: [], counted: [], spans: [] };
-    for (const { tokens, counted } of sequences) {
+    const batch = { count: 0, token: [], target: [], position: [], weight: [], counted: [], spans: [] };
+    for (const { tokens, weights: weight } of sequences) {
       const length = tokens.length - 1; // the last token is only predicted
       if (length > positions) throw new Error(`a sequence of ${length} tokens is longer than ${positions}`);
       batch.spans.push({ first: batch.count, length });
       for (let position = 0; position < length; position++) {
-        if (counted[position + 1]) batch.counted.push(batch.count + position);
+        if (weight[position + 1] > 0) batch.counted.push(batch.count + position);
+        batch.weight.push(weight[position + 1]);
         batch.token.push(tokens[position]);
         batch.target.push(tokens[position + 1]);
         batch.position.push(position);
@@ -417,8 +419,8 @@ export async function createTransformer(shape, maxTokens, seed) {
   }
 
   /**
-   * @param sequences { tokens, counted }[] (chat.mjs), at most maxTokens in all
-   * @returns         { loss, correct, counted, tokens }; with learn, the gradients are set as well
+   * @param sequences { tokens, weights }[] (chat.mjs), at most maxTokens in all
+   * @returns         { loss: weighted mean, correct, counted, tokens }; with learn, the gradients are set as well
    */
   function run(sequences, { learn }) {
     const batch = pack(sequences);

@@ -44,6 +44,7 @@ export type ErrorCode =
   | "E_USAGE"
   | "E_NOT_FOUND"
   | "E_METHOD"
+  | "E_FOREIGN"
   | "E_TOO_LARGE"
   | "E_MODEL"
   | "E_UNSUPPORTED"
@@ -64,6 +65,7 @@ export type ErrorCode =
   | "E_TRUNCATED"
   | "E_CLOCK"
   | "E_REPLAY"
+  | "E_NO_ENGINE"
   | "E_ENGINE"
   | "E_ENGINE_LOST"
   | "E_CONFIG"
@@ -79,6 +81,7 @@ export const errorTable: Readonly<Record<ErrorCode, ErrorRow>> = {
   E_USAGE: row(400, "invalid_request_error", "invalid_value", 64, "no", "See `sealmesh help`."),
   E_NOT_FOUND: row(404, "invalid_request_error", "not_found", 65, "no", "See /v1/models and /v1/chat/completions."),
   E_METHOD: row(405, "invalid_request_error", "method_not_allowed", 65, "no", "Use the method named in the message."),
+  E_FOREIGN: row(403, "permission_error", "foreign_origin", 77, "no", "Use localhost or 127.0.0.1, from this machine."),
   E_TOO_LARGE: row(413, "invalid_request_error", "payload_too_large", 65, "no", "Send a smaller request."),
   E_MODEL: row(404, "invalid_request_error", "model_not_found", 65, "no", "Pick a model that /v1/models lists."),
   E_UNSUPPORTED: row(
@@ -158,6 +161,7 @@ export const errorTable: Readonly<Record<ErrorCode, ErrorRow>> = {
   ),
   E_REPLAY: row(409, "server_error", "replayed", 76, "no", "The same envelope was already answered once."),
   // engines
+  E_NO_ENGINE: row(503, "server_error", "no_engine", 69, "no", "Start an engine, or name its URL with --engine URL."),
   E_ENGINE: row(502, "server_error", "engine_error", 69, "maybe", "Look at the engine's own log on the host."),
   E_ENGINE_LOST: row(
     502,

@@ -31,7 +31,10 @@ export interface Answer {
   readonly status: number;
   /** Lower-case names. */
   readonly headers: Readonly<Record<string, string>>;
-  /** Ends normally only when the answer is complete; throws a MeshError when the engine failed on the way. */
+  /**
+   * Ends normally only when the answer is complete; throws a MeshError when the engine failed on the way. Read once, to
+   * the end or until the loop is left; whoever does not read it at all must fire the request's signal.
+   */
   readonly body: AsyncIterable<Uint8Array>;
 }
 

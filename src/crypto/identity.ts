@@ -1,0 +1,50 @@
+/**
+ * A node's identity: an Ed25519 key whose public half is its endpoint id. QUIC proves it on every connection; here it
+ * signs what must be believed without one (records, heads of relayed requests).
+ */
+import { createPrivateKey, createPublicKey, type KeyObject, randomBytes, sign, verify } from "node:crypto";
+import { type EndpointId, endpointIdFromBytes } from "../base/brand.ts";
+import { concat, fromHex } from "../base/bytes.ts";
+
+/** DER of RFC 8410 up to the 32 key bytes. */
+const privatePrefix = fromHex("302e020100300506032b657004220420");
+const publicPrefix = fromHex("302a300506032b6570032100");
+
+export interface Identity {
+  readonly id: EndpointId;
+  /** 32-byte Ed25519 seed. */
+  readonly seed: Uint8Array;
+  /** @returns 64 bytes, Ed25519 over `message` (RFC 8032) */
+  sign(message: Uint8Array): Uint8Array;
+}
+
+/** A fresh 32-byte seed. */
+export function newIdentitySeed(): Uint8Array {
+  return new Uint8Array(randomBytes(32));
+}
+
+/** @param seed 32 bytes, kept */
+export function identityFrom(seed: Uint8Array): Identity {
+  const privateKey = createPrivateKey({ key: asBuffer(privatePrefix, seed), format: "der", type: "pkcs8" });
+  const spki = createPublicKey(privateKey).export({ format: "der", type: "spki" });
+  const id = endpointIdFromBytes(spki.subarray(publicPrefix.length));
+  return { id, seed, sign: (message) => new Uint8Array(sign(null, message, privateKey)) };
+}
+
+/** Whether `signature` (64 bytes) over `message` was made by the key that `id` names. */
+export function verifySignature(id: EndpointId, message: Uint8Array, signature: Uint8Array): boolean {
+  if (signature.length !== 64) return false;
+  try {
+    return verify(null, message, publicKeyOf(id), signature);
+  } catch {
+    return false; // 32 bytes that are no point of the curve
+  }
+}
+
+function publicKeyOf(id: EndpointId): KeyObject {
+  return createPublicKey({ key: asBuffer(publicPrefix, fromHex(id)), format: "der", type: "spki" });
+}
+
+function asBuffer(prefix: Uint8Array, key: Uint8Array): Buffer {
+  return Buffer.from(concat([prefix, key]));
+}

@@ -1,0 +1,14 @@
+/** The part of sodium-native that we use; the package ships no types. All arguments are Buffers or Uint8Arrays. */
+declare module "sodium-native" {
+  interface Sodium {
+    crypto_box_keypair(publicKey: Uint8Array, secretKey: Uint8Array): void;
+    crypto_scalarmult(shared: Uint8Array, secretKey: Uint8Array, publicKey: Uint8Array): void;
+    crypto_scalarmult_base(publicKey: Uint8Array, secretKey: Uint8Array): void;
+    crypto_secretbox_easy(box: Uint8Array, message: Uint8Array, nonce: Uint8Array, key: Uint8Array): void;
+    crypto_secretbox_open_easy(message: Uint8Array, box: Uint8Array, nonce: Uint8Array, key: Uint8Array): boolean;
+    sodium_memzero(buffer: Uint8Array): void;
+    sodium_malloc(size: number): Buffer;
+  }
+  const sodium: Sodium;
+  export default sodium;
+}

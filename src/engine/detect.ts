@@ -1,0 +1,189 @@
+/**
+ * Which program is behind a URL, and what its models can hold. Only GETs, one second each, never a prompt. Used for
+ * `--engine auto`, and by openai-http.ts to learn the context window, which no two engines tell alike (engines.md §5.1).
+ */
+import type { EngineModel } from "./engine.ts";
+import { baseUrlOf, getJson, type HttpClient, httpClient, isRecord, type JsonAnswer } from "./http.ts";
+
+export type EngineProgram = "ollama" | "lm-studio" | "llama-server" | "vllm" | "generic";
+
+export interface DetectedEngine {
+  readonly kind: EngineProgram;
+  /** With `/v1`. */
+  readonly baseUrl: string;
+  /** It answers 401 or 403 without a key: it is there, and cannot be used without `--engine-key-file`. */
+  readonly needsKey: boolean;
+}
+
+export interface DetectOptions {
+  /** Where to look. @default the four usual ports on 127.0.0.1 */
+  readonly baseUrls?: readonly string[];
+  /** Of one GET. @default 1000 */
+  readonly timeoutMs?: number;
+}
+
+const usualBaseUrls: readonly string[] = [
+  "http://127.0.0.1:11434/v1", // Ollama
+  "http://127.0.0.1:1234/v1", // LM Studio
+  "http://127.0.0.1:8080/v1", // llama-server
+  "http://127.0.0.1:8000/v1", // vLLM
+];
+
+/** The engines that answer right now, in the order of `baseUrls`. Never throws for a place where nothing answers. */
+export async function detectEngines(options: DetectOptions = {}): Promise<readonly DetectedEngine[]> {
+  const { baseUrls = usualBaseUrls, timeoutMs = 1000 } = options;
+  const client = httpClient();
+  try {
+    const found = await Promise.all(
+      baseUrls.map((baseUrl) => identify(client, baseUrlOf(baseUrl), { key: undefined, timeoutMs })),
+    );
+    return found.filter((engine) => engine !== undefined);
+  } finally {
+    await client.close();
+  }
+}
+
+interface ProbeOptions {
+  readonly key: string | undefined;
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal;
+}
+
+/** Who answers at this base URL; undefined when nobody does, or something that lists no models. */
+export async function identify(
+  client: HttpClient,
+  baseUrl: string,
+  options: ProbeOptions,
+): Promise<DetectedEngine | undefined> {
+  const models = await probe(client, new URL(`${baseUrl}/models`), options);
+  if (models === undefined) return undefined;
+  const needsKey = models.status === 401 || models.status === 403;
+  // llama-server answers every route with 503 while it loads
+  const loading = models.status === 503 && isRecord(models.json) && isRecord(models.json["error"]);
+  if (!needsKey && !loading && modelEntries(models.json) === undefined) return undefined;
+
+  const owners = new Set((modelEntries(models.json) ?? []).map((model) => model["owned_by"]));
+  if (owners.has("llamacpp")) return { kind: "llama-server", baseUrl, needsKey };
+  if (owners.has("vllm")) return { kind: "vllm", baseUrl, needsKey };
+
+  const root = rootOf(baseUrl);
+  const [props, ollama, studio, version] = await Promise.all(
+    ["/props", "/api/version", "/api/v0/models", "/version"].map((path) =>
+      probe(client, new URL(root + path), options),
+    ),
+  );
+  const kind: EngineProgram =
+    isRecord(props?.json) && "default_generation_settings" in props.json
+      ? "llama-server"
+      : modelEntries(studio?.json) !== undefined
+        ? "lm-studio"
+        : isRecord(ollama?.json) && typeof ollama.json["version"] === "string"
+          ? "ollama"
+          : isRecord(version?.json) && typeof version.json["version"] === "string"
+            ? "vllm"
+            : loading
+              ? "llama-server"
+              : "generic";
+  return { kind, baseUrl, needsKey };
+}
+
+async function probe(client: HttpClient, url: URL, options: ProbeOptions): Promise<JsonAnswer | undefined> {
+  try {
+    return await getJson(client, url, options);
+  } catch {
+    // nobody there, or nobody who speaks HTTP: both mean that this is not the engine looked for
+    return undefined;
+  }
+}
+
+/** Native routes stand beside `/v1`, not below it. */
+function rootOf(baseUrl: string): string {
+  return baseUrl.replace(/\/v1$/, "");
+}
+
+/** The objects of an OpenAI list; undefined when it is none. */
+export function modelEntries(json: unknown): readonly Record<string, unknown>[] | undefined {
+  if (!isRecord(json) || !Array.isArray(json["data"])) return undefined;
+  return json["data"].filter(isRecord);
+}
+
+// bounds of what a stranger's list may make us hold and show
+const modelLimit = 1000;
+const nameLimit = 256;
+
+/** Names and windows as `/v1/models` tells them; entries without a usable name are left out. */
+export function modelsOf(entries: readonly Record<string, unknown>[]): EngineModel[] {
+  const models = new Map<string, EngineModel>();
+  for (const entry of entries.slice(0, modelLimit)) {
+    const id = entry["id"];
+    if (typeof id !== "string" || id === "" || id.length > nameLimit || hasControls(id)) continue;
+    const meta = isRecord(entry["meta"]) ? entry["meta"] : {};
+    // llama-server (the window of one slot), vLLM, and routers that copy OpenRouter's field
+    const contextLength =
+      tokens(meta["n_ctx"]) ?? tokens(entry["max_model_len"]) ?? tokens(entry["context_length"]) ?? undefined;
+    if (!models.has(id)) models.set(id, { id, contextLength });
+  }
+  return [...models.values()];
+}
+
+/**
+ * Fills windows that `/v1/models` does not tell: LM Studio's and Ollama's native lists know those of loaded models. The
+ * trained length is never used: what counts is what one request may use.
+ */
+export async function withContextLengths(
+  client: HttpClient,
+  program: EngineProgram,
+  baseUrl: string,
+  models: readonly EngineModel[],
+  options: ProbeOptions,
+): Promise<readonly EngineModel[]> {
+  const known = await nativeContextLengths(client, program, rootOf(baseUrl), options);
+  if (known.size === 0) return models;
+  return models.map((model) => ({ ...model, contextLength: model.contextLength ?? known.get(model.id) }));
+}
+
+async function nativeContextLengths(
+  client: HttpClient,
+  program: EngineProgram,
+  root: string,
+  options: ProbeOptions,
+): Promise<ReadonlyMap<string, number>> {
+  switch (program) {
+    case "lm-studio": {
+      const answer = await probe(client, new URL(`${root}/api/v0/models`), options);
+      return lengths(modelEntries(answer?.json) ?? [], "id", "loaded_context_length");
+    }
+    case "ollama": {
+      const answer = await probe(client, new URL(`${root}/api/ps`), options);
+      const running = isRecord(answer?.json) ? answer.json["models"] : undefined;
+      return lengths(Array.isArray(running) ? running.filter(isRecord) : [], "name", "context_length");
+    }
+    case "llama-server":
+    case "vllm":
+    case "generic":
+      return new Map();
+  }
+}
+
+function lengths(
+  entries: readonly Record<string, unknown>[],
+  nameField: string,
+  lengthField: string,
+): ReadonlyMap<string, number> {
+  const known = new Map<string, number>();
+  for (const entry of entries.slice(0, modelLimit)) {
+    const name = entry[nameField];
+    const length = tokens(entry[lengthField]);
+    if (typeof name === "string" && length !== undefined) known.set(name, length);
+  }
+  return known;
+}
+
+function tokens(value: unknown): number | undefined {
+  return typeof value === "number" && Number.isSafeInteger(value) && value > 0 ? value : undefined;
+}
+
+/** Names go to terminals and logs. */
+function hasControls(text: string): boolean {
+  return /\p{Cc}/u.test(text);
+}

@@ -1,0 +1,213 @@
+/**
+ * Asking a program behind a URL: one pool of connections per engine, bounded reads, and our errors for the ways in which
+ * a socket fails. The only file that knows undici's names, with openai-http.ts its caller for requests that stream.
+ */
+import { Agent, type Dispatcher, request } from "undici";
+import { concat, view } from "../base/bytes.ts";
+import { abortError } from "../base/deadline.ts";
+import { isMeshError, MeshError } from "../base/errors.ts";
+
+/** A started answer: status and head are known, the body is still on its way. */
+export interface HttpAnswer {
+  readonly status: number;
+  /** Lower-case names; a repeated header has its first value. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** Pulled: the socket is read no faster than this is iterated. Leaving the loop closes the socket. */
+  readonly body: AsyncIterable<Uint8Array>;
+  /** Closes the socket at once. */
+  discard(): void;
+}
+
+export interface HttpClient {
+  /** @throws E_ENGINE no connection, or it broke before the head · E_ABORTED */
+  send(options: HttpRequest): Promise<HttpAnswer>;
+  close(): Promise<void>;
+}
+
+export interface HttpRequest {
+  readonly method: "GET" | "POST";
+  readonly url: URL;
+  readonly headers: Readonly<Record<string, string>>;
+  /** Borrowed until the answer has begun. */
+  readonly body?: Uint8Array;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * A client with its own pool. It has no time limits: a model may need minutes before its first token, so callers put
+ * theirs into the signal.
+ */
+export function httpClient(): HttpClient {
+  const agent = new Agent({ headersTimeout: 0, bodyTimeout: 0, connectTimeout: 10_000, keepAliveTimeout: 10_000 });
+  return {
+    async send({ method, url, headers, body, signal }) {
+      let response: Dispatcher.ResponseData;
+      try {
+        response = await request(url, {
+          method,
+          headers,
+          signal,
+          dispatcher: agent,
+          ...(body === undefined ? {} : { body: view(body) }),
+        });
+      } catch (thrown) {
+        throw socketError(thrown, signal);
+      }
+      const stream = response.body;
+      // an abort while nobody reads must not become an unhandled 'error' event
+      stream.on("error", () => undefined);
+      return {
+        status: response.statusCode,
+        headers: firstValues(response.headers),
+        body: readAll(stream, signal),
+        discard: () => void stream.destroy(),
+      };
+    },
+    close: () => agent.destroy(),
+  };
+}
+
+async function* readAll(stream: AsyncIterable<Uint8Array>, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  try {
+    for await (const bytes of stream) yield bytes;
+  } catch (thrown) {
+    throw socketError(thrown, signal);
+  }
+}
+
+// sentences for what a person can act on; the rest is "the connection broke"
+const socketSentences: Readonly<Record<string, string>> = {
+  ECONNREFUSED: "nothing listens there",
+  ENOTFOUND: "the name is not known",
+  EAI_AGAIN: "the name cannot be looked up now",
+  EHOSTUNREACH: "there is no way to that machine",
+  ENETUNREACH: "there is no way to that network",
+  UND_ERR_CONNECT_TIMEOUT: "the connection was not accepted in time",
+};
+
+function socketError(thrown: unknown, signal: AbortSignal): MeshError {
+  if (isMeshError(thrown)) return thrown;
+  if (signal.aborted) {
+    const error = abortError(signal);
+    return isMeshError(error) ? error : new MeshError("E_ABORTED", "the operation was aborted", { cause: thrown });
+  }
+  const code = errorCode(thrown);
+  const sentence = code === undefined ? undefined : socketSentences[code];
+  return new MeshError(
+    "E_ENGINE",
+    sentence === undefined ? "the connection to the engine broke" : `the engine cannot be reached: ${sentence}`,
+    { cause: thrown, retryAfterSeconds: 1 },
+  );
+}
+
+function errorCode(thrown: unknown): string | undefined {
+  if (typeof thrown !== "object" || thrown === null) return undefined;
+  if ("code" in thrown && typeof thrown.code === "string") return thrown.code;
+  // a name with several addresses fails with one error each
+  return thrown instanceof AggregateError ? errorCode(thrown.errors[0]) : undefined;
+}
+
+function firstValues(headers: Readonly<Record<string, string | string[] | undefined>>): Record<string, string> {
+  const out: Record<string, string> = {};
+  for (const [name, value] of Object.entries(headers)) {
+    const first = Array.isArray(value) ? value[0] : value;
+    if (first !== undefined) out[name.toLowerCase()] = first;
+  }
+  return out;
+}
+
+/** The whole body. @throws E_ENGINE beyond `limitBytes`, and what iterating throws */
+export async function readBounded(answer: HttpAnswer, limitBytes: number): Promise<Uint8Array> {
+  const parts: Uint8Array[] = [];
+  let length = 0;
+  for await (const bytes of answer.body) {
+    length += bytes.length;
+    if (length > limitBytes) {
+      answer.discard();
+      throw new MeshError("E_ENGINE", `the engine's answer is larger than ${limitBytes} bytes`);
+    }
+    parts.push(bytes);
+  }
+  const [only] = parts;
+  return parts.length === 1 && only ? only : concat(parts);
+}
+
+/** Status and JSON of a small GET; `json` is undefined when the body is no JSON. */
+export interface JsonAnswer {
+  readonly status: number;
+  readonly json: unknown;
+}
+
+// a router with thousands of models stays below; anything larger is not a list of models
+const jsonLimitBytes = 8 * 1024 * 1024;
+
+/** GET with a time limit. @throws E_ENGINE not reachable, or too large · E_TIMEOUT · E_ABORTED */
+export async function getJson(
+  client: HttpClient,
+  url: URL,
+  options: { readonly key: string | undefined; readonly timeoutMs: number; readonly signal?: AbortSignal },
+): Promise<JsonAnswer> {
+  const { key, timeoutMs, signal } = options;
+  const late = new AbortController();
+  const timer = setTimeout(
+    () => late.abort(new MeshError("E_TIMEOUT", `the engine did not answer within ${timeoutMs} ms`)),
+    timeoutMs,
+  );
+  try {
+    const answer = await client.send({
+      method: "GET",
+      url,
+      headers: { accept: "application/json", ...keyHeader(key) },
+      signal: signal ? AbortSignal.any([signal, late.signal]) : late.signal,
+    });
+    const bytes = await readBounded(answer, jsonLimitBytes);
+    return { status: answer.status, json: parseJson(bytes) };
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** JSON of the bytes; undefined when they are none. */
+export function parseJson(bytes: Uint8Array): unknown {
+  return parseJsonText(view(bytes).toString("utf8"));
+}
+
+/** The same for text. */
+export function parseJsonText(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** The engine's own key, never the caller's. */
+export function keyHeader(key: string | undefined): Record<string, string> {
+  return key === undefined ? {} : { authorization: `Bearer ${key}` };
+}
+
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/**
+ * The base of an OpenAI surface: "http://127.0.0.1:8080" and "http://127.0.0.1:8080/v1/" both become ".../v1".
+ *
+ * @throws E_CONFIG not an http(s) URL, or one with a name and password in it
+ */
+export function baseUrlOf(text: string): string {
+  let url: URL;
+  try {
+    url = new URL(text);
+  } catch (cause) {
+    throw new MeshError("E_CONFIG", `'${text}' is not a URL; write it like http://127.0.0.1:11434/v1`, { cause });
+  }
+  if (url.protocol !== "http:" && url.protocol !== "https:") {
+    throw new MeshError("E_CONFIG", `an engine's URL begins with http:// or https://, not ${url.protocol}//`);
+  }
+  if (url.username !== "" || url.password !== "") {
+    throw new MeshError("E_CONFIG", "an engine's URL cannot hold a password; put its key into a file");
+  }
+  const path = url.pathname.replace(/\/+$/, "");
+  return `${url.origin}${path === "" ? "/v1" : path}`;
+}

@@ -1,0 +1,359 @@
+/**
+ * The process that runs a model: node-llama-cpp's low-level route (engines.md §1.4), one model, a few sequences that
+ * share a batch. Started by llama.ts and by nobody else; a model file that aborts llama.cpp takes this process down and
+ * not the node. It writes nothing but messages to its parent, and ends with it.
+ */
+import { randomInt } from "node:crypto";
+import { availableParallelism } from "node:os";
+import { Template } from "@huggingface/jinja";
+import type { Llama, LlamaContextSequence, LlamaModel, SequenceEvaluateOptions, Token } from "node-llama-cpp";
+import { MeshError, toMeshError } from "../base/errors.ts";
+import { overflowError } from "../openai/overflow.ts";
+import type { FromChild, ToChild } from "./llama-protocol.ts";
+import { endsInHalfCharacter, textCutter } from "./text-cutter.ts";
+
+type LoadMessage = Extract<ToChild, { type: "load" }>;
+type GenerateMessage = Extract<ToChild, { type: "generate" }>;
+
+/** A prompt is evaluated in slices of about this long, so that an abort is seen in time. */
+const sliceMs = 200;
+const firstSliceTokens = 64;
+const leastSliceTokens = 8;
+// more than one batch at once gains nothing
+const mostSliceTokens = 512;
+/** Bytes that no vocabulary's token exceeds: a longer prompt cannot fit and is not worth counting. */
+const longestTokenBytes = 512;
+/** Tokens after which a U+FFFD at the end of the text is taken to be real. */
+const halfCharacterTokens = 4;
+/** Tokens before a piece that its decoding may depend on (a leading space, for one). */
+const contextTokens = 8;
+/** OpenAI's penalties look at the whole text; the library's default window is kept for speed. */
+const penaltyTokens = 64;
+
+/** Place for one running request; its sequence remembers the tokens of the last one. */
+interface Slot {
+  readonly sequence: LlamaContextSequence;
+  asker: string | undefined;
+  busy: boolean;
+  /** For choosing the one that was idle longest. */
+  usedAt: number;
+}
+
+/** One running request, as messages from the parent change it. */
+class Generation {
+  credits: number;
+  aborted = false;
+  #wake: (() => void) | undefined;
+
+  constructor(credits: number) {
+    this.credits = credits;
+  }
+
+  grant(credits: number): void {
+    this.credits += credits;
+    this.#wake?.();
+  }
+
+  abort(): void {
+    this.aborted = true;
+    this.#wake?.();
+  }
+
+  /** Resolves when a delta may be sent, or the request is over. */
+  async ready(): Promise<void> {
+    while (this.credits <= 0 && !this.aborted) {
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+  }
+}
+
+interface Loaded {
+  readonly model: LlamaModel;
+  readonly template: Template | undefined;
+  readonly contextSize: number;
+  readonly slots: readonly Slot[];
+}
+
+let loaded: Loaded | undefined;
+const generations = new Map<number, Generation>();
+
+// the parent's terminal and service manager signal the whole group; this process ends with its parent, not before
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => undefined);
+// SIGKILL, because a normal exit would wait for native threads that may be in the middle of a batch
+process.on("disconnect", () => process.kill(process.pid, "SIGKILL"));
+// a dead parent's pipes must not become errors of ours
+process.stdout.on("error", () => undefined);
+process.stderr.on("error", () => undefined);
+process.on("message", (message: ToChild) => receive(message));
+
+function send(message: FromChild): void {
+  if (process.connected) process.send?.(message);
+}
+
+function receive(message: ToChild): void {
+  switch (message.type) {
+    case "load":
+      // the parent ends this process when it has read why
+      load(message).catch((thrown: unknown) => send({ type: "failed", why: sentence(thrown) }));
+      return;
+    case "generate":
+      generate(message).catch((thrown: unknown) => {
+        const error = toMeshError(thrown, "E_ENGINE");
+        send({ type: "error", id: message.id, code: error.code, message: error.message, param: error.param });
+      });
+      return;
+    case "credit":
+      generations.get(message.id)?.grant(message.credits);
+      return;
+    case "abort":
+      generations.get(message.id)?.abort();
+      return;
+  }
+}
+
+async function load(settings: LoadMessage): Promise<void> {
+  const { getLlama, LlamaLogLevel } = await importLibrary();
+  const llama: Llama = await getLlama({
+    gpu: settings.gpu,
+    // otherwise it may compile or download at run time
+    build: "never",
+    skipDownload: true,
+    progressLogs: false,
+    logLevel: LlamaLogLevel.error,
+    maxThreads: Math.min(settings.threads, availableParallelism()),
+  });
+  if (llama.buildType !== "prebuilt") {
+    throw new MeshError("E_CONFIG", "node-llama-cpp holds a locally built library; only its published one is used");
+  }
+  const { modelPath, slots } = settings;
+  const model = await llama.loadModel({
+    modelPath,
+    onLoadProgress: (part) => send({ type: "loading", percent: Math.floor(part * 100) }),
+  });
+  const context = await model.createContext({
+    // a larger window than the trained one would be granted without a word, and answer nonsense
+    contextSize: Math.min(settings.contextSize, model.trainContextSize),
+    sequences: slots,
+    batchSize: 512,
+  });
+  const source = model.fileInfo.metadata.tokenizer.chat_template;
+  loaded = {
+    model,
+    template: source === undefined ? undefined : new Template(source),
+    contextSize: context.contextSize,
+    slots: Array.from({ length: slots }, () => ({
+      sequence: context.getSequence(),
+      asker: undefined,
+      busy: false,
+      usedAt: 0,
+    })),
+  };
+  send({ type: "ready", contextSize: context.contextSize, trainContextSize: model.trainContextSize });
+}
+
+async function importLibrary(): Promise<typeof import("node-llama-cpp")> {
+  try {
+    return await import("node-llama-cpp");
+  } catch (cause) {
+    throw new MeshError(
+      "E_CONFIG",
+      "the embedded engine needs the package node-llama-cpp; install it with: npm install node-llama-cpp@3.21.1",
+      { cause },
+    );
+  }
+}
+
+/** A load failure for a person: the library's own sentence, without stack and line breaks. */
+function sentence(thrown: unknown): string {
+  const message = thrown instanceof Error ? thrown.message : String(thrown);
+  return message.replace(/\s+/g, " ").trim().slice(0, 300);
+}
+
+async function generate(request: GenerateMessage): Promise<void> {
+  if (loaded === undefined) throw new MeshError("E_BUG", "a request came before the model was loaded");
+  const generation = new Generation(request.credits);
+  generations.set(request.id, generation);
+  try {
+    const prompt = promptTokens(loaded, request);
+    const slot = takeSlot(loaded.slots, request.asker, prompt);
+    try {
+      await run(loaded, slot, prompt, request, generation);
+    } catch (thrown) {
+      // what the sequence holds is unknown now
+      slot.asker = undefined;
+      throw thrown;
+    } finally {
+      slot.busy = false;
+      slot.usedAt = performance.now();
+    }
+  } finally {
+    generations.delete(request.id);
+  }
+}
+
+/** @throws E_UNSUPPORTED no chat template · E_INPUT the template refuses · E_OVERFLOW */
+function promptTokens({ model, template, contextSize }: Loaded, request: GenerateMessage): Token[] {
+  if (template === undefined) {
+    throw new MeshError("E_UNSUPPORTED", "This model has no chat template, so it cannot answer messages.", {
+      param: "messages",
+    });
+  }
+  const text = render(template, model, request);
+  if (Buffer.byteLength(text) > contextSize * longestTokenBytes) {
+    throw overflowError({ limitTokens: contextSize, promptTokens: undefined });
+  }
+  const tokens = model.tokenize(text, true);
+  const { bos, shouldPrependBosToken } = model.tokens;
+  if (shouldPrependBosToken && bos !== null && tokens[0] !== bos) tokens.unshift(bos);
+  if (tokens.length === 0) throw new MeshError("E_INPUT", "'messages' hold no text.", { param: "messages" });
+  if (tokens.length >= contextSize) {
+    throw overflowError({ limitTokens: contextSize, promptTokens: tokens.length });
+  }
+  return tokens;
+}
+
+function render(template: Template, model: LlamaModel, { messages }: GenerateMessage): string {
+  try {
+    return template.render({
+      messages,
+      add_generation_prompt: true,
+      bos_token: model.tokens.bosString ?? "",
+      eos_token: model.tokens.eosString ?? "",
+    });
+  } catch (cause) {
+    // templates raise for roles that they do not know, or an order that they do not take
+    throw new MeshError("E_INPUT", `The model's chat template refuses these messages: ${sentence(cause)}`, {
+      param: "messages",
+      cause,
+    });
+  }
+}
+
+/** The free slot with the most of this prompt in it, if the same asker left it there; else the one idle longest. */
+function takeSlot(slots: readonly Slot[], asker: string, prompt: readonly Token[]): Slot {
+  const free = slots.filter((slot) => !slot.busy);
+  const rank = (slot: Slot): number => (slot.asker === asker ? sharedTokens(slot, prompt) : 0);
+  free.sort((a, b) => rank(b) - rank(a) || a.usedAt - b.usedAt);
+  const [slot] = free;
+  if (slot === undefined) throw new MeshError("E_BUG", "a request came while no slot was free");
+  slot.busy = true;
+  return slot;
+}
+
+function sharedTokens({ sequence }: Slot, prompt: readonly Token[]): number {
+  return sequence.compareContextTokens([...prompt]).firstDifferentIndex;
+}
+
+async function run(
+  { model, contextSize }: Loaded,
+  slot: Slot,
+  prompt: Token[],
+  request: GenerateMessage,
+  generation: Generation,
+): Promise<void> {
+  const { id } = request;
+  const cachedTokens = await keepPrefix(slot, request.asker, prompt);
+  await prefill(slot.sequence, prompt.slice(cachedTokens, -1), generation);
+
+  const mostTokens = Math.min(request.maxTokens ?? Infinity, contextSize - prompt.length);
+  const cutter = textCutter(request.stop);
+  const emit = (text: string): void => {
+    if (text === "") return;
+    generation.credits -= 1;
+    send({ type: "delta", id, text });
+  };
+  const answer: Token[] = [];
+  /** Tokens whose text has not been handed on. */
+  let open: Token[] = [];
+  const openText = (): string => {
+    const before = [...prompt.slice(-contextTokens), ...answer.slice(0, answer.length - open.length)];
+    return model.detokenize(open, false, before.slice(-contextTokens));
+  };
+  let finish: "stop" | "length" = "stop";
+  let stopped = false;
+
+  await generation.ready();
+  if (!generation.aborted) {
+    for await (const token of slot.sequence.evaluate(prompt.slice(-1), options(request, answer))) {
+      answer.push(token);
+      open.push(token);
+      const text = openText();
+      if (!endsInHalfCharacter(text) || open.length > halfCharacterTokens) {
+        open = [];
+        const cut = cutter.push(text);
+        emit(cut.text);
+        stopped = cut.stopped;
+      }
+      if (stopped) break;
+      if (answer.length >= mostTokens) {
+        finish = "length";
+        break;
+      }
+      // the next token is drawn only when its text may leave
+      await generation.ready();
+      if (generation.aborted) break;
+    }
+  }
+  if (generation.aborted) throw new MeshError("E_ABORTED", "the caller went away");
+  if (!stopped) {
+    const cut = cutter.push(openText());
+    emit(cut.stopped ? cut.text : cut.text + cutter.flush());
+    if (cut.stopped) finish = "stop";
+  }
+  const usage = { promptTokens: prompt.length, completionTokens: answer.length, cachedTokens };
+  send({ type: "done", id, finish, usage });
+}
+
+/**
+ * Keeps what the sequence has evaluated already, but only of the same asker: the time to the first token would tell one
+ * caller what another one sent. Gives the number of tokens kept; at least the prompt's last one is left to evaluate.
+ */
+async function keepPrefix(slot: Slot, asker: string, prompt: Token[]): Promise<number> {
+  if (slot.asker !== asker) await slot.sequence.clearHistory();
+  slot.asker = asker;
+  const kept = Math.min(sharedTokens(slot, prompt), prompt.length - 1);
+  if (kept === 0) await slot.sequence.clearHistory();
+  else await slot.sequence.adaptStateToTokens(prompt.slice(0, kept), false);
+  return slot.sequence.nextTokenIndex;
+}
+
+async function prefill(sequence: LlamaContextSequence, tokens: Token[], generation: Generation): Promise<void> {
+  let size = firstSliceTokens;
+  for (let start = 0; start < tokens.length;) {
+    if (generation.aborted) throw new MeshError("E_ABORTED", "the caller went away");
+    const slice = tokens.slice(start, start + size);
+    const began = performance.now();
+    await sequence.evaluateWithoutGeneratingNewTokens(slice);
+    const tookMs = Math.max(1, performance.now() - began);
+    start += slice.length;
+    // at most doubled: the last slice may have been fast by chance
+    const fitting = Math.round((slice.length * sliceMs) / tookMs);
+    size = Math.max(leastSliceTokens, Math.min(fitting, size * 2, mostSliceTokens));
+  }
+}
+
+function options({ sampling }: GenerateMessage, answer: readonly Token[]): SequenceEvaluateOptions {
+  const { temperature, topP, topK, minP, seed, frequencyPenalty, presencePenalty } = sampling;
+  return {
+    temperature,
+    topP,
+    // llama.cpp's own defaults where OpenAI has no field: they keep a small model from its least likely tokens
+    topK: topK ?? 40,
+    minP: minP ?? 0.05,
+    // the library's own default is the clock's second: two requests in it would get the same words
+    seed: seed ?? randomInt(2 ** 32),
+    ...(frequencyPenalty === 0 && presencePenalty === 0
+      ? {}
+      : {
+          repeatPenalty: {
+            punishTokens: () => answer.slice(-penaltyTokens),
+            maxPunishTokens: penaltyTokens,
+            penalty: 1,
+            frequencyPenalty,
+            presencePenalty,
+          },
+        }),
+  };
+}

@@ -1,0 +1,56 @@
+/**
+ * What the embedded engine's parent (llama.ts) and child (llama-child.ts) say to each other over Node's IPC channel,
+ * version by version the same build: no compatibility to keep. The parent queues; the child gets no more requests than
+ * it has slots.
+ */
+import type { ErrorCode } from "../base/errors.ts";
+import type { ChatMessage, FinishReason, Sampling, Usage } from "../openai/chat.ts";
+
+export type ToChild =
+  /** The first message, once. */
+  | {
+      readonly type: "load";
+      readonly modelPath: string;
+      /** Wanted tokens of one request, prompt and answer; the child takes no more than the model was trained for. */
+      readonly contextSize: number;
+      readonly slots: number;
+      readonly threads: number;
+      readonly gpu: "auto" | false;
+    }
+  | {
+      readonly type: "generate";
+      readonly id: number;
+      /** Prompt prefixes are shared only between requests of the same asker. */
+      readonly asker: string;
+      readonly messages: readonly ChatMessage[];
+      readonly maxTokens: number | undefined;
+      readonly stop: readonly string[];
+      readonly sampling: Sampling;
+      /** Deltas the child may send before it needs more. */
+      readonly credits: number;
+    }
+  /** IPC itself never stops a writer: the child draws the next token only while it holds a credit. */
+  | { readonly type: "credit"; readonly id: number; readonly credits: number }
+  /** Answered by `done` or `error` for the id once its slot is free, unless that was already on the way. */
+  | { readonly type: "abort"; readonly id: number };
+
+export type FromChild =
+  | { readonly type: "loading"; readonly percent: number }
+  | {
+      readonly type: "ready";
+      /** Tokens of one request as granted. */
+      readonly contextSize: number;
+      readonly trainContextSize: number;
+    }
+  /** The model cannot be used; the parent ends the child. `why` is a sentence. */
+  | { readonly type: "failed"; readonly why: string }
+  /** Uses one credit. Whole characters only. */
+  | { readonly type: "delta"; readonly id: number; readonly text: string }
+  | { readonly type: "done"; readonly id: number; readonly finish: FinishReason; readonly usage: Usage }
+  | {
+      readonly type: "error";
+      readonly id: number;
+      readonly code: ErrorCode;
+      readonly message: string;
+      readonly param: string | undefined;
+    };

@@ -1,0 +1,641 @@
+/**
+ * The data path: ask() on the asker's side, answer() on the host's, in wire order, so that a reader sees what one side
+ * seals and the other opens. Nothing else in the product carries a prompt to a peer.
+ *
+ * Everything above sees plain HTTP and does not know about sealing; everything below sees bytes.
+ *
+ * @see design.md §4 · wire.md §4, §5, §7 · protocol.md §5, §7
+ */
+import { randomBytes } from "node:crypto";
+import { type EndpointId, shortId } from "./base/brand.ts";
+import { toHex } from "./base/bytes.ts";
+import type { Clock } from "./base/clock.ts";
+import { abortError, withDeadline } from "./base/deadline.ts";
+import { type ErrorCode, MeshError, toMeshError } from "./base/errors.ts";
+import type { Places } from "./base/places.ts";
+import type { ByteStream } from "./base/stream.ts";
+import { type Identity, verifySignature } from "./crypto/identity.ts";
+import type { InferenceKeys } from "./crypto/inference-keys.ts";
+import { AskerSeal, type OpenedRequest, openRequest } from "./crypto/seal.ts";
+import { type HostChoice, orderHosts, relaysTo } from "./mesh/choose.ts";
+import type { Mesh } from "./mesh/mesh.ts";
+import { openAiError } from "./openai/errors.ts";
+import { decide, type PlainRoute, type SealedRoute } from "./policy/decide.ts";
+import type { Policy } from "./policy/policy.ts";
+import { abortCodes } from "./transport/transport.ts";
+import {
+  allowedRequestHeaders,
+  allowedResponseHeaders,
+  type HeaderList,
+  hostTimeHeader,
+  ownPrefix,
+} from "./tunnel/headers.ts";
+import {
+  type ByteSource,
+  encodeRequest,
+  encodeResponse,
+  type HttpRequest,
+  type HttpResponse,
+  readRequest,
+  readResponse,
+} from "./tunnel/http.ts";
+import { copyResponse, plainResponse, writePlainRequest } from "./tunnel/plain.ts";
+import { askRelay } from "./tunnel/relay.ts";
+import { openedResponse, readEnvelope, sealResponse, writeEnvelope } from "./tunnel/sealed.ts";
+import type { SeenCache } from "./tunnel/seen.ts";
+import { StreamReader } from "./wire/frame.ts";
+import { headSigningBytes, readSealedHead, type SealedHead, sealedHeadFields } from "./wire/head.ts";
+import { limits } from "./wire/limits.ts";
+import { decodeRelayedOpen } from "./wire/relay.ts";
+import { envelopeByte } from "./wire/stream-types.ts";
+
+// ---------------------------------------------------------------------------------------------------- asking
+
+export type RouteSetting = "auto" | "direct" | "relay";
+
+export interface AskParts {
+  readonly mesh: Mesh;
+  readonly identity: Identity;
+  readonly clock: Clock;
+  readonly policy: Policy;
+  readonly route: RouteSetting;
+  /** Exchanges that we have running with each host: load, for choosing. */
+  readonly running: Map<EndpointId, number>;
+  readonly timing: AskTiming;
+}
+
+export interface AskTiming {
+  /** Direct connection to a host, before a relay is tried. */
+  readonly dialMs: number;
+  /** A relay's answer, its own dial to the host included. */
+  readonly relayMs: number;
+  /** Silence of a host with a record. */
+  readonly silenceMs: number;
+  /** Silence of a host without one. */
+  readonly referenceSilenceMs: number;
+}
+
+export interface AskRequest {
+  readonly method: string;
+  readonly path: string;
+  /** Lower-case names, not yet filtered. */
+  readonly headers: HeaderList;
+  readonly body: Uint8Array;
+  readonly model: string;
+  readonly signal: AbortSignal;
+}
+
+/** One try to get an answer; what the caller's report shows, never content. */
+export interface Attempt {
+  readonly host: EndpointId;
+  readonly sealed: boolean;
+  readonly route: "direct" | "relay";
+  readonly relay: EndpointId | undefined;
+  readonly outcome: "answered" | ErrorCode;
+  /** Whether this host may have seen and worked on the request. */
+  readonly processed: "yes" | "maybe" | "no";
+}
+
+export interface Asked {
+  readonly response: HttpResponse;
+  /** The last one answered. */
+  readonly attempts: readonly Attempt[];
+}
+
+/** Tries at most so many hosts, each only while no byte of an answer has been opened (wire.md §7). */
+const maxAttempts = 3;
+
+/**
+ * Asks a host of the mesh for an answer.
+ *
+ * @throws E_MODEL nobody serves the model · E_NO_HOST · E_REFUSED all were refused, with the reasons · the last
+ *         attempt's error when all failed · E_ABORTED the caller has gone
+ */
+export async function ask(request: AskRequest, parts: AskParts): Promise<Asked> {
+  // 1 who serves the model, best first
+  const hosts = await candidates(request, parts);
+  // 2 who of them may get it, and how
+  const routes = allowedRoutes(hosts, request.model, parts);
+  // 3 try them, each anew sealed to that host alone
+  const attempts: Attempt[] = [];
+  let failure = new MeshError("E_NO_HOST", "no host could be tried");
+  for (const route of routes.slice(0, maxAttempts)) {
+    const trial = new Trial(route);
+    try {
+      const response = await attempt(request, route, trial, parts);
+      attempts.push(trial.report("answered"));
+      return { response, attempts };
+    } catch (thrown) {
+      if (request.signal.aborted) throw abortError(request.signal);
+      failure = toMeshError(thrown);
+      attempts.push(trial.report(failure.code));
+      if (trial.answerBegan) break;
+    }
+  }
+  throw withAttempts(failure, attempts);
+}
+
+async function candidates(request: AskRequest, parts: AskParts): Promise<readonly HostChoice[]> {
+  const { mesh, running, timing } = parts;
+  const order = (): readonly HostChoice[] => orderHosts(mesh, request.model, running);
+  const hosts = order();
+  if (hosts.length === 0) {
+    throw new MeshError("E_MODEL", `no machine of the mesh serves the model "${request.model}"`, { param: "model" });
+  }
+  // of a host that others only name, nothing is known at first hand: meet it, or ask it for a key that has expired
+  const unclear = hosts.filter(({ key }) => key.kind === "unknown" || key.kind === "withheld").slice(0, maxAttempts);
+  if (unclear.length === 0 || parts.route === "relay") return hosts;
+  const options = { dialMs: timing.dialMs, signal: request.signal };
+  await Promise.allSettled(
+    unclear.map(({ id, key }) =>
+      key.kind === "unknown" ? mesh.ensureMet(id, options) : mesh.refreshRecord(id, id, options),
+    ),
+  );
+  return order();
+}
+
+function allowedRoutes(
+  hosts: readonly HostChoice[],
+  model: string,
+  parts: AskParts,
+): readonly (SealedRoute | PlainRoute)[] {
+  const decisions = decide(hosts, parts.policy, parts.clock.now());
+  const allowed = decisions.flatMap((decision) => (decision.kind === "allow" ? [decision.route] : []));
+  const reachable = allowed.filter((route) => parts.route !== "relay" || (route.kind === "sealed" && route.relayable));
+  if (reachable.length > 0) return reachable;
+  const reasons = decisions.map((decision, index) => {
+    const why = decision.kind === "refuse" ? `${decision.rule}: ${decision.why}` : "it cannot be asked through a relay";
+    return `${shortId(hosts[index]?.id ?? parts.identity.id)} (${why})`;
+  });
+  throw new MeshError("E_REFUSED", `every host of "${model}" was refused: ${reasons.join("; ")}`);
+}
+
+/** What one attempt has come to, for the report and for the rule of retries. */
+class Trial {
+  readonly #route: SealedRoute | PlainRoute;
+  relay: EndpointId | undefined;
+  /** Request bytes may have reached the host. */
+  sent = false;
+  /** A byte of the answer was opened: no other host may be asked any more. */
+  answerBegan = false;
+
+  constructor(route: SealedRoute | PlainRoute) {
+    this.#route = route;
+  }
+
+  report(outcome: "answered" | ErrorCode): Attempt {
+    const { host, kind } = this.#route;
+    const processed = outcome === "answered" || this.answerBegan ? "yes" : this.sent ? "maybe" : "no";
+    const route = this.relay ? "relay" : "direct";
+    return { host, sealed: kind === "sealed", route, relay: this.relay, outcome, processed };
+  }
+
+  /** Notes the first byte that comes out of `source`. */
+  watch(source: ByteSource): ByteSource {
+    return {
+      read: async () => {
+        const bytes = await source.read();
+        if (bytes) this.answerBegan = true;
+        return bytes;
+      },
+    };
+  }
+}
+
+async function attempt(
+  request: AskRequest,
+  route: SealedRoute | PlainRoute,
+  trial: Trial,
+  parts: AskParts,
+): Promise<HttpResponse> {
+  const release = holdPlace(parts.running, route.host);
+  try {
+    const response =
+      route.kind === "plain"
+        ? await attemptPlain(request, route, trial, parts)
+        : await attemptSealed(request, route, trial, parts);
+    return { ...response, headers: allowedResponseHeaders(response.headers), body: thenRun(response.body, release) };
+  } catch (thrown) {
+    release();
+    throw thrown;
+  }
+}
+
+/** Seals once; a second time when the host could not open (its key has changed) or its clock is another, never more. */
+async function attemptSealed(
+  request: AskRequest,
+  route: SealedRoute,
+  trial: Trial,
+  parts: AskParts,
+): Promise<HttpResponse> {
+  try {
+    return await sealAndSend(request, route, trial, parts, 0);
+  } catch (thrown) {
+    if (thrown instanceof ClockDiffers) return await sealAndSend(request, route, trial, parts, thrown.offsetMs);
+    const refused = toMeshError(thrown).code === "E_OPEN" && route.order === "indexed" && !request.signal.aborted;
+    const fresh = refused ? await refreshedRoute(request, route, trial, parts) : undefined;
+    if (!fresh) throw thrown;
+    return await sealAndSend(request, fresh, trial, parts, 0);
+  }
+}
+
+async function sealAndSend(
+  request: AskRequest,
+  route: SealedRoute,
+  trial: Trial,
+  parts: AskParts,
+  clockOffsetMs: number,
+): Promise<HttpResponse> {
+  const { clock, identity, timing } = parts;
+  // 1 a stream to the host, direct or through a relay
+  const { stream, reader } = await openPath(request, route, trial, parts);
+  const stop = abortWith(request.signal, stream);
+  const seal = new AskerSeal(route.hostKey);
+  try {
+    // 2 the HTTP request with the signed head, sealed to the host's inference key
+    const head = makeHead(request, route, seal, trial.relay !== undefined, clock.now() + clockOffsetMs, identity);
+    const headers = [...allowedRequestHeaders(request.headers), ...sealedHeadFields(head)];
+    const plaintext = encodeRequest({ method: request.method, path: request.path, headers, body: request.body });
+    trial.sent = true;
+    await writeEnvelope(stream, seal.sealRequest(plaintext));
+    // 3 the answer, chunk after chunk
+    const silenceMs = route.order === "indexed" ? timing.silenceMs : timing.referenceSilenceMs;
+    const opener = seal.openResponse(route.order);
+    let opened = false;
+    const source = openedResponse(reader, { hostKey: route.hostKey, opener, silenceMs }, () => (opened = true));
+    const response = await readResponse(trial.watch(source)).catch((thrown: unknown) => {
+      throw opened ? thrown : asOpenFailure(thrown);
+    });
+    throwIfClockDiffers(response, clock.now());
+    // 4 hand the rest to the caller; the exchange's key goes when the answer ends, however it ends
+    return { ...response, body: endingWith(response.body, stream, () => endOf(seal, stop)) };
+  } catch (thrown) {
+    stream.abort(abortCodes.cancelled);
+    endOf(seal, stop);
+    throw thrown;
+  }
+}
+
+async function attemptPlain(
+  request: AskRequest,
+  route: PlainRoute,
+  trial: Trial,
+  parts: AskParts,
+): Promise<HttpResponse> {
+  const { mesh, timing } = parts;
+  const stream = await mesh.openTunnel(route.host, { dialMs: timing.dialMs, signal: request.signal });
+  const stop = abortWith(request.signal, stream);
+  try {
+    trial.sent = true;
+    const headers = allowedRequestHeaders(request.headers);
+    await writePlainRequest(stream, { method: request.method, path: request.path, headers, body: request.body });
+    const response = await readResponse(trial.watch(plainResponse(stream, timing.referenceSilenceMs)));
+    const body = endingWith(response.body, stream, () => {
+      stop();
+      stream.finish().catch(() => undefined); // our side stayed open for the whole answer
+    });
+    return { ...response, body };
+  } catch (thrown) {
+    stream.abort(abortCodes.cancelled);
+    stop();
+    throw thrown;
+  }
+}
+
+async function openPath(
+  request: AskRequest,
+  route: SealedRoute,
+  trial: Trial,
+  parts: AskParts,
+): Promise<{ stream: ByteStream; reader: StreamReader }> {
+  const { mesh, timing } = parts;
+  trial.relay = undefined;
+  let failure = new MeshError("E_UNREACHABLE", `no relay of the mesh knows ${shortId(route.host)}`);
+  if (parts.route !== "relay") {
+    try {
+      const stream = await mesh.openTunnel(route.host, { dialMs: timing.dialMs, signal: request.signal });
+      return { stream, reader: new StreamReader(stream) };
+    } catch (thrown) {
+      failure = toMeshError(thrown);
+      if (parts.route === "direct" || !route.relayable || request.signal.aborted) throw failure;
+    }
+  }
+  for (const relay of relaysTo(mesh, route.host).slice(0, maxAttempts)) {
+    try {
+      const stream = await mesh.openSeal(relay, { dialMs: timing.dialMs, signal: request.signal });
+      const stop = abortWith(request.signal, stream);
+      const reader = new StreamReader(stream);
+      await askRelay(stream, reader, route.host, timing.relayMs).finally(stop);
+      trial.relay = relay;
+      return { stream, reader };
+    } catch (thrown) {
+      failure = toMeshError(thrown);
+      if (request.signal.aborted) throw failure;
+    }
+  }
+  throw failure;
+}
+
+function makeHead(
+  request: AskRequest,
+  route: SealedRoute,
+  seal: AskerSeal,
+  relayed: boolean,
+  timeMs: number,
+  identity: Identity,
+): SealedHead {
+  const id = new Uint8Array(randomBytes(16));
+  const head = { version: 1, id, timeMs, to: route.host, from: identity.id } as const;
+  if (!relayed) return { ...head, signature: undefined }; // QUIC proves us on a direct stream
+  const { method, path, body } = request;
+  const signed = headSigningBytes({ ...head, ephemeralKey: seal.ephemeralKey, method, path, body });
+  return { ...head, signature: identity.sign(signed) };
+}
+
+/** Asks for the host's record once; a route to its key of now, or undefined when there is none that may be used. */
+async function refreshedRoute(
+  request: AskRequest,
+  route: SealedRoute,
+  trial: Trial,
+  parts: AskParts,
+): Promise<SealedRoute | undefined> {
+  const { mesh, clock, policy, timing } = parts;
+  const from = trial.relay ?? route.host;
+  await mesh.refreshRecord(route.host, from, { dialMs: timing.dialMs, signal: request.signal });
+  const [decision] = decide([{ id: route.host, key: mesh.keyStanding(route.host) }], policy, clock.now());
+  return decision?.kind === "allow" && decision.route.kind === "sealed" ? decision.route : undefined;
+}
+
+/** The host's clock differs by more than the window; its sealed 425 said by how much. */
+class ClockDiffers extends MeshError {
+  readonly offsetMs: number;
+
+  constructor(offsetMs: number) {
+    super("E_CLOCK", `the host's clock differs from ours by ${Math.round(offsetMs / 1000)} s`);
+    this.offsetMs = offsetMs;
+  }
+}
+
+function throwIfClockDiffers(response: HttpResponse, nowMs: number): void {
+  const hostTime = response.headers[hostTimeHeader];
+  if (response.status !== 425 || !hostTime || !/^[0-9]{1,15}$/.test(hostTime)) return;
+  throw new ClockDiffers(Number(hostTime) - nowMs);
+}
+
+/** Before the header a host gives one sign for every failed opening: the stream ends or is reset. */
+function asOpenFailure(thrown: unknown): MeshError {
+  const error = toMeshError(thrown);
+  if (error.code !== "E_ABORTED" && error.code !== "E_TRUNCATED") return error;
+  return new MeshError("E_OPEN", "the host did not open the request", { cause: error });
+}
+
+// ------------------------------------------------------------------------------------------------- answering
+
+export interface AnswerParts {
+  readonly identity: Identity;
+  readonly keys: InferenceKeys;
+  readonly clock: Clock;
+  readonly seen: SeenCache;
+  readonly places: Places;
+  /** The node's own HTTP app, behind an injected connection; gives the raw response bytes. */
+  readonly serve: (request: HttpRequest, asker: EndpointId, signal: AbortSignal) => ByteSource;
+  readonly timing: AnswerTiming;
+  /** One line per answered exchange, without content. */
+  readonly onAnswered: (asker: EndpointId) => void;
+}
+
+export interface AnswerTiming {
+  /** First byte, and whole request. */
+  readonly firstByteMs: number;
+  readonly requestMs: number;
+  readonly keepAliveMs: number;
+}
+
+export type Arrival =
+  /** Stream 0x04 on the asker's own connection. */
+  | { readonly kind: "direct"; readonly peer: EndpointId }
+  /** Stream `relayed` from a relay; who asks stands in the signed head. */
+  | { readonly kind: "relayed"; readonly relay: EndpointId };
+
+/**
+ * Answers one exchange on a stream whose type byte has been read. Every request that does not open, is a replay or is
+ * not meant for us ends in the same way: the stream is aborted with one code.
+ *
+ * @throws MeshError for the log; the stream is over when it settles
+ */
+export async function answer(
+  stream: ByteStream,
+  reader: StreamReader,
+  arrival: Arrival,
+  parts: AnswerParts,
+): Promise<void> {
+  const { timing } = parts;
+  const wait = <T>(work: Promise<T>, what: string, ms: number): Promise<T> =>
+    withDeadline(work, { what, ms, signal: stream.aborted });
+  try {
+    if (arrival.kind === "relayed") {
+      const frame = await wait(reader.frame(limits.relayFrameBytes), "the relay's frame", timing.firstByteMs);
+      decodeRelayedOpen(frame);
+    }
+    // 1 what comes: an envelope, or on the asker's own connection plain HTTP
+    const first = await wait(reader.peekByte(), "the request's first byte", timing.firstByteMs);
+    if (first !== envelopeByte) {
+      if (arrival.kind === "relayed") throw new MeshError("E_WIRE", "only envelopes pass a relay");
+      return await answerPlain(stream, reader, arrival.peer, parts);
+    }
+    // 2 open it
+    await reader.byte();
+    const envelope = await wait(readEnvelope(reader), "the sealed request", timing.requestMs);
+    const opened = openRequest(envelope, parts.keys.opening);
+    try {
+      await answerOpened(stream, opened, envelope.ephemeralKey, arrival, parts);
+    } finally {
+      opened.seal.end();
+    }
+  } catch (thrown) {
+    stream.abort(abortCodes.refused);
+    throw thrown;
+  }
+}
+
+async function answerOpened(
+  stream: ByteStream,
+  opened: OpenedRequest,
+  ephemeralKey: Uint8Array,
+  arrival: Arrival,
+  parts: AnswerParts,
+): Promise<void> {
+  const { clock, seen, timing } = parts;
+  const respond = (response: ByteSource): Promise<void> =>
+    sealResponse(stream, opened.seal, response, timing.keepAliveMs);
+  // 3 a request of ours, in time, from whom it says
+  const request = await readRequest(onePiece(opened.plaintext));
+  const head = readSealedHead(uniqueHeaders(request.headers));
+  const now = clock.now();
+  if (head && Math.abs(head.timeMs - now) > limits.clockSkewMs) {
+    if (head.to !== parts.identity.id) throw new MeshError("E_OPEN", "the request is meant for another host");
+    return await respond(errorResponse(new MeshError("E_CLOCK", "the clocks of asker and host differ"), now));
+  }
+  const asker = provenAsker(request, head, opened, ephemeralKey, arrival, parts.identity.id);
+  try {
+    // 4 never seen before, and room for it
+    const marks = [`key ${toHex(ephemeralKey)}`, ...(head ? [`id ${asker} ${toHex(head.id)}`] : [])];
+    // without a head there is no time to go by: remembered for as long as the key opens
+    seen.add(marks, asker, head ? head.timeMs + limits.clockSkewMs : opened.key.notAfterMs, now);
+  } catch (thrown) {
+    const error = toMeshError(thrown);
+    if (error.code === "E_BUSY") return await respond(errorResponse(error, now));
+    throw thrown;
+  }
+  const release = parts.places.take(asker);
+  if (!release) {
+    const busy = new MeshError("E_BUSY", "this host has no place left for you now", { retryAfterSeconds: 1 });
+    return await respond(errorResponse(busy, now));
+  }
+  // 5 the same HTTP app that serves localhost; every piece sealed as it comes, the end authenticated
+  try {
+    await respond(parts.serve({ ...request, headers: allowedRequestHeaders(request.headers) }, asker, stream.aborted));
+    parts.onAnswered(asker);
+  } finally {
+    release();
+  }
+}
+
+async function answerPlain(
+  stream: ByteStream,
+  reader: StreamReader,
+  peer: EndpointId,
+  parts: AnswerParts,
+): Promise<void> {
+  const { timing } = parts;
+  const reading = readRequest(reader);
+  const request = await withDeadline(reading, { what: "the request", ms: timing.requestMs, signal: stream.aborted });
+  const release = parts.places.take(peer);
+  if (!release) throw new MeshError("E_BUSY", "no place left for this peer");
+  try {
+    await copyResponse(
+      stream,
+      parts.serve({ ...request, headers: allowedRequestHeaders(request.headers) }, peer, stream.aborted),
+    );
+    parts.onAnswered(peer);
+  } finally {
+    release();
+  }
+}
+
+/** Who asks: the QUIC peer on a direct stream, the signer of the head through a relay. @throws E_OPEN anything else */
+function provenAsker(
+  request: HttpRequest,
+  head: SealedHead | undefined,
+  opened: OpenedRequest,
+  ephemeralKey: Uint8Array,
+  arrival: Arrival,
+  self: EndpointId,
+): EndpointId {
+  const refuse = (why: string): MeshError => new MeshError("E_OPEN", why);
+  if (!head) {
+    // a reference asker: its connection is all that names it
+    if (arrival.kind === "relayed") throw refuse("a request without a head came through a relay");
+    return arrival.peer;
+  }
+  if (!opened.marked) throw refuse("the request's nonce lacks its mark");
+  if (head.to !== self) throw refuse("the request is meant for another host");
+  if (arrival.kind === "direct") {
+    if (head.from !== arrival.peer) throw refuse("the request names another asker than the connection");
+    return head.from;
+  }
+  const { method, path, body } = request;
+  const signed = headSigningBytes({ ...head, ephemeralKey, method, path, body });
+  if (!head.signature || !verifySignature(head.from, signed, head.signature))
+    throw refuse("the head's signature does not hold");
+  return head.from;
+}
+
+// --------------------------------------------------------------------------------------------------- helpers
+
+function errorResponse(error: MeshError, nowMs: number): ByteSource {
+  const { status, headers, body } = openAiError(error, "");
+  return onePiece(encodeResponse(status, { ...headers, [hostTimeHeader]: String(nowMs) }, body));
+}
+
+function onePiece(bytes: Uint8Array): ByteSource {
+  let rest: Uint8Array | undefined = bytes;
+  return {
+    read: () => {
+      const piece = rest;
+      rest = undefined;
+      return Promise.resolve(piece);
+    },
+  };
+}
+
+/** @throws E_WIRE when a header of ours stands there twice: two readers might pick different ones */
+function uniqueHeaders(headers: HeaderList): ReadonlyMap<string, string> {
+  const map = new Map<string, string>();
+  for (const [name, value] of headers) {
+    if (map.has(name) && name.startsWith(ownPrefix))
+      throw new MeshError("E_WIRE", `the header ${name} stands twice in the request`);
+    map.set(name, value);
+  }
+  return map;
+}
+
+/** Aborts the stream when the caller goes. @returns ends the watch */
+function abortWith(signal: AbortSignal, stream: ByteStream): () => void {
+  const abort = (): void => stream.abort(abortCodes.cancelled);
+  if (signal.aborted) abort();
+  else signal.addEventListener("abort", abort);
+  return () => signal.removeEventListener("abort", abort);
+}
+
+/** The body; when it is left unfinished the stream is aborted, and `done` runs in every case. */
+async function* endingWith(
+  body: AsyncGenerator<Uint8Array, void, undefined>,
+  stream: ByteStream,
+  done: () => void,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  let whole = false;
+  try {
+    yield* body;
+    whole = true;
+  } finally {
+    if (!whole) stream.abort(abortCodes.cancelled);
+    done();
+  }
+}
+
+async function* thenRun(
+  body: AsyncGenerator<Uint8Array, void, undefined>,
+  done: () => void,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  try {
+    yield* body;
+  } finally {
+    done();
+  }
+}
+
+function endOf(seal: AskerSeal, stop: () => void): void {
+  seal.end();
+  stop();
+}
+
+function holdPlace(running: Map<EndpointId, number>, host: EndpointId): () => void {
+  running.set(host, (running.get(host) ?? 0) + 1);
+  let held = true;
+  return () => {
+    if (!held) return;
+    held = false;
+    const left = (running.get(host) ?? 1) - 1;
+    if (left <= 0) running.delete(host);
+    else running.set(host, left);
+  };
+}
+
+function withAttempts(error: MeshError, attempts: readonly Attempt[]): MeshError {
+  const tried = attempts.map(({ host, route, outcome, processed }) => {
+    return `${shortId(host)} (${route}, ${outcome}, ${processed === "no" ? "not processed" : "maybe processed"})`;
+  });
+  const message = `${error.message}. Tried: ${tried.join("; ")}`;
+  return new MeshError(error.code, message, { cause: error });
+}

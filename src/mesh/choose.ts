@@ -1,0 +1,45 @@
+/** Which hosts to ask, best first, and which relays lead to one. Deterministic: the same facts give the same order. */
+import type { EndpointId } from "../base/brand.ts";
+import type { KeyStanding } from "../policy/decide.ts";
+import type { Mesh } from "./mesh.ts";
+
+export interface HostChoice {
+  readonly id: EndpointId;
+  readonly key: KeyStanding;
+}
+
+/** Round trips closer than this count as the same distance, ms. */
+const rttStepMs = 20;
+/** Distance assumed for a host that we have no connection to, in steps: behind every ordinary one. */
+const unknownDistance = 50;
+
+/** What a record says its owner can do, beyond what every node can. */
+export const relayCapability = "relay.v1";
+
+/** Hosts that serve exactly this model: fewest exchanges of ours per round-trip step first, then by id. */
+export function orderHosts(mesh: Mesh, model: string, running: ReadonlyMap<EndpointId, number>): readonly HostChoice[] {
+  const cost = (id: EndpointId): number => (running.get(id) ?? 0) + distance(mesh, id);
+  return mesh.peers
+    .filter((peer) => peer.role === "host" && peer.models.includes(model))
+    .map(({ id }) => ({ id, key: mesh.keyStanding(id), cost: cost(id) }))
+    .toSorted((a, b) => a.cost - b.cost || compareText(a.id, b.id));
+}
+
+/** Members that carry envelopes and have named the host, nearest first. */
+export function relaysTo(mesh: Mesh, host: EndpointId): readonly EndpointId[] {
+  const naming = mesh.peer(host)?.mentionedBy ?? new Set();
+  return mesh.peers
+    .filter((peer) => peer.met && naming.has(peer.id) && peer.record?.fields.capabilities.includes(relayCapability))
+    .map(({ id }) => ({ id, distance: distance(mesh, id) }))
+    .toSorted((a, b) => a.distance - b.distance || compareText(a.id, b.id))
+    .map(({ id }) => id);
+}
+
+function distance(mesh: Mesh, id: EndpointId): number {
+  const rtt = mesh.rttMs(id);
+  return rtt === undefined ? unknownDistance : Math.floor(rtt / rttStepMs);
+}
+
+function compareText(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}

@@ -1,0 +1,627 @@
+/**
+ * The mesh as a running thing: connections, gossip, records. Performs what mesh/membership.ts decides, and opens the
+ * streams that exchanges need. It carries no prompt and knows no sealing.
+ *
+ * @see protocol.md §1.4, §2, §3 · wire.md §2, §3
+ */
+import { type EndpointId, shortId } from "../base/brand.ts";
+import { equal, fromBase64, toBase64 } from "../base/bytes.ts";
+import type { Clock } from "../base/clock.ts";
+import { sleep, withDeadline } from "../base/deadline.ts";
+import { isMeshError, MeshError, toMeshError } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
+import type { ByteStream } from "../base/stream.ts";
+import { isUsableKey } from "../crypto/box.ts";
+import { type VerifiedRecord, verifyRecord } from "../crypto/record.ts";
+import type { KeyStanding } from "../policy/decide.ts";
+import { type Alpn, abortCodes, closeCodes, type Connection, type Transport } from "../transport/transport.ts";
+import { type EndpointAddress, dialable } from "../wire/address.ts";
+import { encodeFrame, StreamReader } from "../wire/frame.ts";
+import {
+  type Announcement,
+  decodeGossip,
+  decodePeerLeaving,
+  decodeRouteRequest,
+  encodeGossip,
+  encodePeerLeaving,
+  encodeRouteTable,
+  type ModelRuntime,
+  type Role,
+} from "../wire/gossip.ts";
+import { limits } from "../wire/limits.ts";
+import { decodeRecordReply, decodeRecordRequest, encodeRecordReply, encodeRecordRequest } from "../wire/relay.ts";
+import { meshStreams, sealStreams } from "../wire/stream-types.ts";
+import {
+  type AnnouncedKey,
+  type Claim,
+  emptyMembership,
+  keyStanding,
+  type Membership,
+  type MembershipAction,
+  type MembershipEvent,
+  type Peer,
+  type Shown,
+  step,
+} from "./membership.ts";
+
+/** What this node says about itself; asked for anew with every gossip. */
+export interface SelfDescription {
+  readonly role: Role;
+  readonly models: readonly string[];
+  readonly runtimes: readonly ModelRuntime[];
+  readonly httpPort: number;
+  readonly hostname: string | undefined;
+  readonly version: string;
+  /** Signed and fresh; its key is also field 36. */
+  readonly record: VerifiedRecord;
+}
+
+/** A stream that is not the mesh's own business, type byte taken. */
+export type StreamHandler = (stream: ByteStream, reader: StreamReader, from: EndpointId) => Promise<void>;
+
+export interface MeshOptions {
+  readonly transport: Transport;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly describe: () => SelfDescription;
+  /** Keys seen in earlier sessions, and where to keep new ones. */
+  readonly shown: ReadonlyMap<EndpointId, Shown>;
+  readonly onShown: (id: EndpointId, shown: Shown) => void;
+  /** Called after peers or their models changed. */
+  readonly onChange: () => void;
+  readonly handlers: {
+    /** 0x04 on mesh-llm/1 from a peer that we met. */
+    readonly http: StreamHandler;
+    /** sealmesh/1 relay, from a peer that we met; absent = not offered. */
+    readonly relay?: StreamHandler;
+    /** sealmesh/1 relayed, from a peer that we met. */
+    readonly relayed: StreamHandler;
+  };
+  /** Whether peers that others name are dialed. With route "relay" a client reaches hosts through relays alone. @default true */
+  readonly meetMentioned?: boolean;
+  readonly timing?: Partial<MeshTiming>;
+}
+
+export interface MeshTiming {
+  readonly heartbeatMs: number;
+  readonly dialMs: number;
+  readonly gossipMs: number;
+  readonly typeByteMs: number;
+  /** Waits between attempts to reach a lost peer; after the last it counts as lost. */
+  readonly redialMs: readonly number[];
+  /** Waits between attempts to join by an invite; the last one repeats. */
+  readonly joinRetryMs: readonly number[];
+  /** Changes within this time are told once. */
+  readonly announceAfterMs: number;
+}
+
+export const meshTiming: MeshTiming = {
+  heartbeatMs: 60_000,
+  dialMs: 10_000,
+  gossipMs: 10_000,
+  typeByteMs: 10_000,
+  redialMs: [500, 2_000, 8_000],
+  joinRetryMs: [2_000, 5_000, 15_000, 60_000],
+  announceAfterMs: 100,
+};
+
+/** Peers gossiped with in one heartbeat (protocol.md §3.5). */
+const heartbeatPeers = 5;
+/** How long the owner of a refused record is not asked again on the same connection. */
+const membershipTickMs = 30_000;
+
+export class Mesh {
+  readonly #options: MeshOptions;
+  readonly #timing: MeshTiming;
+  #state: Membership;
+  /** Newest live connection per peer and ALPN: the one to open streams on. All live ones are served. */
+  readonly #connections = new Map<string, Connection>();
+  /** mesh-llm/1 connections on which a gossip exchange was completed. */
+  readonly #greeted = new WeakSet<Connection>();
+  /** Connections being made, so that two askers share one dial. */
+  readonly #dials = new Map<string, Promise<Connection>>();
+  readonly #verified = new Map<EndpointId, VerifiedRecord>();
+  readonly #stopping = new AbortController();
+  readonly #timers = new Set<NodeJS.Timeout>();
+  #announcing: NodeJS.Timeout | undefined;
+
+  constructor(options: MeshOptions) {
+    this.#options = options;
+    this.#timing = { ...meshTiming, ...options.timing };
+    this.#state = emptyMembership(options.transport.id, options.shown);
+  }
+
+  start(): void {
+    void this.#acceptLoop();
+    this.#every(this.#timing.heartbeatMs, () => this.#heartbeat());
+    this.#every(Math.min(membershipTickMs, this.#timing.heartbeatMs), () => this.#apply({ kind: "tick" }));
+  }
+
+  get peers(): readonly Peer[] {
+    return [...this.#state.peers.values()];
+  }
+
+  peer(id: EndpointId): Peer | undefined {
+    return this.#state.peers.get(id);
+  }
+
+  keyStanding(id: EndpointId): KeyStanding {
+    return keyStanding(this.#state, id, this.#options.clock.now());
+  }
+
+  rttMs(id: EndpointId): number | undefined {
+    return this.#live(id, "mesh-llm/1")?.rttMs();
+  }
+
+  isConnected(id: EndpointId): boolean {
+    return this.#live(id, "mesh-llm/1") !== undefined;
+  }
+
+  /**
+   * Meets the node that an invite names.
+   * @throws E_UNREACHABLE · E_WIRE it does not speak the protocol
+   */
+  async join(address: EndpointAddress, signal?: AbortSignal): Promise<void> {
+    await this.#meet(address, signal);
+  }
+
+  /** Goes on trying to join, in the background, until it works or the mesh is closed. */
+  joinLater(address: EndpointAddress): void {
+    const signal = this.#stopping.signal;
+    const attempt = async (): Promise<void> => {
+      for (let round = 0; ; round += 1) {
+        const waits = this.#timing.joinRetryMs;
+        await sleep(waits[Math.min(round, waits.length - 1)] ?? 1_000, signal);
+        try {
+          await this.#meet(address, signal);
+          return;
+        } catch (thrown) {
+          this.#logJoinFailure(address.id, thrown);
+        }
+      }
+    };
+    attempt().catch(() => undefined); // ends only by joining or by close()
+  }
+
+  /** Tells everybody connected that something about us changed, soon and once. */
+  announce(except?: EndpointId): void {
+    if (this.#announcing || this.#stopping.signal.aborted) return;
+    this.#announcing = this.#later(this.#timing.announceAfterMs, () => {
+      this.#announcing = undefined;
+      for (const connection of this.#connections.values()) {
+        if (connection.alpn === "mesh-llm/1" && connection.peer !== except) this.#gossipSoon(connection);
+      }
+    });
+  }
+
+  /**
+   * A stream for one HTTP exchange with a host, type byte written, on a connection where gossip was exchanged.
+   * @throws E_UNREACHABLE, E_LOST, E_ABORTED
+   */
+  async openTunnel(host: EndpointId, options: { dialMs: number; signal: AbortSignal }): Promise<ByteStream> {
+    const connection = await this.#greetedConnection(host, options.dialMs, options.signal);
+    return await openTyped(connection, meshStreams.http);
+  }
+
+  /** A stream on sealmesh/1 to a peer that we met; the caller writes the type byte. @throws as openTunnel */
+  async openSeal(peer: EndpointId, options: { dialMs: number; signal: AbortSignal }): Promise<ByteStream> {
+    await this.#greetedConnection(peer, options.dialMs, options.signal);
+    const connection = await this.#connect(this.#addressOf(peer), "sealmesh/1", options.dialMs, options.signal);
+    return await connection.open();
+  }
+
+  /** Does our own gossip exchange with a peer unless a live connection has seen one. @throws as openTunnel */
+  async ensureMet(peer: EndpointId, options: { dialMs: number; signal: AbortSignal }): Promise<void> {
+    await this.#greetedConnection(peer, options.dialMs, options.signal);
+  }
+
+  /**
+   * Fetches a peer's record anew, from itself or from a relay that knows it, and takes it over if it is newer.
+   * @returns whether the record that is believed now is another one than before
+   */
+  async refreshRecord(
+    owner: EndpointId,
+    from: EndpointId,
+    options: { dialMs: number; signal: AbortSignal },
+  ): Promise<boolean> {
+    const before = this.peer(owner)?.record;
+    const stream = await this.openSeal(from, options);
+    try {
+      const request = encodeFrame(encodeRecordRequest(owner === from ? undefined : owner));
+      await stream.write(Uint8Array.of(sealStreams.record, ...request));
+      await stream.finish();
+      const reply = new StreamReader(stream).frame(limits.recordReplyBytes);
+      const frame = await withDeadline(reply, {
+        what: "the record",
+        ms: this.#timing.gossipMs,
+        signal: options.signal,
+      });
+      for (const bytes of decodeRecordReply(frame)) {
+        const record = this.#verify(bytes, owner);
+        if (record) this.#apply({ kind: "record", record, owner: owner === from });
+      }
+    } finally {
+      stream.abort(abortCodes.cancelled);
+    }
+    return this.peer(owner)?.record !== before;
+  }
+
+  /** Tells the peers that we leave, then closes every connection and the transport. */
+  async close(): Promise<void> {
+    this.#stopping.abort(new MeshError("E_CLOSED", "the node is stopping"));
+    for (const timer of this.#timers) clearTimeout(timer);
+    const frame = encodeFrame(encodePeerLeaving(this.#options.transport.id));
+    const goodbyes = [...this.#connections.values()]
+      .filter((connection) => connection.alpn === "mesh-llm/1")
+      .map((connection) => sayGoodbye(connection, frame));
+    if (goodbyes.length > 0) {
+      await withDeadline(Promise.allSettled(goodbyes), { what: "leaving", ms: 500 }).catch(() => undefined);
+    }
+    await this.#options.transport.close();
+  }
+
+  // ---- connections
+
+  async #acceptLoop(): Promise<void> {
+    for await (const connection of this.#options.transport.incoming()) this.#serve(connection);
+  }
+
+  #serve(connection: Connection): void {
+    const key = connectionKey(connection.peer, connection.alpn);
+    this.#connections.set(key, connection);
+    void this.#serveStreams(connection);
+    void connection.closed.then((reason) => {
+      if (this.#connections.get(key) !== connection) return;
+      this.#connections.delete(key);
+      if (connection.alpn !== "mesh-llm/1" || this.#stopping.signal.aborted) return;
+      if (reason.by === "peer" && reason.code === closeCodes.leaving)
+        this.#apply({ kind: "left", id: connection.peer });
+      else void this.#reviveOrLose(connection.peer);
+      this.#options.onChange();
+    });
+  }
+
+  async #serveStreams(connection: Connection): Promise<void> {
+    for await (const stream of connection.streams()) {
+      // each on its own: a stream that never sends its type byte holds up no other
+      this.#serveStream(connection, stream).catch((thrown: unknown) => {
+        stream.abort(codeForPeer(thrown));
+      });
+    }
+  }
+
+  async #serveStream(connection: Connection, stream: ByteStream): Promise<void> {
+    const reader = new StreamReader(stream);
+    const type = await withDeadline(reader.byte(), { what: "a stream's type byte", ms: this.#timing.typeByteMs });
+    if (type === undefined) return await stream.finish(); // a probe
+    const from = connection.peer;
+    if (connection.alpn === "mesh-llm/1") {
+      if (type === meshStreams.gossip) return await this.#answerGossip(connection, stream, reader);
+      if (type === meshStreams.routes) return await this.#answerRoutes(stream, reader);
+      this.#requireMet(from);
+      if (type === meshStreams.http) return await this.#options.handlers.http(stream, reader, from);
+      if (type === meshStreams.peerLeaving) return await this.#takeLeaving(stream, reader, from);
+    } else {
+      this.#requireMet(from);
+      if (type === sealStreams.record) return await this.#answerRecord(stream, reader);
+      if (type === sealStreams.relayed) return await this.#options.handlers.relayed(stream, reader, from);
+      if (type === sealStreams.relay && this.#options.handlers.relay) {
+        return await this.#options.handlers.relay(stream, reader, from);
+      }
+    }
+    throw new MeshError("E_WIRE", `stream type ${type} is not served here`);
+  }
+
+  /** Nothing but gossip before gossip: being named by a third node admits nobody (protocol.md §2, §11 E2). */
+  #requireMet(id: EndpointId): void {
+    if (!this.peer(id)?.met) throw new MeshError("E_REFUSED", "no gossip exchange has been completed with this peer");
+  }
+
+  #live(id: EndpointId, alpn: Alpn): Connection | undefined {
+    return this.#connections.get(connectionKey(id, alpn));
+  }
+
+  #connect(address: EndpointAddress, alpn: Alpn, ms: number, signal?: AbortSignal): Promise<Connection> {
+    const live = this.#live(address.id, alpn);
+    if (live) return Promise.resolve(live);
+    const key = connectionKey(address.id, alpn);
+    const dialing = this.#dials.get(key) ?? this.#dial(address, alpn, ms);
+    this.#dials.set(key, dialing);
+    const forget = (): unknown => this.#dials.get(key) === dialing && this.#dials.delete(key);
+    dialing.then(forget, forget);
+    return withDeadline(dialing, {
+      what: `the connection to ${shortId(address.id)}`,
+      ms: ms + 100,
+      code: "E_UNREACHABLE",
+      signal,
+    });
+  }
+
+  async #dial(address: EndpointAddress, alpn: Alpn, ms: number): Promise<Connection> {
+    const stopping = this.#stopping.signal;
+    const connection = await this.#options.transport.dial(dialable(address), { alpn, timeoutMs: ms, signal: stopping });
+    this.#serve(connection);
+    return connection;
+  }
+
+  #addressOf(id: EndpointId): EndpointAddress {
+    return this.peer(id)?.address ?? { id, relays: [], direct: [] };
+  }
+
+  async #greetedConnection(id: EndpointId, dialMs: number, signal?: AbortSignal): Promise<Connection> {
+    const live = this.#live(id, "mesh-llm/1");
+    if (live && this.#greeted.has(live)) return live;
+    return await this.#meet(this.#addressOf(id), signal, dialMs);
+  }
+
+  async #meet(address: EndpointAddress, signal?: AbortSignal, dialMs = this.#timing.dialMs): Promise<Connection> {
+    const connection = await this.#connect(address, "mesh-llm/1", dialMs, signal);
+    if (!this.#greeted.has(connection)) await this.#gossip(connection, signal);
+    return connection;
+  }
+
+  /** A connection ended that nobody closed on purpose: try a few times, then count the peer as lost. */
+  async #reviveOrLose(id: EndpointId): Promise<void> {
+    for (const wait of this.#timing.redialMs) {
+      try {
+        await sleep(wait, this.#stopping.signal);
+        const peer = this.peer(id);
+        if (!peer || this.isConnected(id)) return;
+        if (!peer.met || !this.#mayMeet(peer)) break;
+        await this.#meet(this.#addressOf(id), this.#stopping.signal);
+        return;
+      } catch {
+        if (this.#stopping.signal.aborted) return;
+      }
+    }
+    this.#apply({ kind: "lost", id });
+  }
+
+  // ---- gossip
+
+  async #gossip(connection: Connection, signal?: AbortSignal): Promise<void> {
+    const stream = await openTyped(connection, meshStreams.gossip);
+    try {
+      await stream.write(this.#frameFor());
+      await stream.finish();
+      const reader = new StreamReader(stream);
+      const reply = reader.frame(limits.controlFrameBytes);
+      const what = `the gossip of ${shortId(connection.peer)}`;
+      this.#take(await withDeadline(reply, { what, ms: this.#timing.gossipMs, signal }), connection);
+    } catch (thrown) {
+      stream.abort(codeForPeer(thrown));
+      throw thrown;
+    }
+  }
+
+  async #answerGossip(connection: Connection, stream: ByteStream, reader: StreamReader): Promise<void> {
+    const frame = reader.frame(limits.controlFrameBytes);
+    const bytes = await withDeadline(frame, { what: "a gossip frame", ms: this.#timing.gossipMs });
+    decodeGossip(bytes, connection.peer); // refuse before answering
+    await stream.write(this.#frameFor());
+    await stream.finish();
+    this.#take(bytes, connection);
+  }
+
+  #take(bytes: Uint8Array, connection: Connection): void {
+    const frame = decodeGossip(bytes, connection.peer);
+    this.#greeted.add(connection);
+    const claims = frame.announcements.map((entry) => this.#claim(entry));
+    this.#apply({ kind: "gossip", from: connection.peer, claims });
+  }
+
+  #claim(entry: Announcement): Claim {
+    const { id, role, models, runtimes, version, hostname, address } = entry;
+    const record = entry.record && id !== this.#state.self ? this.#verify(entry.record, id) : undefined;
+    return { id, role, models, runtimes, version, hostname, address, key: announcedKey(entry.inferenceKey), record };
+  }
+
+  /** A record that holds, or undefined: a bad one in an entry costs the record, not the frame. */
+  #verify(bytes: Uint8Array, owner: EndpointId): VerifiedRecord | undefined {
+    const cached = this.#verified.get(owner);
+    if (cached && equal(cached.bytes, bytes)) return cached;
+    try {
+      const record = verifyRecord(bytes, owner, this.#options.clock.now());
+      this.#verified.set(owner, record);
+      return record;
+    } catch (thrown) {
+      const { code, message } = toMeshError(thrown);
+      this.#options.log.write("warn", { event: "peer-refused", peer: owner, code, what: message });
+      return undefined;
+    }
+  }
+
+  /** u32 LE length | GossipFrame: peers that we met, our own entry last. */
+  #frameFor(): Uint8Array {
+    const self = this.#options.describe();
+    const own: Announcement = {
+      id: this.#state.self,
+      role: self.role,
+      httpPort: self.httpPort,
+      version: self.version,
+      hostname: self.hostname,
+      models: self.models,
+      runtimes: self.runtimes,
+      address: this.#options.transport.address(),
+      meshId: undefined,
+      inferenceKey: self.record.fields.inferenceKey && toBase64(self.record.fields.inferenceKey),
+      posture: [],
+      evidence: undefined,
+      record: self.record.bytes,
+    };
+    const others = this.peers.filter((peer) => peer.met && this.isConnected(peer.id)).map(relayedEntry);
+    return encodeFrame(encodeGossip({ sender: own.id, announcements: [...others, own] }));
+  }
+
+  #heartbeat(): void {
+    const live = [...this.#connections.values()].filter((connection) => connection.alpn === "mesh-llm/1");
+    const chosen = live.length <= heartbeatPeers ? live : pickRandom(live, heartbeatPeers);
+    for (const connection of chosen) this.#gossipSoon(connection);
+  }
+
+  #gossipSoon(connection: Connection): void {
+    // a connection that fails shows it by closing, and is looked after then
+    this.#gossip(connection).catch(() => undefined);
+  }
+
+  // ---- other mesh streams
+
+  async #answerRoutes(stream: ByteStream, reader: StreamReader): Promise<void> {
+    const frame = reader.frame(limits.controlFrameBytes);
+    decodeRouteRequest(await withDeadline(frame, { what: "a route request", ms: this.#timing.gossipMs }));
+    const self = this.#options.describe();
+    const own = self.models.map((model) => ({ id: this.#state.self, model }));
+    const others = this.peers.flatMap((peer) => (peer.met ? peer.models.map((model) => ({ id: peer.id, model })) : []));
+    await stream.write(encodeFrame(encodeRouteTable({ entries: [...own, ...others], meshId: undefined })));
+    await stream.finish();
+  }
+
+  async #takeLeaving(stream: ByteStream, reader: StreamReader, from: EndpointId): Promise<void> {
+    const frame = reader.frame(limits.controlFrameBytes);
+    decodePeerLeaving(await withDeadline(frame, { what: "a goodbye", ms: this.#timing.gossipMs }), from);
+    await stream.finish();
+    this.#apply({ kind: "left", id: from });
+  }
+
+  async #answerRecord(stream: ByteStream, reader: StreamReader): Promise<void> {
+    const frame = reader.frame(limits.relayFrameBytes);
+    const wanted = decodeRecordRequest(
+      await withDeadline(frame, { what: "a record request", ms: this.#timing.gossipMs }),
+    );
+    const own = wanted === undefined || wanted === this.#state.self;
+    const record = own ? this.#options.describe().record : this.peer(wanted)?.record;
+    await stream.write(encodeFrame(encodeRecordReply(record ? [record.bytes] : [])));
+    await stream.finish();
+  }
+
+  // ---- membership
+
+  #apply(event: MembershipEvent): void {
+    const { state, actions } = step(this.#state, event, this.#options.clock.now());
+    this.#state = state;
+    for (const action of actions) this.#perform(action);
+    if (actions.length > 0) this.#options.onChange();
+  }
+
+  #perform(action: MembershipAction): void {
+    const { log, onShown } = this.#options;
+    switch (action.kind) {
+      case "meet": {
+        const peer = this.peer(action.id);
+        if (peer && this.#mayMeet(peer)) this.#meet(this.#addressOf(action.id)).catch(() => undefined);
+        return;
+      }
+      case "announce":
+        return this.announce(action.except);
+      case "remember":
+        return onShown(action.id, action.shown);
+      case "joined": {
+        const { id, role, record } = action.peer;
+        return log.write("info", { event: "peer-joined", peer: id, role, sealed: record !== undefined });
+      }
+      case "gone":
+        this.#verified.delete(action.id);
+        return log.write("info", { event: "peer-left", peer: action.id, reason: action.reason });
+      case "conflict":
+        return log.write("error", { event: "record-conflict", peer: action.id });
+    }
+  }
+
+  /** Clients need no connection among themselves; a client that always asks through relays needs none to hosts. */
+  #mayMeet(peer: Peer): boolean {
+    const bothClients = peer.role === "client" && this.#options.describe().role === "client";
+    return peer.met || ((this.#options.meetMentioned ?? true) && !bothClients && !this.isConnected(peer.id));
+  }
+
+  #logJoinFailure(peer: EndpointId, thrown: unknown): void {
+    if (this.#stopping.signal.aborted) return;
+    const { code, message } = toMeshError(thrown);
+    this.#options.log.write("warn", { event: "join-failed", peer, code, what: message });
+  }
+
+  // ---- timers
+
+  #every(ms: number, run: () => void): void {
+    // jitter keeps nodes that started together from speaking together
+    this.#later(ms * (0.9 + Math.random() * 0.2), () => {
+      run();
+      this.#every(ms, run);
+    });
+  }
+
+  #later(ms: number, run: () => void): NodeJS.Timeout {
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      run();
+    }, ms);
+    this.#timers.add(timer);
+    return timer;
+  }
+}
+
+async function openTyped(connection: Connection, type: number): Promise<ByteStream> {
+  const stream = await connection.open();
+  await stream.write(Uint8Array.of(type));
+  return stream;
+}
+
+async function sayGoodbye(connection: Connection, frame: Uint8Array): Promise<void> {
+  const stream = await openTyped(connection, meshStreams.peerLeaving);
+  await stream.write(frame);
+  await stream.finish();
+  await stream.read(); // the peer's end says that it was heard
+}
+
+function connectionKey(peer: EndpointId, alpn: Alpn): string {
+  return `${alpn} ${peer}`;
+}
+
+/** A peer's entry for others: what it said itself, its record byte for byte; never posture or evidence (protocol.md §3.4). */
+function relayedEntry(peer: Peer): Announcement {
+  const { id, role, version, hostname, models, runtimes, address, record, announced } = peer;
+  const key = record?.fields.inferenceKey ?? (announced.kind === "key" ? announced.key : undefined);
+  return {
+    id,
+    role,
+    httpPort: role === "host" ? relayedHttpPort : undefined,
+    version,
+    hostname,
+    models,
+    runtimes,
+    address,
+    meshId: undefined,
+    inferenceKey: key && toBase64(key),
+    posture: [],
+    evidence: undefined,
+    record: record?.bytes,
+  };
+}
+
+/** Field 3 of a relayed host entry: required by readers, dialed by nobody (protocol.md §3.2). */
+const relayedHttpPort = 9337;
+
+function announcedKey(text: string | undefined): AnnouncedKey {
+  if (text === undefined) return { kind: "absent" };
+  try {
+    const key = fromBase64(text, 32);
+    return isUsableKey(key) ? { kind: "key", key } : { kind: "bad" };
+  } catch {
+    return { kind: "bad" };
+  }
+}
+
+/** What a peer learns of a failure: one coarse code. */
+function codeForPeer(thrown: unknown): number {
+  if (!isMeshError(thrown)) return abortCodes.protocol;
+  if (thrown.code === "E_TIMEOUT") return abortCodes.timeout;
+  return thrown.code === "E_WIRE" ? abortCodes.protocol : abortCodes.refused;
+}
+
+function pickRandom<T>(items: readonly T[], count: number): T[] {
+  const rest = [...items];
+  const picked: T[] = [];
+  while (picked.length < count && rest.length > 0) {
+    picked.push(...rest.splice(Math.floor(Math.random() * rest.length), 1));
+  }
+  return picked;
+}

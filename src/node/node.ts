@@ -1,0 +1,429 @@
+/**
+ * One node: its parts, built in order and passed down, and their end in reverse. Called by the CLI; knows no flag, no
+ * terminal and no signal.
+ */
+import type { Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { type EndpointId } from "../base/brand.ts";
+import { systemClock } from "../base/clock.ts";
+import { sleep, withDeadline } from "../base/deadline.ts";
+import { MeshError, toMeshError } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
+import { Places } from "../base/places.ts";
+import { identityFrom } from "../crypto/identity.ts";
+import { InferenceKeys } from "../crypto/inference-keys.ts";
+import { answer, type AnswerParts, type Arrival, ask, type AskParts } from "../exchange.ts";
+import { relayCapability, relaysTo } from "../mesh/choose.ts";
+import { Mesh, type SelfDescription, type StreamHandler } from "../mesh/mesh.ts";
+import { defaultPolicy } from "../policy/policy.ts";
+import { transports } from "../transport/registry.ts";
+import { fileTap, tapTransport } from "../transport/tap.ts";
+import { alpns, type Transport, type TransportKind } from "../transport/transport.ts";
+import { carry } from "../tunnel/relay.ts";
+import { SeenCache } from "../tunnel/seen.ts";
+import { encodeInvite } from "../wire/invite.ts";
+import { limits } from "../wire/limits.ts";
+import type { HostPort, NodeConfig } from "./config.ts";
+import { defaults } from "./defaults.ts";
+import { type Engines, openEngines } from "./engines.ts";
+import { adminServer } from "./http/admin.ts";
+import { inject } from "./http/inject.ts";
+import { type AskedOutcome, openAiServer } from "./http/openai.ts";
+import { RecordKeeper } from "./record-keeper.ts";
+import { openState, type State } from "./state.ts";
+import { keyFingerprint, peerStatus, type Status } from "./status.ts";
+import { announcedVersion, version } from "./version.ts";
+
+export interface Node {
+  readonly endpointId: EndpointId;
+  readonly apiUrl: string;
+  readonly consoleUrl: string | undefined;
+  /** Made from the addresses of now. */
+  invite(): string;
+  /** Models of the whole mesh, known now. */
+  models(): readonly string[];
+  status(): Status;
+  /** Opens envelopes with this node's keys: for tests that hold the node in their own process. */
+  readonly keys: InferenceKeys;
+  /**
+   * Stops taking requests, lets running ones finish for `drainMs`, leaves the mesh, ends engines. Safe to call twice;
+   * a later call with a shorter time shortens the wait.
+   */
+  stop(drainMs?: number): Promise<void>;
+}
+
+export interface NodeOptions {
+  readonly log: Log;
+  /** Called after peers, models or engines changed. */
+  readonly onChange?: () => void;
+  /** @default the first of the registry: iroh */
+  readonly transport?: TransportKind;
+}
+
+/**
+ * Starts a node; resolves when it can serve: engines up or known to be down, mesh joined or the attempt given up for now.
+ * @throws E_STATE, E_PORT, E_CONFIG, E_INPUT, E_NO_ENGINE; nothing is left running then
+ */
+export async function startNode(config: NodeConfig, options: NodeOptions): Promise<Node> {
+  const running = new RunningNode(config, options);
+  try {
+    await running.start();
+    return running;
+  } catch (thrown) {
+    await running.stop(0);
+    throw thrown;
+  }
+}
+
+class RunningNode implements Node {
+  readonly #config: NodeConfig;
+  readonly #options: NodeOptions;
+  readonly #log: Log;
+  readonly #clock = systemClock;
+  readonly #stopping = new AbortController();
+  readonly #relayPlaces = new Places({ total: defaults.relayStreamsTotal, perHolder: defaults.relayStreamsPerAsker });
+  readonly #relayed = { streams: 0, bytes: 0 };
+  /** What to do at the end, last built first. */
+  readonly #closers: (() => Promise<void> | void)[] = [];
+  #parts: Parts | undefined;
+  #exchanges = 0;
+  #drainUntilMs = Number.POSITIVE_INFINITY;
+  #ended: Promise<void> | undefined;
+
+  constructor(config: NodeConfig, options: NodeOptions) {
+    this.#config = config;
+    this.#options = options;
+    this.#log = options.log;
+  }
+
+  async start(): Promise<void> {
+    const config = this.#config;
+    const clock = this.#clock;
+    // 1 identity, keys, and the record that ties them
+    const state = openState(config.dataDir);
+    this.#closers.push(() => state.close());
+    const identity = identityFrom(state.identitySeed);
+    const keys = new InferenceKeys({ clock });
+    this.#closers.push(() => keys.wipe());
+    const capabilities = config.relayTraffic ? ["seal.v1", relayCapability] : ["seal.v1"];
+    const nextSeq = (now: number): bigint => state.nextRecordSeq(now);
+    const records = new RecordKeeper({ identity, keys, clock, capabilities, nextSeq });
+    // 2 the local HTTP ports: taken first, because a port in use is the commonest mistake
+    const api = openAiServer({
+      self: identity.id,
+      engineFor: (model) => this.#need().engines.forModel(model),
+      localModels: () => this.#need().engines.models(),
+      meshModels: () => this.models(),
+      ask: (request) => ask(request, this.#need().asking),
+      begin: () => this.#begin(),
+      onAsked: (outcome) => this.#logAsked(outcome),
+    });
+    const apiUrl = await listen(api, config.api, "--port");
+    this.#closers.push(() => closeServer(api));
+    let consoleUrl: string | undefined;
+    if (config.console) {
+      const admin = adminServer({ status: () => this.status() });
+      consoleUrl = await listen(admin, config.console, "--console");
+      this.#closers.push(() => closeServer(admin));
+    }
+    // 3 the models of this machine
+    const engines = await openEngines(config.engines, this.#log, () => this.#changed());
+    this.#closers.push(() => engines.close());
+    // 4 the mesh
+    const transport = await this.#openTransport(identity.seed);
+    const answering: AnswerParts = {
+      identity,
+      keys,
+      clock,
+      seen: new SeenCache({ total: defaults.seenTotal, perAsker: defaults.seenPerAsker }),
+      places: new Places({ total: defaults.exchangesTotal, perHolder: defaults.exchangesPerAsker }),
+      serve: (request, asker, signal) => inject(api, request, asker, signal),
+      timing: { firstByteMs: defaults.firstByteMs, requestMs: defaults.requestMs, keepAliveMs: limits.keepAliveMs },
+      onAnswered: () => undefined,
+    };
+    const mesh = this.#openMesh(transport, state, records, engines, answering, apiUrl);
+    this.#closers.push(() => mesh.close());
+    const asking: AskParts = {
+      mesh,
+      identity,
+      clock,
+      policy: defaultPolicy,
+      route: config.route,
+      running: new Map(),
+      timing: {
+        dialMs: defaults.dialMs,
+        relayMs: defaults.relayMs,
+        silenceMs: limits.silenceMs,
+        referenceSilenceMs: limits.referenceSilenceMs,
+      },
+    };
+    this.#parts = { endpointId: identity.id, apiUrl, consoleUrl, transport, keys, records, engines, mesh, asking };
+    mesh.start();
+    this.#keepRecordFresh();
+    this.#log.write("info", { event: "node-started", endpoint_id: identity.id, version });
+    // 5 the members we were told of
+    await Promise.all(config.join.map((address) => this.#join(mesh, address)));
+  }
+
+  get endpointId(): EndpointId {
+    return this.#need().endpointId;
+  }
+
+  get apiUrl(): string {
+    return this.#need().apiUrl;
+  }
+
+  get consoleUrl(): string | undefined {
+    return this.#need().consoleUrl;
+  }
+
+  get keys(): InferenceKeys {
+    return this.#need().keys;
+  }
+
+  invite(): string {
+    return encodeInvite(this.#need().transport.address());
+  }
+
+  models(): readonly string[] {
+    const { engines, mesh } = this.#need();
+    const remote = mesh.peers.flatMap((peer) => (peer.role === "host" ? peer.models : []));
+    return [...new Set([...engines.models(), ...remote])].toSorted();
+  }
+
+  status(): Status {
+    const { endpointId, apiUrl, engines, mesh, keys } = this.#need();
+    const { mode, name, route, relayTraffic } = this.#config;
+    const hosted = engines.models();
+    const serving = hosted.length > 0 ? "serving" : engines.loading ? "loading" : "standby";
+    return {
+      version,
+      node_id: endpointId.slice(0, 10),
+      endpoint_id: endpointId,
+      pid: process.pid,
+      token: this.invite(),
+      name: name ?? null,
+      node_state: mode === "client" ? "client" : serving,
+      is_host: hosted.length > 0,
+      is_client: mode === "client",
+      api_port: Number(new URL(apiUrl).port),
+      hosted_models: hosted,
+      models: this.models(),
+      inference_key: keyFingerprint(keys.current.publicKey),
+      route,
+      relays_for_others: relayTraffic,
+      plain_allowed: defaultPolicy.plain,
+      engines: engines.status(),
+      inflight_requests: this.#exchanges,
+      relayed: { ...this.#relayed, running: this.#relayPlaces.taken },
+      peers: mesh.peers.map((peer) =>
+        peerStatus({
+          peer,
+          key: mesh.keyStanding(peer.id),
+          connected: mesh.isConnected(peer.id),
+          rttMs: mesh.rttMs(peer.id),
+          relays: relaysTo(mesh, peer.id).length,
+          plainAllowed: defaultPolicy.plain,
+        }),
+      ),
+    };
+  }
+
+  stop(drainMs: number = defaults.drainMs): Promise<void> {
+    this.#stopping.abort(new MeshError("E_DRAINING", "this node is stopping"));
+    this.#drainUntilMs = Math.min(this.#drainUntilMs, this.#clock.now() + drainMs);
+    this.#ended ??= this.#end();
+    return this.#ended;
+  }
+
+  // ---- building
+
+  async #openTransport(secretKey: Uint8Array): Promise<Transport> {
+    const kind = this.#options.transport ?? transports[0];
+    if (!kind) throw new MeshError("E_BUG", "no transport is registered");
+    const { bind, irohRelays, tap } = this.#config;
+    const transport = await kind.start({ secretKey, alpns, bind, irohRelays });
+    return tap === undefined ? transport : tapTransport(transport, fileTap(tap));
+  }
+
+  #openMesh(
+    transport: Transport,
+    state: State,
+    records: RecordKeeper,
+    engines: Engines,
+    answering: AnswerParts,
+    apiUrl: string,
+  ): Mesh {
+    const { mode, name, relayTraffic, route } = this.#config;
+    const describe = (): SelfDescription => ({
+      role: mode === "client" ? "client" : engines.models().length > 0 ? "host" : "worker",
+      models: engines.models(),
+      runtimes: engines.runtimes(),
+      httpPort: Number(new URL(apiUrl).port),
+      hostname: name,
+      version: announcedVersion,
+      record: records.current,
+    });
+    const answerFrom =
+      (arrival: (from: EndpointId) => Arrival): StreamHandler =>
+      async (stream, reader, from) => {
+        const end = this.#begin();
+        try {
+          await answer(stream, reader, arrival(from), answering);
+        } catch (thrown) {
+          this.#log.write("info", { event: "exchange-refused", peer: from, code: toMeshError(thrown).code });
+        } finally {
+          end();
+        }
+      };
+    return new Mesh({
+      transport,
+      clock: this.#clock,
+      log: this.#log,
+      describe,
+      shown: state.shown,
+      onShown: (id, shown) => state.rememberShown(id, shown),
+      onChange: () => this.#options.onChange?.(),
+      meetMentioned: route !== "relay",
+      handlers: {
+        http: answerFrom((peer) => ({ kind: "direct", peer })),
+        relayed: answerFrom((relay) => ({ kind: "relayed", relay })),
+        ...(relayTraffic ? { relay: this.#relayStream } : {}),
+      },
+    });
+  }
+
+  readonly #relayStream: StreamHandler = async (stream, reader, from) => {
+    const { mesh } = this.#need();
+    const started = performance.now();
+    let release: (() => void) | undefined;
+    try {
+      const { target, bytesToHost, bytesToAsker } = await carry(stream, reader, {
+        reach: (id) => {
+          const options = { dialMs: defaults.dialMs, signal: stream.aborted };
+          return mesh.peer(id)?.met ? mesh.openSeal(id, options) : undefined;
+        },
+        admit: () => (release = this.#relayPlaces.take(from)) !== undefined,
+        firstByteMs: defaults.firstByteMs,
+      });
+      const bytes = bytesToHost + bytesToAsker;
+      this.#relayed.streams += 1;
+      this.#relayed.bytes += bytes;
+      const ms = Math.round(performance.now() - started);
+      this.#log.write("info", { event: "relay-carried", from, to: target, bytes, ms });
+    } finally {
+      release?.();
+    }
+  };
+
+  async #join(mesh: Mesh, address: Parameters<Mesh["join"]>[0]): Promise<void> {
+    try {
+      const joining = mesh.join(address, this.#stopping.signal);
+      await withDeadline(joining, { what: "joining", ms: defaults.joinMs, code: "E_UNREACHABLE" });
+    } catch (thrown) {
+      const { code, message } = toMeshError(thrown);
+      this.#log.write("warn", { event: "join-failed", peer: address.id, code, what: `${message}; trying again` });
+      mesh.joinLater(address);
+    }
+  }
+
+  // ---- running
+
+  #need(): Parts {
+    if (this.#parts) return this.#parts;
+    throw new MeshError("E_NO_HOST", "this node is still starting", { retryAfterSeconds: 1 });
+  }
+
+  #begin(): () => void {
+    if (this.#stopping.signal.aborted) throw new MeshError("E_DRAINING", "this node is stopping");
+    this.#exchanges += 1;
+    return () => {
+      this.#exchanges -= 1;
+    };
+  }
+
+  #changed(): void {
+    this.#parts?.mesh.announce();
+    this.#options.onChange?.();
+  }
+
+  #keepRecordFresh(): void {
+    const { records, keys, mesh } = this.#need();
+    const timer = setTimeout(
+      () => {
+        const change = records.advance();
+        if (change === "rotated") {
+          this.#log.write("info", { event: "key-rotated", fingerprint: keyFingerprint(keys.current.publicKey) });
+        }
+        if (change) mesh.announce();
+        this.#keepRecordFresh();
+      },
+      Math.max(1_000, records.nextChangeMs - this.#clock.now()),
+    );
+    this.#stopping.signal.addEventListener("abort", () => clearTimeout(timer), { once: true });
+  }
+
+  #logAsked(outcome: AskedOutcome): void {
+    const { id, model, status, served, attempts, ms, error } = outcome;
+    this.#log.write(error ? "warn" : "info", {
+      event: "exchange-asked",
+      id,
+      model,
+      status,
+      ...(served ? { host: served.host } : {}),
+      sealed: served?.sealed ?? "none",
+      route: served?.route ?? "none",
+      attempts,
+      ms,
+      ...(error ? { code: error.code } : {}),
+    });
+  }
+
+  // ---- ending
+
+  async #end(): Promise<void> {
+    if (this.#exchanges > 0) this.#log.write("info", { event: "node-draining", exchanges: this.#exchanges });
+    while (this.#exchanges > 0 && this.#clock.now() < this.#drainUntilMs) await sleep(50);
+    for (const close of this.#closers.toReversed()) await close();
+    this.#log.write("info", { event: "node-stopped" });
+  }
+}
+
+/** What exists once the node has been built. */
+interface Parts {
+  readonly endpointId: EndpointId;
+  readonly apiUrl: string;
+  readonly consoleUrl: string | undefined;
+  readonly transport: Transport;
+  readonly keys: InferenceKeys;
+  readonly records: RecordKeeper;
+  readonly engines: Engines;
+  readonly mesh: Mesh;
+  readonly asking: AskParts;
+}
+
+function listen(server: Server, address: HostPort, flag: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    server.once("error", (cause: NodeJS.ErrnoException) => {
+      const where = `${address.host}:${address.port}`;
+      if (cause.code === "EADDRINUSE") {
+        return reject(new MeshError("E_PORT", `${flag}: another program listens on ${where} already`, { cause }));
+      }
+      reject(
+        new MeshError("E_CONFIG", `${flag}: cannot listen on ${where} (${cause.code ?? cause.message})`, { cause }),
+      );
+    });
+    server.listen(address.port, address.host, () => {
+      const { port } = server.address() as AddressInfo;
+      const host = address.host.includes(":") ? `[${address.host}]` : address.host;
+      resolve(`http://${host}:${port}`);
+    });
+  });
+}
+
+function closeServer(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve());
+    server.closeAllConnections();
+  });
+}

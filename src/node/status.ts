@@ -1,0 +1,112 @@
+/**
+ * /api/status: what a node says about itself and its peers. Names and shape of protocol.md §9.2 where they mean the same,
+ * ours beside them; no content, no secret.
+ */
+import { createHash } from "node:crypto";
+import { type EndpointId, shortId } from "../base/brand.ts";
+import { toHex } from "../base/bytes.ts";
+import type { Peer } from "../mesh/membership.ts";
+import type { KeyStanding } from "../policy/decide.ts";
+
+export interface Status {
+  readonly version: string;
+  /** First 10 hex digits of the endpoint id, as in mesh-llm. */
+  readonly node_id: string;
+  readonly endpoint_id: EndpointId;
+  /** Of the process that holds prompts. */
+  readonly pid: number;
+  /** Invite that admits further nodes. */
+  readonly token: string;
+  readonly name: string | null;
+  readonly node_state: "client" | "standby" | "loading" | "serving";
+  readonly is_host: boolean;
+  readonly is_client: boolean;
+  readonly api_port: number;
+  /** Models that this machine serves now. */
+  readonly hosted_models: readonly string[];
+  /** Models of the whole mesh. */
+  readonly models: readonly string[];
+  readonly inference_key: string;
+  readonly route: "auto" | "direct" | "relay";
+  readonly relays_for_others: boolean;
+  /** Whether hosts without an inference key may be asked in the clear. */
+  readonly plain_allowed: boolean;
+  readonly engines: readonly EngineStatus[];
+  readonly inflight_requests: number;
+  readonly relayed: { readonly streams: number; readonly running: number; readonly bytes: number };
+  readonly peers: readonly PeerStatus[];
+}
+
+export interface EngineStatus {
+  readonly name: string;
+  readonly kind: "embedded" | "external";
+  readonly state: "loading" | "up" | "down";
+  /** Why it is down. */
+  readonly why: string | null;
+  readonly pid: number | null;
+  readonly models: readonly { readonly id: string; readonly context_length: number | null }[];
+  readonly running: number;
+  readonly waiting: number;
+}
+
+export interface PeerStatus {
+  readonly id: string;
+  readonly endpoint_id: EndpointId;
+  readonly role: "Worker" | "Host" | "Client";
+  readonly state: "client" | "standby" | "loading" | "serving";
+  readonly hostname: string | null;
+  readonly version: string | null;
+  readonly hosted_models: readonly string[];
+  readonly rtt_ms: number | null;
+  readonly connected: boolean;
+  /** How a prompt to it would travel: sealed, in the clear, or not at all. */
+  readonly sealed: "sealed" | "plain" | "refused";
+  /** How it can be reached now. */
+  readonly route: "direct" | "relay" | "none";
+  /** First 16 hex digits of the SHA-256 of its inference key. */
+  readonly inference_key: string | null;
+}
+
+/** 16 hex digits of the key's SHA-256: for people to compare, not to seal to. */
+export function keyFingerprint(key: Uint8Array): string {
+  return toHex(createHash("sha256").update(key).digest().subarray(0, 8));
+}
+
+export interface PeerFacts {
+  readonly peer: Peer;
+  readonly key: KeyStanding;
+  readonly connected: boolean;
+  readonly rttMs: number | undefined;
+  readonly relays: number;
+  readonly plainAllowed: boolean;
+}
+
+export function peerStatus(facts: PeerFacts): PeerStatus {
+  const { peer, key, connected, rttMs, relays, plainAllowed } = facts;
+  return {
+    id: shortId(peer.id),
+    endpoint_id: peer.id,
+    role: peer.role === "host" ? "Host" : peer.role === "client" ? "Client" : "Worker",
+    state: peerState(peer),
+    hostname: peer.hostname ?? null,
+    version: peer.version ?? null,
+    hosted_models: peer.models,
+    rtt_ms: rttMs ?? null,
+    connected,
+    sealed: sealing(key, plainAllowed),
+    route: connected ? "direct" : relays > 0 ? "relay" : "none",
+    inference_key: key.kind === "record" || key.kind === "announced" ? keyFingerprint(key.key) : null,
+  };
+}
+
+function peerState(peer: Peer): PeerStatus["state"] {
+  if (peer.role === "client") return "client";
+  if (peer.runtimes.some(({ ready }) => ready)) return "serving";
+  if (peer.runtimes.length > 0) return "loading";
+  return peer.models.length > 0 ? "serving" : "standby";
+}
+
+function sealing(key: KeyStanding, plainAllowed: boolean): PeerStatus["sealed"] {
+  if (key.kind === "record" || key.kind === "announced") return "sealed";
+  return key.kind === "none" && plainAllowed ? "plain" : "refused";
+}

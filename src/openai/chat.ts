@@ -1,0 +1,331 @@
+/**
+ * The chat completion request and answer. {@link checkChat} looks at what every engine needs; {@link readTextChat} reads
+ * a request for an engine that takes text and nothing else, and says which field it cannot serve; the builders write the
+ * answer objects, whole or in chunks, in the order that clients were seen to need (engines.md §4.2).
+ */
+import { randomBytes } from "node:crypto";
+import { toHex } from "../base/bytes.ts";
+import { MeshError } from "../base/errors.ts";
+
+type Json = Readonly<Record<string, unknown>>;
+
+/** Bounds of a request, beyond that of its bytes. */
+const limits = {
+  /** Turns of one conversation; a template walks all of them. */
+  messages: 10_000,
+  /** Parts of one message. */
+  parts: 10_000,
+  /** OpenAI's own limit. */
+  stops: 4,
+  /** Characters of one stop string: that many may be held back from the stream. */
+  stopCharacters: 1_000,
+  /** More tokens than any context window has. */
+  tokens: 1_000_000_000,
+} as const;
+
+/** What every engine, also one behind a URL, may rely on. */
+export interface ChatEnvelope {
+  readonly model: string;
+  readonly stream: boolean;
+  /** The caller wants the chunk with the usage. */
+  readonly includeUsage: boolean;
+}
+
+/**
+ * Checks the parts of a chat request that this node itself acts on, and that engines answer badly when wrong (a 500, or
+ * the wrong model). Everything else passes unseen: engines know fields that we do not.
+ *
+ * @throws E_INPUT with `param`
+ */
+export function checkChat(json: Json): ChatEnvelope {
+  const model = json["model"];
+  if (typeof model !== "string" || model === "") throw bad("model", "must be the name of a model");
+  messagesOf(json).forEach((message, index) => {
+    if (!isRecord(message)) throw bad(`messages[${index}]`, "must be an object");
+    if (typeof message["role"] !== "string") throw bad(`messages[${index}].role`, "must be a string");
+  });
+  return { model, stream: boolean(json, "stream") ?? false, includeUsage: wantsUsage(json) };
+}
+
+/** Whether `stream_options.include_usage` is set. @throws E_INPUT for other types */
+export function wantsUsage(json: Json): boolean {
+  const options = json["stream_options"];
+  if (options === undefined || options === null) return false;
+  if (!isRecord(options)) throw bad("stream_options", "must be an object");
+  return boolean(options, "include_usage", "stream_options.include_usage") ?? false;
+}
+
+export interface ChatMessage {
+  readonly role: "system" | "user" | "assistant";
+  readonly content: string;
+}
+
+/** How the next token is drawn. Undefined where the caller left it to the engine. */
+export interface Sampling {
+  /** 0 to 2. */
+  readonly temperature: number;
+  /** 0 to 1. */
+  readonly topP: number;
+  readonly topK: number | undefined;
+  /** 0 to 1. */
+  readonly minP: number | undefined;
+  /** Unsigned, 32 bits. */
+  readonly seed: number | undefined;
+  /** -2 to 2. */
+  readonly frequencyPenalty: number;
+  /** -2 to 2. */
+  readonly presencePenalty: number;
+}
+
+/** A chat request that plain text can answer. */
+export interface TextChat extends ChatEnvelope {
+  /** At least one. `developer` has become `system`. */
+  readonly messages: readonly ChatMessage[];
+  /** Upper bound of the answer in tokens; undefined: what the context leaves. */
+  readonly maxTokens: number | undefined;
+  /** At most four, none empty. */
+  readonly stop: readonly string[];
+  readonly sampling: Sampling;
+}
+
+/**
+ * Reads a request for an engine that takes text and gives text.
+ *
+ * @throws E_INPUT a field has the wrong type or range · E_UNSUPPORTED a field asks for what such an engine cannot do;
+ *         both name the field in `param`
+ */
+export function readTextChat(json: Json): TextChat {
+  const envelope = checkChat(json);
+  refuseFeatures(json);
+  return {
+    ...envelope,
+    messages: messagesOf(json).map(textMessage),
+    // the newer name wins, as at OpenAI
+    maxTokens:
+      integer(json, "max_completion_tokens", 1, limits.tokens) ?? integer(json, "max_tokens", 1, limits.tokens),
+    stop: stopStrings(json["stop"]),
+    sampling: {
+      temperature: range(json, "temperature", 0, 2) ?? 1,
+      topP: range(json, "top_p", 0, 1) ?? 1,
+      topK: integer(json, "top_k", 0, limits.tokens),
+      minP: range(json, "min_p", 0, 1),
+      seed: seedOf(json),
+      frequencyPenalty: range(json, "frequency_penalty", -2, 2) ?? 0,
+      presencePenalty: range(json, "presence_penalty", -2, 2) ?? 0,
+    },
+  };
+}
+
+/** Fields that ask for more than text, each with the values that ask for nothing. */
+const features: readonly { readonly field: string; readonly idle: (value: unknown) => boolean }[] = [
+  { field: "tools", idle: isEmptyList },
+  { field: "functions", idle: isEmptyList },
+  { field: "tool_choice", idle: (value) => value === "none" || value === "auto" },
+  { field: "function_call", idle: (value) => value === "none" || value === "auto" },
+  { field: "response_format", idle: (value) => isRecord(value) && value["type"] === "text" },
+  { field: "logprobs", idle: (value) => value === false },
+  { field: "top_logprobs", idle: (value) => value === 0 },
+  { field: "logit_bias", idle: (value) => isRecord(value) && Object.keys(value).length === 0 },
+  { field: "modalities", idle: (value) => Array.isArray(value) && value.every((item) => item === "text") },
+  { field: "audio", idle: () => false },
+  { field: "prediction", idle: () => false },
+  { field: "web_search_options", idle: () => false },
+  { field: "n", idle: (value) => value === 1 },
+];
+
+function refuseFeatures(json: Json): void {
+  const n = json["n"];
+  if (n !== undefined && n !== null && (!Number.isInteger(n) || Number(n) < 1)) {
+    throw bad("n", "must be a whole number from 1");
+  }
+  for (const { field, idle } of features) {
+    const value = json[field];
+    if (value === undefined || value === null || idle(value)) continue;
+    throw unsupported(field, `This model does not support '${field}'${field === "n" ? " beyond 1" : ""}.`);
+  }
+}
+
+function messagesOf(json: Json): readonly unknown[] {
+  const messages = json["messages"];
+  if (!Array.isArray(messages)) throw bad("messages", "must be a list of messages");
+  if (messages.length === 0) throw bad("messages", "must have at least one message");
+  if (messages.length > limits.messages) throw bad("messages", `must have at most ${limits.messages} messages`);
+  return messages;
+}
+
+function textMessage(value: unknown, index: number): ChatMessage {
+  const path = `messages[${index}]`;
+  const message = isRecord(value) ? value : {};
+  const role = message["role"];
+  for (const field of ["tool_calls", "function_call", "audio"]) {
+    const call = message[field];
+    if (call !== undefined && call !== null && !isEmptyList(call)) {
+      throw unsupported(`${path}.${field}`, `This model does not support '${field}' in a message.`);
+    }
+  }
+  switch (role) {
+    case "system":
+    case "developer":
+      return { role: "system", content: textContent(message["content"], path) };
+    case "user":
+    case "assistant":
+      return { role, content: textContent(message["content"], path) };
+    case "tool":
+    case "function":
+      throw unsupported(`${path}.role`, `This model does not support messages with the role '${role}'.`);
+    default:
+      throw bad(`${path}.role`, "must be one of system, developer, user, assistant, tool");
+  }
+}
+
+function textContent(content: unknown, path: string): string {
+  if (typeof content === "string") return content;
+  if (!Array.isArray(content)) throw bad(`${path}.content`, "must be a string or a list of parts");
+  if (content.length > limits.parts) throw bad(`${path}.content`, `must have at most ${limits.parts} parts`);
+  return content
+    .map((part: unknown, index) => {
+      const where = `${path}.content[${index}]`;
+      if (!isRecord(part) || typeof part["type"] !== "string") throw bad(where, "must be an object with a type");
+      const type = part["type"];
+      const text = type === "text" ? part["text"] : type === "refusal" ? part["refusal"] : undefined;
+      if (type !== "text" && type !== "refusal") {
+        throw unsupported(`${where}.type`, `This model takes text only, not '${type.slice(0, 40)}'.`);
+      }
+      if (typeof text !== "string") throw bad(`${where}.${type}`, "must be a string");
+      return text;
+    })
+    .join("\n");
+}
+
+function stopStrings(value: unknown): readonly string[] {
+  if (value === undefined || value === null) return [];
+  const list: readonly unknown[] = Array.isArray(value) ? value : [value];
+  if (list.length > limits.stops) throw bad("stop", `must have at most ${limits.stops} strings`);
+  return list.map((stop) => {
+    if (typeof stop !== "string" || stop === "") throw bad("stop", "must be a string or a list of strings, none empty");
+    if (stop.length > limits.stopCharacters) {
+      throw bad("stop", `must have at most ${limits.stopCharacters} characters a string`);
+    }
+    return stop;
+  });
+}
+
+function seedOf(json: Json): number | undefined {
+  const seed = integer(json, "seed", -Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER);
+  // engines take 32 bits; equal seeds stay equal
+  return seed === undefined ? undefined : Number(BigInt.asUintN(32, BigInt(seed)));
+}
+
+function boolean(json: Json, field: string, param = field): boolean | undefined {
+  const value = json[field];
+  if (value === undefined || value === null) return undefined;
+  if (typeof value !== "boolean") throw bad(param, "must be true or false");
+  return value;
+}
+
+function range(json: Json, field: string, least: number, most: number): number | undefined {
+  const value = json[field];
+  if (value === undefined || value === null) return undefined;
+  if (typeof value !== "number" || !(value >= least && value <= most)) {
+    throw bad(field, `must be a number from ${least} to ${most}`);
+  }
+  return value;
+}
+
+function integer(json: Json, field: string, least: number, most: number): number | undefined {
+  const value = range(json, field, least, most);
+  if (value !== undefined && !Number.isInteger(value)) throw bad(field, "must be a whole number");
+  return value;
+}
+
+function bad(param: string, expected: string): MeshError {
+  return new MeshError("E_INPUT", `'${param}' ${expected}.`, { param });
+}
+
+function unsupported(param: string, message: string): MeshError {
+  return new MeshError("E_UNSUPPORTED", message, { param });
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function isEmptyList(value: unknown): boolean {
+  return Array.isArray(value) && value.length === 0;
+}
+
+/** Tokens that one answer took. */
+export interface Usage {
+  readonly promptTokens: number;
+  readonly completionTokens: number;
+  /** Tokens of the prompt that an earlier request of the same asker had left behind. */
+  readonly cachedTokens: number;
+}
+
+export type FinishReason = "stop" | "length";
+
+/** What all objects of one answer have in common. */
+export interface ChatAnswerHead {
+  /** From {@link completionId}. */
+  readonly id: string;
+  /** Unix time in seconds. */
+  readonly created: number;
+  readonly model: string;
+}
+
+/** A name for one answer, unlikely to be given twice anywhere: engines behind URLs repeat theirs. */
+export function completionId(prefix: "chatcmpl" | "cmpl" = "chatcmpl"): string {
+  return `${prefix}-${toHex(randomBytes(14))}`;
+}
+
+/** The answer as one `chat.completion` object. */
+export function chatCompletion(head: ChatAnswerHead, content: string, finish: FinishReason, usage: Usage): Json {
+  return {
+    id: head.id,
+    object: "chat.completion",
+    created: head.created,
+    model: head.model,
+    choices: [
+      { index: 0, message: { role: "assistant", content, refusal: null }, logprobs: null, finish_reason: finish },
+    ],
+    usage: usageObject(usage),
+  };
+}
+
+/** Makers of the `chat.completion.chunk` objects of one answer, in the order in which they are sent. */
+export interface ChatChunks {
+  role(): Json;
+  content(text: string): Json;
+  finish(reason: FinishReason): Json;
+  /** To be sent only when the caller asked for it. */
+  usage(usage: Usage): Json;
+}
+
+/** @param includeUsage whether a usage chunk will follow; the others then carry `usage: null`, as at OpenAI */
+export function chatChunks(head: ChatAnswerHead, includeUsage: boolean): ChatChunks {
+  const chunk = (choices: readonly Json[], usage: Json | null): Json => ({
+    id: head.id,
+    object: "chat.completion.chunk",
+    created: head.created,
+    model: head.model,
+    choices,
+    ...(includeUsage ? { usage } : {}),
+  });
+  const delta = (value: Json, finish: FinishReason | null): Json =>
+    chunk([{ index: 0, delta: value, logprobs: null, finish_reason: finish }], null);
+  return {
+    role: () => delta({ role: "assistant", content: "" }, null),
+    content: (text) => delta({ content: text }, null),
+    finish: (reason) => delta({}, reason),
+    usage: (usage) => chunk([], usageObject(usage)),
+  };
+}
+
+function usageObject(usage: Usage): Json {
+  return {
+    prompt_tokens: usage.promptTokens,
+    completion_tokens: usage.completionTokens,
+    total_tokens: usage.promptTokens + usage.completionTokens,
+    prompt_tokens_details: { cached_tokens: usage.cachedTokens },
+  };
+}

@@ -1,0 +1,5 @@
+/** The transports a node can run on. A new kind is one file and one line here. */
+import { irohTransport } from "./iroh.ts";
+import type { TransportKind } from "./transport.ts";
+
+export const transports: readonly TransportKind[] = [irohTransport];

@@ -1,0 +1,28 @@
+/**
+ * Which HTTP headers cross the mesh: two allow-lists. Everything else stays where it is: no Authorization, Cookie or
+ * User-Agent reaches a host, no Set-Cookie, CORS or x-sealmesh-* comes back from one (design.md §7).
+ */
+
+/** From an asker to a host. Host and Content-Length are written by the tunnel itself. */
+const requestHeaders: ReadonlySet<string> = new Set(["content-type", "accept"]);
+
+/** From a host to the asker's node. */
+const responseHeaders: ReadonlySet<string> = new Set(["content-type", "retry-after", "x-should-retry"]);
+
+/** Prefix of the sealed head and of what a node tells its own caller; never taken from the other side. */
+export const ownPrefix = "x-sealmesh-";
+
+/** Set by a host in its sealed 425 (wire.md §4): its own unix time in ms. */
+export const hostTimeHeader = "x-sealmesh-time";
+
+export type HeaderList = readonly (readonly [name: string, value: string])[];
+
+/** @param headers lower-case names */
+export function allowedRequestHeaders(headers: HeaderList): HeaderList {
+  return headers.filter(([name]) => requestHeaders.has(name));
+}
+
+/** @param headers lower-case names */
+export function allowedResponseHeaders(headers: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => responseHeaders.has(name)));
+}

@@ -1,0 +1,146 @@
+/**
+ * One sealed exchange on a byte stream, both ends: the envelope one way, chunks the other way.
+ *
+ *   asker  0xE1 | JSON envelope | finish
+ *   host   0xE1 | key[32] | (u32 LE length | nonce | tag | ciphertext)* | u32 0 | finish
+ *
+ * The caller has already written or read what stands before 0xE1 (a stream type, a relay frame).
+ *
+ * @see protocol.md §7 · wire.md §5
+ */
+import { concat, empty, equal } from "../base/bytes.ts";
+import { abortError, withDeadline } from "../base/deadline.ts";
+import { MeshError } from "../base/errors.ts";
+import type { ByteStream } from "../base/stream.ts";
+import type { ChunkOpener, HostSeal } from "../crypto/seal.ts";
+import {
+  decodeRequestEnvelope,
+  encodeRequestEnvelope,
+  encodeResponseHeader,
+  endMarker,
+  readChunk,
+  readResponseHeader,
+  type RequestEnvelope,
+} from "../wire/envelope.ts";
+import type { StreamReader } from "../wire/frame.ts";
+import { limits } from "../wire/limits.ts";
+import { envelopeByte } from "../wire/stream-types.ts";
+import type { ByteSource } from "./http.ts";
+
+/** Bytes given to one write, so that an abort never waits long for a write to settle. */
+const writeSliceBytes = 256 * 1024;
+
+export async function writeEnvelope(stream: ByteStream, envelope: RequestEnvelope): Promise<void> {
+  const json = encodeRequestEnvelope(envelope);
+  await stream.write(Uint8Array.of(envelopeByte));
+  for (let offset = 0; offset < json.length; offset += writeSliceBytes) {
+    await stream.write(json.subarray(offset, offset + writeSliceBytes));
+  }
+  await stream.finish();
+}
+
+/** Reads the envelope after its 0xE1. @throws E_WIRE · E_TOO_LARGE over limits.envelopeBytes */
+export async function readEnvelope(reader: StreamReader): Promise<RequestEnvelope> {
+  return decodeRequestEnvelope(await reader.readAll(limits.envelopeBytes, "the sealed request"));
+}
+
+export interface SealedResponseOptions {
+  /** Inference key that the request was sealed to: the header must carry it. It authenticates nothing by itself. */
+  readonly hostKey: Uint8Array;
+  readonly opener: ChunkOpener;
+  /** How long the header and each chunk may take, ms. */
+  readonly silenceMs: number;
+}
+
+/**
+ * The opened response as a byte source; its end means that the host's authenticated end was seen (indexed order).
+ * `onHeader` runs once the header is there, that is, when the host has opened the request.
+ */
+export function openedResponse(reader: StreamReader, options: SealedResponseOptions, onHeader: () => void): ByteSource {
+  const { hostKey, opener, silenceMs } = options;
+  const waited = <T>(work: Promise<T>): Promise<T> =>
+    withDeadline(work, { what: "the host's next sign of life", ms: silenceMs });
+  let header = false;
+  return {
+    async read(): Promise<Uint8Array | undefined> {
+      if (!header) {
+        const key = await waited(readResponseHeader(reader));
+        if (!equal(key, hostKey))
+          throw new MeshError("E_WIRE", "the answer is sealed under another key than asked for");
+        header = true;
+        onHeader();
+      }
+      for (;;) {
+        const box = await waited(readChunk(reader));
+        if (box === "end") {
+          opener.finish();
+          return undefined;
+        }
+        const bytes = opener.open(box);
+        if (bytes.length > 0) return bytes; // an empty chunk only says that the host is alive
+      }
+    },
+  };
+}
+
+/**
+ * Seals `response` piece by piece onto the stream: header first, an empty chunk after each `keepAliveMs` without bytes,
+ * the authenticated end last. Returns when all is written; the stream is finished then.
+ *
+ * @throws what `response` throws (nothing marks the end then: the reader sees a cut) · E_ABORTED the asker has gone
+ */
+export async function sealResponse(
+  stream: ByteStream,
+  seal: HostSeal,
+  response: ByteSource,
+  keepAliveMs: number,
+): Promise<void> {
+  await stream.write(encodeResponseHeader(seal.hostKey));
+  for (;;) {
+    const bytes = await nextOrKeepAlive(stream, seal, response, keepAliveMs);
+    if (!bytes) break;
+    for (let offset = 0; offset < bytes.length; offset += limits.sealChunkBytes) {
+      await stream.write(seal.sealChunk(bytes.subarray(offset, offset + limits.sealChunkBytes), false));
+    }
+  }
+  await stream.write(concat([seal.sealChunk(empty, true), endMarker]));
+  await stream.finish();
+}
+
+async function nextOrKeepAlive(
+  stream: ByteStream,
+  seal: HostSeal,
+  response: ByteSource,
+  keepAliveMs: number,
+): Promise<Uint8Array | undefined> {
+  const next = response.read();
+  next.catch(() => undefined); // awaited below; a failed keep-alive must not leave it unhandled
+  for (;;) {
+    const turn = await untilTick(next, keepAliveMs, stream.aborted);
+    if (turn !== "tick") return turn.bytes;
+    await stream.write(seal.sealChunk(empty, false));
+  }
+}
+
+/** What `work` gives, or "tick" when `ms` pass first. @throws when the signal fires */
+function untilTick(
+  work: Promise<Uint8Array | undefined>,
+  ms: number,
+  signal: AbortSignal,
+): Promise<"tick" | { bytes: Uint8Array | undefined }> {
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => settle(() => reject(abortError(signal)));
+    const timer = setTimeout(() => settle(() => resolve("tick")), ms);
+    const settle = (finish: () => void): void => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", onAbort);
+      finish();
+    };
+    if (signal.aborted) onAbort();
+    else signal.addEventListener("abort", onAbort);
+    work.then(
+      (bytes) => settle(() => resolve({ bytes })),
+      (thrown: unknown) => settle(() => reject(thrown)),
+    );
+  });
+}

@@ -1,0 +1,157 @@
+/**
+ * Frames (u32 LE length | payload) and a reader that takes exact amounts from a byte stream. Linear in the bytes read,
+ * whatever pieces the transport delivers; memory follows what has arrived, not what a length field promises.
+ */
+import { concat, readU32le, writeU32le } from "../base/bytes.ts";
+import { MeshError } from "../base/errors.ts";
+import type { ByteStream } from "../base/stream.ts";
+
+/** @returns u32 LE payload length | payload, in one piece, so that one write sends it */
+export function encodeFrame(payload: Uint8Array): Uint8Array {
+  const out = new Uint8Array(4 + payload.length);
+  writeU32le(out, 0, payload.length);
+  out.set(payload, 4);
+  return out;
+}
+
+/**
+ * Reads a stream in exact amounts; at most one call at a time. Bytes that are returned may share memory with what the
+ * stream delivered: copy what is kept for long. Errors of the stream itself (E_LOST, E_ABORTED) pass through.
+ */
+export class StreamReader {
+  readonly #stream: Pick<ByteStream, "read">;
+  /** Delivered but not yet taken. */
+  #rest: Uint8Array = new Uint8Array(0);
+  #ended = false;
+
+  constructor(stream: Pick<ByteStream, "read">) {
+    this.#stream = stream;
+  }
+
+  /** Next bytes as they come, what is left from earlier reads first; undefined at the end. */
+  async read(): Promise<Uint8Array | undefined> {
+    const rest = this.#rest;
+    if (rest.length > 0) {
+      this.#rest = rest.subarray(rest.length);
+      return rest;
+    }
+    while (!this.#ended) {
+      const bytes = await this.#stream.read();
+      if (bytes === undefined) this.#ended = true;
+      else if (bytes.length > 0) return bytes;
+    }
+    return undefined;
+  }
+
+  /** Next byte, or undefined at the end. */
+  async byte(): Promise<number | undefined> {
+    const value = await this.peekByte();
+    if (value !== undefined) this.#rest = this.#rest.subarray(1);
+    return value;
+  }
+
+  /** Next byte without taking it, or undefined at the end. */
+  async peekByte(): Promise<number | undefined> {
+    if (this.#rest.length === 0) this.#rest = (await this.read()) ?? this.#rest;
+    return this.#rest[0];
+  }
+
+  /** `length` bytes, or undefined when the stream ends before them (what did come is gone then). */
+  async tryExact(length: number): Promise<Uint8Array | undefined> {
+    const pieces = new Pieces();
+    while (pieces.length < length) {
+      const bytes = await this.read();
+      if (bytes === undefined) return undefined;
+      const missing = length - pieces.length;
+      if (bytes.length > missing) this.#rest = bytes.subarray(missing);
+      pieces.add(bytes.subarray(0, missing));
+    }
+    return pieces.join();
+  }
+
+  /** @throws E_WIRE the stream ends before `length` bytes */
+  async exact(length: number): Promise<Uint8Array> {
+    const bytes = await this.tryExact(length);
+    if (bytes === undefined) throw new MeshError("E_WIRE", `the stream ended where ${length} bytes were due`);
+    return bytes;
+  }
+
+  /** @throws E_WIRE the stream ends before 4 bytes */
+  async u32(): Promise<number> {
+    return readU32le(await this.exact(4), 0);
+  }
+
+  /**
+   * Payload of one frame.
+   *
+   * @throws E_WIRE the length is over the limit (nothing of the payload is read then), or the stream ends early
+   */
+  async frame(limitBytes: number): Promise<Uint8Array> {
+    const length = await this.u32();
+    if (false) {
+      throw new MeshError("E_WIRE", `a frame of ${length} bytes is over the limit of ${limitBytes}`);
+    }
+    return this.exact(length);
+  }
+
+  /**
+   * Everything up to the end.
+   *
+   * @param what for the message: "the request"
+   * @throws E_TOO_LARGE as soon as more than `limitBytes` have come
+   */
+  async readAll(limitBytes: number, what: string): Promise<Uint8Array> {
+    const pieces = new Pieces();
+    for (;;) {
+      const bytes = await this.read();
+      if (bytes === undefined) return pieces.join();
+      pieces.add(bytes);
+      if (pieces.length > limitBytes) throw new MeshError("E_TOO_LARGE", `${what} has more than ${limitBytes} bytes`);
+    }
+  }
+
+  /** @throws E_WIRE when more bytes come instead of the end */
+  async end(): Promise<void> {
+    if ((await this.peekByte()) !== undefined)
+      throw new MeshError("E_WIRE", "bytes where the stream should have ended");
+  }
+}
+
+const smallBytes = 4_096;
+
+/** Collects what a stream delivers. Small pieces are copied together: one array object per byte would cost 100 times it. */
+class Pieces {
+  readonly #parts: Uint8Array[] = [];
+  /** What small pieces are copied into, and how much of it is filled. */
+  #block: Uint8Array | undefined;
+  #filled = 0;
+  length = 0;
+
+  add(bytes: Uint8Array): void {
+    this.length += bytes.length;
+    if (bytes.length >= smallBytes || this.#parts.length === 0) {
+      this.#closeBlock();
+      this.#parts.push(bytes);
+      return;
+    }
+    if (this.#block === undefined || this.#filled + bytes.length > this.#block.length) {
+      this.#closeBlock();
+      this.#block = new Uint8Array(smallBytes * 4);
+    }
+    this.#block.set(bytes, this.#filled);
+    this.#filled += bytes.length;
+  }
+
+  /** All of it; the one piece itself when there was only one. */
+  join(): Uint8Array {
+    this.#closeBlock();
+    const [first] = this.#parts;
+    return this.#parts.length === 1 && first !== undefined ? first : concat(this.#parts);
+  }
+
+  #closeBlock(): void {
+    if (this.#block !== undefined) this.#parts.push(this.#block.subarray(0, this.#filled));
+    this.#block = undefined;
+    this.#filled = 0;
+  }
+}

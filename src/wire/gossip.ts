@@ -1,0 +1,281 @@
+/**
+ * Control messages of "mesh-llm/1": gossip (stream 0x01), routes (0x05), peer down (0x06) and leaving (0x07), as domain
+ * types. Layouts and field comments are in proto/node.proto, rules in protocol.md §3. All functions take and give the
+ * protobuf bytes alone: stream type byte and length prefix are the caller's.
+ *
+ * Decoding says what a peer sent, not that it is true: an entry about a third node is hearsay, and its key, posture
+ * and evidence must not be believed (protocol.md §11 K1).
+ */
+import { type MessageInitShape, create, toBinary } from "@bufbuild/protobuf";
+import { type EndpointId, endpointIdFromBytes } from "../base/brand.ts";
+import { empty, fromHex, utf8 } from "../base/bytes.ts";
+import { MeshError, isMeshError } from "../base/errors.ts";
+import { type EndpointAddress, decodeAddress, encodeAddress } from "./address.ts";
+import {
+  GossipFrameSchema,
+  NodeRole,
+  PeerAnnouncementSchema,
+  PeerDownSchema,
+  PeerLeavingSchema,
+  RouteTableRequestSchema,
+  RouteTableSchema,
+  type PeerAnnouncement,
+} from "./gen/node_pb.ts";
+import { limits } from "./limits.ts";
+import { decodeMessage } from "./protobuf.ts";
+import { generation } from "./stream-types.ts";
+
+export type Role = "worker" | "host" | "client";
+
+export interface ModelRuntime {
+  readonly name: string;
+  /** Tokens; undefined = not said. */
+  readonly contextLength: number | undefined;
+  readonly ready: boolean;
+}
+
+/** What one entry of a gossip frame says about a node. */
+export interface Announcement {
+  readonly id: EndpointId;
+  readonly role: Role;
+  /** Always there for a host. */
+  readonly httpPort: number | undefined;
+  readonly version: string | undefined;
+  readonly hostname: string | undefined;
+  /** Models that can be asked for: hosted_models, or serving_models where the former is not known. */
+  readonly models: readonly string[];
+  readonly runtimes: readonly ModelRuntime[];
+  /** Its id is `id`. Undefined when none was sent or it does not parse. */
+  readonly address: EndpointAddress | undefined;
+  readonly meshId: string | undefined;
+  /** Field 36 as sent, not yet checked: text that is no key still means "this node seals". */
+  readonly inferenceKey: string | undefined;
+  /** Field 37, each item as sent: a posture, or the subprotocols of a later mesh-llm. */
+  readonly posture: readonly Uint8Array[];
+  /** Field 38 as sent. */
+  readonly evidence: Uint8Array | undefined;
+  /** Field 1000 as sent: a SignedRecord. */
+  readonly record: Uint8Array | undefined;
+}
+
+export interface GossipFrame {
+  readonly sender: EndpointId;
+  /** The sender's own entry is last when a frame is written; a reader must not rely on it. */
+  readonly announcements: readonly Announcement[];
+}
+
+export interface RouteEntry {
+  readonly id: EndpointId;
+  readonly model: string;
+}
+
+export interface RouteTable {
+  readonly entries: readonly RouteEntry[];
+  readonly meshId: string | undefined;
+}
+
+const roleNumbers: Readonly<Record<Role, NodeRole>> = {
+  worker: NodeRole.WORKER,
+  host: NodeRole.HOST,
+  client: NodeRole.CLIENT,
+};
+
+/** @returns protobuf GossipFrame; entries in the order given */
+export function encodeGossip(frame: GossipFrame): Uint8Array {
+  const message = create(GossipFrameSchema, {
+    gen: generation,
+    peers: frame.announcements.map(announcementMessage),
+    senderId: fromHex(frame.sender, 32),
+  });
+  return toBinary(GossipFrameSchema, message);
+}
+
+function announcementMessage(announcement: Announcement): MessageInitShape<typeof PeerAnnouncementSchema> {
+  const { httpPort, version, hostname, models, meshId, inferenceKey, evidence, record, address } = announcement;
+  const [primary] = models;
+  return {
+    endpointId: fromHex(announcement.id, 32),
+    role: roleNumbers[announcement.role],
+    ...(httpPort === undefined ? {} : { httpPort }),
+    ...(version === undefined ? {} : { version }),
+    ...(hostname === undefined ? {} : { hostname }),
+    servingModels: [...models],
+    ...(primary === undefined ? {} : { primaryServing: primary }),
+    ...(meshId === undefined ? {} : { meshId }),
+    serializedAddr: address === undefined ? empty : encodeAddress(address),
+    hostedModels: [...models],
+    hostedModelsKnown: true,
+    servedModelRuntime: announcement.runtimes.map(({ name, contextLength, ready }) => ({
+      modelName: name,
+      ...(contextLength === undefined ? {} : { contextLength }),
+      ready,
+    })),
+    ...(inferenceKey === undefined ? {} : { inferencePublicKey: inferenceKey }),
+    postureOrSubprotocol: [...announcement.posture],
+    ...(evidence === undefined ? {} : { hardwareAttestationBlob: evidence }),
+    ...(record === undefined ? {} : { signedRecord: record }),
+  };
+}
+
+/**
+ * Left out of the result: entries whose address names another id (reference nodes would file them under that one) and
+ * entries with an over-long scalar field. A key that is too long must not turn into "no key". Lists are cut at their
+ * limits, over-long names in them are skipped.
+ *
+ * @param bytes  protobuf GossipFrame, at most limits.controlFrameBytes; nothing of the result shares their memory
+ * @param sender the QUIC peer
+ * @throws       E_WIRE not such a message, another generation or sender, an endpoint id that is not 32 bytes, a host
+ *               without http_port, more than limits.announcementsPerFrame entries
+ */
+export function decodeGossip(bytes: Uint8Array, sender: EndpointId): GossipFrame {
+  const frame = decodeMessage(GossipFrameSchema, bytes, limits.fieldsPerFrame);
+  checkGeneration(frame.gen);
+  checkSelf(frame.senderId, sender);
+  if (frame.peers.length > limits.announcementsPerFrame) {
+    throw new MeshError("E_WIRE", `a gossip frame has more than ${limits.announcementsPerFrame} entries`);
+  }
+  return { sender, announcements: frame.peers.map(announcementFrom).filter((entry) => entry !== undefined) };
+}
+
+function announcementFrom(entry: PeerAnnouncement): Announcement | undefined {
+  const id = endpointIdFromBytes(entry.endpointId);
+  const role = roleFrom(entry.role);
+  if (role === "host" && entry.httpPort === undefined)
+    throw new MeshError("E_WIRE", "a host is announced without port");
+
+  const names = [entry.version, entry.hostname, entry.meshId];
+  const isOverLong =
+    names.some((name) => name !== undefined && !isName(name)) ||
+    (entry.inferencePublicKey?.length ?? 0) > limits.keyTextBytes ||
+    (entry.hardwareAttestationBlob?.length ?? 0) > limits.evidenceBytes ||
+    (entry.signedRecord?.length ?? 0) > limits.recordBytes;
+  if (isOverLong) return undefined;
+
+  const address = addressFrom(entry.serializedAddr);
+  if (address !== undefined && address.id !== id) return undefined;
+
+  const isHostedKnown = entry.hostedModelsKnown ?? entry.hostedModels.length > 0;
+  const models = isHostedKnown ? entry.hostedModels : entry.servingModels;
+  return {
+    id,
+    role,
+    httpPort: entry.httpPort,
+    version: entry.version,
+    hostname: entry.hostname,
+    models: [...new Set(models.filter(isModelName))].slice(0, limits.modelsPerPeer),
+    runtimes: entry.servedModelRuntime
+      .filter((runtime) => isModelName(runtime.modelName))
+      .slice(0, limits.modelsPerPeer)
+      .map(({ modelName, contextLength, ready }) => ({ name: modelName, contextLength, ready })),
+    address,
+    meshId: entry.meshId,
+    inferenceKey: entry.inferencePublicKey,
+    posture: entry.postureOrSubprotocol
+      .filter((item) => item.length <= limits.postureBytes)
+      .slice(0, limits.postureItems)
+      .map((item) => item.slice()),
+    // copied: a view would keep the whole frame in memory for as long as the peer is known
+    evidence: entry.hardwareAttestationBlob?.slice(),
+    record: entry.signedRecord?.slice(),
+  };
+}
+
+/** Unknown and unspecified roles read as worker, as in the reference. */
+function roleFrom(number: NodeRole): Role {
+  if (number === NodeRole.HOST) return "host";
+  return number === NodeRole.CLIENT ? "client" : "worker";
+}
+
+/** Text that does not parse counts as no address, as in the reference. */
+function addressFrom(bytes: Uint8Array): EndpointAddress | undefined {
+  if (bytes.length === 0) return undefined;
+  try {
+    return decodeAddress(bytes);
+  } catch (thrown) {
+    if (isMeshError(thrown)) return undefined;
+    throw thrown;
+  }
+}
+
+function isName(text: string): boolean {
+  // a character has up to 3 bytes per UTF-16 unit, so short text needs no encoding
+  return text.length * 3 <= limits.nameBytes || utf8(text).length <= limits.nameBytes;
+}
+
+function isModelName(text: string): boolean {
+  return text !== "" && isName(text);
+}
+
+function checkGeneration(gen: number): void {
+  if (gen !== generation) throw new MeshError("E_WIRE", `generation ${gen} is not spoken here, only ${generation}`);
+}
+
+/** A peer speaks for itself only: `bytes` must be the id that the connection proved. */
+function checkSelf(bytes: Uint8Array, sender: EndpointId): void {
+  if (endpointIdFromBytes(bytes) !== sender) throw new MeshError("E_WIRE", "the message names another sender");
+}
+
+/** Few fields suffice for the small messages; unknown ones of later versions are skipped. */
+const smallMessageFields = 64;
+
+/** @param requester undefined = does not say who it is */
+export function encodeRouteRequest(requester: EndpointId | undefined): Uint8Array {
+  const requesterId = requester === undefined ? empty : fromHex(requester, 32);
+  return toBinary(RouteTableRequestSchema, create(RouteTableRequestSchema, { requesterId, gen: generation }));
+}
+
+/** @returns who asks, as it says itself; undefined when it does not · @throws E_WIRE */
+export function decodeRouteRequest(bytes: Uint8Array): EndpointId | undefined {
+  const request = decodeMessage(RouteTableRequestSchema, bytes, smallMessageFields);
+  checkGeneration(request.gen);
+  return request.requesterId.length === 0 ? undefined : endpointIdFromBytes(request.requesterId);
+}
+
+export function encodeRouteTable(table: RouteTable): Uint8Array {
+  const message = create(RouteTableSchema, {
+    entries: table.entries.map(({ id, model }) => ({ endpointId: fromHex(id, 32), model })),
+    ...(table.meshId === undefined ? {} : { meshId: table.meshId }),
+    gen: generation,
+  });
+  return toBinary(RouteTableSchema, message);
+}
+
+/** Over-long names are skipped. @throws E_WIRE, also for more than limits.routesPerTable entries */
+export function decodeRouteTable(bytes: Uint8Array): RouteTable {
+  const table = decodeMessage(RouteTableSchema, bytes, limits.fieldsPerFrame);
+  checkGeneration(table.gen);
+  if (table.entries.length > limits.routesPerTable) {
+    throw new MeshError("E_WIRE", `a route table has more than ${limits.routesPerTable} entries`);
+  }
+  const entries = table.entries.map(({ endpointId, model }) => ({ id: endpointIdFromBytes(endpointId), model }));
+  const isMeshIdGiven = table.meshId !== undefined && isName(table.meshId);
+  return {
+    entries: entries.filter((entry) => isModelName(entry.model)),
+    meshId: isMeshIdGiven ? table.meshId : undefined,
+  };
+}
+
+/** @param peer the one believed to be gone */
+export function encodePeerDown(peer: EndpointId): Uint8Array {
+  return toBinary(PeerDownSchema, create(PeerDownSchema, { peerId: fromHex(peer, 32), gen: generation }));
+}
+
+/** @returns whom the sender believes to be gone · @throws E_WIRE */
+export function decodePeerDown(bytes: Uint8Array): EndpointId {
+  const message = decodeMessage(PeerDownSchema, bytes, smallMessageFields);
+  checkGeneration(message.gen);
+  return endpointIdFromBytes(message.peerId);
+}
+
+/** @param self the sending node */
+export function encodePeerLeaving(self: EndpointId): Uint8Array {
+  return toBinary(PeerLeavingSchema, create(PeerLeavingSchema, { peerId: fromHex(self, 32), gen: generation }));
+}
+
+/** @returns `sender` · @throws E_WIRE, also when the message is about anyone else */
+export function decodePeerLeaving(bytes: Uint8Array, sender: EndpointId): EndpointId {
+  const message = decodeMessage(PeerLeavingSchema, bytes, smallMessageFields);
+  checkGeneration(message.gen);
+  checkSelf(message.peerId, sender);
+  return sender;
+}

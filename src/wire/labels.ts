@@ -1,0 +1,23 @@
+/**
+ * Domain-separation labels: what stands before the bytes that a key signs, so that a signature made for one purpose is
+ * worth nothing for another. Ours end in one zero byte; the reference's end in a colon.
+ */
+import { utf8 } from "../base/bytes.ts";
+
+export interface Labels {
+  /** Endpoint key over a Record (wire.md §2). */
+  readonly record: Uint8Array;
+  /** Endpoint key over the sealed head of a relayed request (wire.md §4). */
+  readonly request: Uint8Array;
+  /** Start of the plaintext of a challenge (wire.md §8). */
+  readonly challenge: Uint8Array;
+  /** The reference's challenge, signed by the attested key (protocol.md §8.6). */
+  readonly referenceChallenge: Uint8Array;
+}
+
+export const labels: Labels = {
+  record: utf8("sealmesh-record-v1\0"),
+  request: utf8("sealmesh-request-v1\0"),
+  challenge: utf8("sealmesh-challenge-v1\0"),
+  referenceChallenge: utf8("mesh-llm-challenge-v1:"),
+};

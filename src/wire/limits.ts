@@ -1,0 +1,88 @@
+/**
+ * Every bound of the wire, with its unit in the name and its reason beside it. What we write stays far inside; these
+ * are what we accept from others, and each is checked before memory is taken. Defaults of the node (timers, ports) are
+ * not here but in node/defaults.ts.
+ */
+export const limits = {
+  // control frames
+  /** The reference's own bound for a control message (protocol.md §1.2). */
+  controlFrameBytes: 8_388_608,
+  /** Entries of one gossip frame: far above any mesh seen, and the table they go into stays below 100 MB. */
+  announcementsPerFrame: 4_096,
+  /** Protobuf fields of one control message, nested ones included: decoded objects cost 100 times their wire bytes. */
+  fieldsPerFrame: 131_072,
+  /** Rows of a route table: announcementsPerFrame hosts with a few models each. */
+  routesPerTable: 16_384,
+  /** Names of models in one announcement; further ones are dropped. Catalogues are not announced. */
+  modelsPerPeer: 256,
+  /** Items of field 37 that are kept: one posture, or the subprotocols of a later mesh-llm. */
+  postureItems: 16,
+  /** One item of field 37: a posture has about 75 bytes. */
+  postureBytes: 1_024,
+  /** UTF-8 bytes of a name: model, host, mesh, version. Hugging Face references stay below 150. */
+  nameBytes: 256,
+  /** Text of field 36: 44 characters when well-formed; a later form may be longer, and is then no key but still shown. */
+  keyTextBytes: 256,
+  /** JSON of field 38: about 1 KiB in the reference; a certificate chain or a quote fits too. */
+  evidenceBytes: 65_536,
+  /** SignedRecord as a whole (wire.md §2). */
+  recordBytes: 16_384,
+  /** Short names in a record's capability list. */
+  capabilitiesPerRecord: 64,
+  /** SignedRecords in one reply: one now, a few when replies for several nodes come. */
+  recordsPerReply: 64,
+  /** Frame of a RecordReply: recordsPerReply of recordBytes, and their prefixes. */
+  recordReplyBytes: 1_049_600,
+  /** Frames of the relay stream before the envelope: 40 bytes are used. */
+  relayFrameBytes: 1_024,
+
+  // addresses and invites
+  /** UTF-8 bytes of an EndpointAddress as JSON: addressesPerEndpoint of them fit. */
+  addressBytes: 8_192,
+  /** Addresses kept of one endpoint; further ones are dropped. Each may become a dial. */
+  addressesPerEndpoint: 32,
+  /** One iroh relay URL. */
+  relayUrlBytes: 256,
+  /** Invite token text: 6 KiB of JSON, an address and our own member. */
+  tokenBytes: 8_192,
+
+  // envelopes
+  /** Bytes after 0xE1 of a request: the reference's bound (protocol.md §7.3), about 72 MiB of plaintext. */
+  envelopeBytes: 100_663_296,
+  /** Members of the request JSON other than the ciphertext, all together: ignored ones must not cost much. */
+  envelopeExtraBytes: 65_536,
+  /** Nesting inside an ignored member. */
+  envelopeDepth: 64,
+  /** Length field of a response chunk: the reference's bound (protocol.md §7.4). */
+  chunkBytes: 16_777_216,
+  /** Nonce and tag of a box: the shortest chunk, an empty one. */
+  boxOverheadBytes: 40,
+  /** Plaintext of the chunks that we write: one read of the reference, and a fair slice between keep-alives. */
+  sealChunkBytes: 65_536,
+
+  // HTTP inside a stream
+  /** Request or response head (protocol.md §5.1, §5.4). */
+  httpHeadBytes: 65_536,
+  /** Header lines of a head (protocol.md §5.1). */
+  httpHeaderLines: 64,
+  /** Request body: what fits into an envelope with room for its head. */
+  requestBodyBytes: 67_108_864,
+
+  // times, in ms
+  /** |head time - now| at the host, and how far a record may lie ahead: clocks of ordinary machines (wire.md §2, §4). */
+  clockSkewMs: 300_000,
+  /** How far issued_at of a record may lie ahead of our clock (wire.md §2). */
+  recordAheadMs: 300_000,
+  /** Longest validity of a record: how long an old key can be replayed to somebody who missed the new one. */
+  recordLifeMs: 3_600_000,
+  /** A host that has written nothing for this long sends an empty chunk (wire.md §5). */
+  keepAliveMs: 2_000,
+  /** A host with a record that sends no chunk for this long is dead: two keep-alives and some jitter (wire.md §5). */
+  silenceMs: 5_000,
+  /** The same for hosts without a record, which send no keep-alives (protocol.md §5.4). */
+  referenceSilenceMs: 300_000,
+  /** Life of an inference key until its successor is published (wire.md §6). */
+  keyLifeMs: 3_600_000,
+  /** How long before its end a key's successor is published: longer than the 660 s of reference evidence. */
+  keyOverlapMs: 900_000,
+} as const;

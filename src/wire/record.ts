@@ -1,0 +1,115 @@
+/**
+ * SignedRecord: what a node says of itself under its endpoint key, its inference key above all (wire.md §2). Bytes and
+ * fields only; signatures and times are checked in crypto/.
+ *
+ *   SignedRecord = protobuf {1 signed, 2 signature[64]}       at most 16 KiB
+ *   signature    = Ed25519(endpoint key, "sealmesh-record-v1\0" || signed)
+ *   signed       = protobuf Record, see proto/sealmesh.proto
+ *
+ * The protobuf need not be canonical: keep and pass on `signed` as it came, never encode a decoded record again.
+ */
+import { create, toBinary } from "@bufbuild/protobuf";
+import { type EndpointId, endpointIdFromBytes } from "../base/brand.ts";
+import { concat, fromHex, utf8 } from "../base/bytes.ts";
+import { MeshError } from "../base/errors.ts";
+import { RecordSchema, SignedRecordSchema } from "./gen/sealmesh_pb.ts";
+import { labels } from "./labels.ts";
+import { limits } from "./limits.ts";
+import { decodeMessage } from "./protobuf.ts";
+
+export interface RecordFields {
+  readonly endpointId: EndpointId;
+  /** u64; the highest valid one of a node wins. */
+  readonly seq: bigint;
+  /** Unix ms. */
+  readonly issuedAtMs: number;
+  /** Unix ms. */
+  readonly notAfterMs: number;
+  /** 32 bytes X25519; undefined = nothing can be sealed to this node. */
+  readonly inferenceKey: Uint8Array | undefined;
+  /** Unix ms; undefined = as long as the record. */
+  readonly keyNotAfterMs: number | undefined;
+  readonly capabilities: readonly string[];
+}
+
+export interface SignedRecordParts {
+  /** The bytes of a Record. */
+  readonly signed: Uint8Array;
+  /** 64 bytes. */
+  readonly signature: Uint8Array;
+}
+
+/** @returns the `signed` bytes */
+export function encodeRecord(fields: RecordFields): Uint8Array {
+  const { inferenceKey, keyNotAfterMs } = fields;
+  const message = create(RecordSchema, {
+    endpointId: fromHex(fields.endpointId, 32),
+    seq: fields.seq,
+    issuedAtMs: BigInt(fields.issuedAtMs),
+    notAfterMs: BigInt(fields.notAfterMs),
+    ...(inferenceKey === undefined ? {} : { inferenceKey }),
+    ...(keyNotAfterMs === undefined ? {} : { keyNotAfterMs: BigInt(keyNotAfterMs) }),
+    capabilities: [...fields.capabilities],
+  });
+  return toBinary(RecordSchema, message);
+}
+
+/**
+ * @param signed at most limits.recordBytes; the result shares no memory with it
+ * @throws       E_WIRE not such a message, a key that is not 32 bytes, a time beyond 2^53 ms, too many capabilities
+ */
+export function decodeRecord(signed: Uint8Array): RecordFields {
+  checkSize(signed);
+  const message = decodeMessage(RecordSchema, signed, limits.recordBytes);
+  const { inferenceKey, keyNotAfterMs, capabilities } = message;
+  if (inferenceKey !== undefined && inferenceKey.length !== 32) {
+    throw new MeshError("E_WIRE", `an inference key has 32 bytes, not ${inferenceKey.length}`);
+  }
+  if (
+    capabilities.length > limits.capabilitiesPerRecord ||
+    capabilities.some((name) => utf8(name).length > limits.nameBytes)
+  ) {
+    throw new MeshError("E_WIRE", "a record has too many or too long capabilities");
+  }
+  return {
+    endpointId: endpointIdFromBytes(message.endpointId),
+    seq: message.seq,
+    issuedAtMs: milliseconds(message.issuedAtMs),
+    notAfterMs: milliseconds(message.notAfterMs),
+    inferenceKey: inferenceKey?.slice(),
+    keyNotAfterMs: keyNotAfterMs === undefined ? undefined : milliseconds(keyNotAfterMs),
+    capabilities,
+  };
+}
+
+/** @returns the SignedRecord as it goes into gossip and record replies */
+export function encodeSignedRecord(parts: SignedRecordParts): Uint8Array {
+  return toBinary(SignedRecordSchema, create(SignedRecordSchema, { signed: parts.signed, signature: parts.signature }));
+}
+
+/**
+ * @returns parts that share no memory with `bytes`
+ * @throws  E_WIRE over limits.recordBytes, not such a message, a signature that is not 64 bytes
+ */
+export function decodeSignedRecord(bytes: Uint8Array): SignedRecordParts {
+  checkSize(bytes);
+  const { signed, signature } = decodeMessage(SignedRecordSchema, bytes, 64);
+  if (signature.length !== 64) throw new MeshError("E_WIRE", `a signature has 64 bytes, not ${signature.length}`);
+  return { signed: signed.slice(), signature: signature.slice() };
+}
+
+/** What the endpoint key signs: label || signed. */
+export function recordSigningBytes(signed: Uint8Array): Uint8Array {
+  return concat([labels.record, signed]);
+}
+
+function checkSize(bytes: Uint8Array): void {
+  if (bytes.length > limits.recordBytes) {
+    throw new MeshError("E_WIRE", `a record has more than ${limits.recordBytes} bytes`);
+  }
+}
+
+function milliseconds(value: bigint): number {
+  if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw new MeshError("E_WIRE", "a time in a record is out of range");
+  return Number(value);
+}

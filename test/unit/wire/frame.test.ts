@@ -1,0 +1,90 @@
+import { describe, expect, it } from "vitest";
+import { concat, equal, toHex } from "../../../src/base/bytes.ts";
+import { encodeFrame, StreamReader } from "../../../src/wire/frame.ts";
+import { rejectsWith } from "../../support/expect-code.ts";
+import { pieces } from "./pieces.ts";
+
+const sample = Uint8Array.from({ length: 50_000 }, (_, at) => at % 251);
+
+it("a frame is u32 LE length and payload", () => {
+  expect(toHex(encodeFrame(Uint8Array.of(7, 8)))).toBe("020000000708");
+  expect(toHex(encodeFrame(new Uint8Array(0)))).toBe("00000000");
+});
+
+describe("StreamReader", () => {
+  it.each([1, 2, 3, 4, 5, 1000, 4095, 4096, 60_000])("takes exact amounts from pieces of %i bytes", async (size) => {
+    const reader = new StreamReader(pieces(concat([Uint8Array.of(9), encodeFrame(sample), sample]), size));
+    expect(await reader.peekByte()).toBe(9);
+    expect(await reader.byte()).toBe(9);
+    expect(equal(await reader.frame(50_000), sample)).toBe(true);
+    expect(await reader.exact(0)).toEqual(new Uint8Array(0));
+    expect(equal(await reader.exact(10_001), sample.subarray(0, 10_001))).toBe(true);
+    expect(await reader.peekByte()).toBe(sample[10_001]);
+    expect(equal(await reader.readAll(50_000, "the rest"), sample.subarray(10_001))).toBe(true);
+    await reader.end();
+    expect(await reader.byte()).toBeUndefined();
+    expect(await reader.read()).toBeUndefined();
+  });
+
+  it("read gives what is left first, then what comes", async () => {
+    const reader = new StreamReader(pieces(sample, 100));
+    await reader.exact(30);
+    expect((await reader.read())?.length).toBe(70);
+    expect((await reader.read())?.length).toBe(100);
+  });
+
+  it("does not read beyond what is asked for", async () => {
+    let reads = 0;
+    const source = pieces(sample, 10);
+    const reader = new StreamReader({
+      read: () => {
+        reads += 1;
+        return source.read();
+      },
+    });
+    await reader.exact(20);
+    expect(reads).toBe(2);
+    await reader.exact(1);
+    await reader.exact(9);
+    expect(reads).toBe(3);
+  });
+
+  it("refuses a frame over the limit before it reads the payload", async () => {
+    let reads = 0;
+    const reader = new StreamReader({
+      read: async () => {
+        reads += 1;
+        return Uint8Array.of(0xff, 0xff, 0xff, 0xff);
+      },
+    });
+    await rejectsWith("E_WIRE", reader.frame(8_388_608));
+    expect(reads).toBe(1);
+  });
+
+  it("says E_WIRE when the stream ends early, or does not end", async () => {
+    await rejectsWith("E_WIRE", new StreamReader(pieces(sample.subarray(0, 3))).u32());
+    await rejectsWith("E_WIRE", new StreamReader(pieces(sample.subarray(0, 9))).exact(10));
+    await rejectsWith("E_WIRE", new StreamReader(pieces(encodeFrame(sample).subarray(0, 100))).frame(50_000));
+    await rejectsWith("E_WIRE", new StreamReader(pieces(sample)).end());
+    expect(await new StreamReader(pieces(sample.subarray(0, 9))).tryExact(10)).toBeUndefined();
+  });
+
+  it("readAll stops at the limit", async () => {
+    await rejectsWith("E_TOO_LARGE", new StreamReader(pieces(sample, 100)).readAll(49_999, "it"));
+    expect((await new StreamReader(pieces(sample, 100)).readAll(50_000, "it")).length).toBe(50_000);
+  });
+
+  it("skips empty pieces", async () => {
+    const parts = [new Uint8Array(0), Uint8Array.of(1), new Uint8Array(0), undefined];
+    const reader = new StreamReader({ read: async () => parts.shift() });
+    expect(await reader.byte()).toBe(1);
+    expect(await reader.byte()).toBeUndefined();
+  });
+
+  it("a megabyte in pieces of one byte takes linear time", async () => {
+    const large = new Uint8Array(1 << 20);
+    const started = performance.now();
+    expect((await new StreamReader(pieces(large, 1)).exact(large.length)).length).toBe(large.length);
+    expect(performance.now() - started).toBeLessThan(3_000);
+  });
+});

@@ -1,0 +1,339 @@
+// Writes sealmesh.json: values for everything that wire.md adds to mesh-llm's protocol. Independent of the product on
+// purpose: tweetnacl, node:crypto and protobuf bytes written by hand, nothing from src/. Deterministic, so that a test
+// can run it again:   node test/vectors/make-sealmesh-vectors.mjs          rewrites the file
+//                     node test/vectors/make-sealmesh-vectors.mjs --print  writes to stdout instead
+import { createHash } from "node:crypto";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import nacl from "tweetnacl";
+
+const source = "test/vectors/make-sealmesh-vectors.mjs (tweetnacl 1.0.3, node:crypto)";
+
+const hex = (bytes) => Buffer.from(bytes).toString("hex");
+const base64 = (bytes) => Buffer.from(bytes).toString("base64");
+const text = (value) => Buffer.from(value, "utf8");
+const cat = (...parts) => Buffer.concat(parts.map((part) => Buffer.from(part)));
+const sha256 = (...parts) =>
+  createHash("sha256")
+    .update(cat(...parts))
+    .digest();
+/** count bytes: first, first + 1, ... */
+const run = (first, count) => Uint8Array.from({ length: count }, (_, index) => (first + index) & 0xff);
+
+function u32(value) {
+  const out = Buffer.alloc(4);
+  out.writeUInt32LE(value);
+  return out;
+}
+
+function u64(value) {
+  const out = Buffer.alloc(8);
+  out.writeBigUInt64LE(BigInt(value));
+  return out;
+}
+
+function varint(value) {
+  const out = [];
+  let rest = BigInt(value);
+  do {
+    const low = Number(rest & 0x7fn);
+    rest >>= 7n;
+    out.push(rest === 0n ? low : low | 0x80);
+  } while (rest !== 0n);
+  return Buffer.from(out);
+}
+
+const number = (field, value) => cat(varint(field << 3), varint(value));
+const bytes = (field, value) => cat(varint((field << 3) | 2), varint(value.length), value);
+
+// the endpoint keys and boxes of mesh-llm.json, and a second node
+const host = nacl.sign.keyPair.fromSeed(run(0x09, 32));
+const asker = nacl.sign.keyPair.fromSeed(run(0x41, 32));
+const hostKey = nacl.box.keyPair.fromSecretKey(run(0x01, 32));
+const ephemeral = nacl.box.keyPair.fromSecretKey(run(0x65, 32));
+const shared = nacl.box.before(hostKey.publicKey, ephemeral.secretKey);
+const now = 1_767_225_600_000;
+
+const keys = {
+  host_seed_hex: hex(run(0x09, 32)),
+  host_id_hex: hex(host.publicKey),
+  asker_seed_hex: hex(run(0x41, 32)),
+  asker_id_hex: hex(asker.publicKey),
+  inference_secret_hex: hex(run(0x01, 32)),
+  inference_public_hex: hex(hostKey.publicKey),
+  ephemeral_secret_hex: hex(run(0x65, 32)),
+  ephemeral_public_hex: hex(ephemeral.publicKey),
+  shared_key_hex: hex(shared),
+};
+
+// --- records (wire.md §2)
+
+function recordRow(name, comment, signed, fields) {
+  const signature = nacl.sign.detached(cat(text("sealmesh-record-v1\0"), signed), host.secretKey);
+  const signedRecord = cat(bytes(1, signed), bytes(2, signature));
+  return {
+    name,
+    source,
+    comment,
+    ...fields,
+    signed_hex: hex(signed),
+    signature_hex: hex(signature),
+    signed_record_hex: hex(signedRecord),
+    expect: "ok",
+  };
+}
+
+const recordFields = {
+  endpoint_id_hex: hex(host.publicKey),
+  seq_decimal: String(now + 7),
+  issued_at_ms: now,
+  not_after_ms: now + 3_600_000,
+};
+const keyFields = { inference_key_hex: hex(hostKey.publicKey), key_not_after_ms: now + 4_500_000 };
+const start = [bytes(1, host.publicKey), number(2, now + 7), number(3, now), number(4, now + 3_600_000)];
+const keyPart = [bytes(5, hostKey.publicKey), number(6, now + 4_500_000)];
+const capabilities = ["relay", "challenge"];
+const capabilityPart = capabilities.map((name) => bytes(7, text(name)));
+
+const records = [
+  recordRow("record", "a host: fields 1 to 7 in order", cat(...start, ...keyPart, ...capabilityPart), {
+    ...recordFields,
+    ...keyFields,
+    capabilities,
+  }),
+  recordRow("record_without_key", "a node that answers nothing: no 5 and 6", cat(...start), {
+    ...recordFields,
+    capabilities: [],
+  }),
+  recordRow(
+    "record_not_canonical",
+    "fields backwards, and the unknown fields 8 (later), 99 and 1500: valid, and kept byte for byte",
+    cat(
+      bytes(1500, text("later")),
+      number(99, 1),
+      number(8, 2),
+      ...capabilityPart,
+      ...keyPart.toReversed(),
+      ...start.toReversed(),
+    ),
+    { ...recordFields, ...keyFields, capabilities },
+  ),
+];
+
+// --- sealed head and request (wire.md §4)
+
+const requestId = run(0xe0, 16);
+const body = text('{"model":"m","messages":[{"role":"user","content":"h\u00e9llo"}]}');
+const path = "/v1/chat/completions?a=b";
+const headSigning = cat(
+  text("sealmesh-request-v1\0"),
+  host.publicKey,
+  asker.publicKey,
+  ephemeral.publicKey,
+  requestId,
+  u64(now),
+  sha256(text(`POST ${path}\n`), body),
+);
+const headSignature = nacl.sign.detached(headSigning, asker.secretKey);
+const headFields = [
+  ["x-sealmesh-v", "1"],
+  ["x-sealmesh-id", hex(requestId)],
+  ["x-sealmesh-time", String(now)],
+  ["x-sealmesh-to", hex(host.publicKey)],
+  ["x-sealmesh-from", hex(asker.publicKey)],
+];
+const signedHeadFields = [...headFields, ["x-sealmesh-sig", base64(headSignature)]];
+
+/** Top bit of the last byte set: never a chunk nonce. */
+const requestNonce = cat(run(0x20, 23), [0x80 | 0x37]);
+
+function sealedRequest(fields) {
+  const plaintext = cat(
+    text(`POST ${path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n`),
+    text(`${fields.map(([name, value]) => `${name}: ${value}\r\n`).join("")}\r\n`),
+    body,
+  );
+  const box = cat(requestNonce, nacl.box.after(plaintext, requestNonce, shared));
+  const json = `{"model":"","ephemeral_public_key":"${base64(ephemeral.publicKey)}","ciphertext":"${base64(box)}"}`;
+  return { plaintext_hex: hex(plaintext), nonce_hex: hex(requestNonce), box_hex: hex(box), json_utf8: json };
+}
+
+const heads = [
+  {
+    name: "head_signature",
+    source,
+    comment: "head of a relayed request: digest over method, path with query, and body",
+    id_hex: hex(requestId),
+    time_ms: now,
+    to_hex: hex(host.publicKey),
+    from_hex: hex(asker.publicKey),
+    ephemeral_public_hex: hex(ephemeral.publicKey),
+    method: "POST",
+    path,
+    body_hex: hex(body),
+    signing_hex: hex(headSigning),
+    signature_hex: hex(headSignature),
+    fields: signedHeadFields,
+    expect: "ok",
+  },
+  {
+    name: "request_direct",
+    source,
+    comment: "whole request on a direct stream: no signature; request nonce with the top bit of its last byte set",
+    ...sealedRequest(headFields),
+    expect: "ok",
+  },
+  {
+    name: "request_relayed",
+    source,
+    comment: "the same through a relay, with the signature of head_signature",
+    ...sealedRequest(signedHeadFields),
+    expect: "ok",
+  },
+];
+
+// --- responses (wire.md §5)
+
+const prefix = run(0xb0, 16);
+const plaintexts = [
+  text("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"),
+  text('data: {"choices":[]}\n\ndata: [DONE]\n\n'),
+  text(""),
+];
+
+const indexed = (index, final, noncePrefix = prefix) =>
+  cat(noncePrefix, u64((BigInt(index) << 1n) | (final ? 1n : 0n)));
+
+function chunk(nonce, plaintext) {
+  const box = cat(nonce, nacl.box.after(plaintext, nonce, shared));
+  return cat(u32(box.length), box);
+}
+
+const header = cat([0xe1], hostKey.publicKey);
+const end = u32(0);
+const [first, second] = plaintexts;
+const chunk0 = chunk(indexed(0, false), first);
+const chunk1 = chunk(indexed(1, false), second);
+const chunk2 = chunk(indexed(2, true), plaintexts[2]);
+
+function response(name, comment, expect, ...parts) {
+  return { name, source, comment, stream_bytes_hex: hex(cat(header, ...parts)), expect };
+}
+
+function flipTag(framed) {
+  const out = Buffer.from(framed);
+  out[4 + 24] ^= 1;
+  return out;
+}
+
+const responses = [
+  {
+    ...response("response", "three chunks, the last one empty and final", "ok", chunk0, chunk1, chunk2, end),
+    prefix_hex: hex(prefix),
+    plaintexts_hex: plaintexts.map(hex),
+  },
+  {
+    ...response(
+      "response_keep_alive",
+      "empty chunks in between are numbered like any other; the final one carries bytes",
+      "ok",
+      chunk(indexed(0, false), first),
+      chunk(indexed(1, false), text("")),
+      chunk(indexed(2, false), text("")),
+      chunk(indexed(3, true), second),
+      end,
+    ),
+    prefix_hex: hex(prefix),
+    plaintexts_hex: [first, text(""), text(""), second].map(hex),
+  },
+  response("response_first_dropped", "starts with index 1", "E_ORDER", chunk1, chunk2, end),
+  response("response_middle_dropped", "index 2 after 0", "E_ORDER", chunk0, chunk2, end),
+  response("response_swapped", "index 1 before 0", "E_ORDER", chunk1, chunk0, chunk2, end),
+  response("response_repeated", "index 1 twice", "E_ORDER", chunk0, chunk1, chunk1, chunk2, end),
+  response("response_after_final", "a chunk after the final one", "E_ORDER", chunk0, chunk1, chunk2, chunk2, end),
+  response(
+    "response_other_prefix",
+    "second chunk from another response under the same key",
+    "E_ORDER",
+    chunk0,
+    chunk(indexed(1, true, run(0xc0, 16)), second),
+    end,
+  ),
+  response("response_not_final", "end marker, but no chunk was final", "E_TRUNCATED", chunk0, chunk1, end),
+  response("response_cut_marker_added", "cut after the first chunk, marker added", "E_TRUNCATED", chunk0, end),
+  response("response_no_marker", "the stream ends without final chunk and marker", "E_TRUNCATED", chunk0, chunk1),
+  response(
+    "response_cut_inside",
+    "the stream ends inside the second chunk",
+    "E_TRUNCATED",
+    chunk0,
+    chunk1.subarray(0, chunk1.length - 1),
+  ),
+  response("response_header_only", "nothing after the header but the marker", "E_TRUNCATED", end),
+  response(
+    "response_random_nonce",
+    "a reference host's nonce from a peer with a record",
+    "E_ORDER",
+    chunk(run(0x80, 24), first),
+    end,
+  ),
+  response(
+    "response_request_reflected",
+    "a box under the request nonce, sent back as the first chunk",
+    "E_ORDER",
+    chunk(requestNonce, first),
+    end,
+  ),
+  response("response_tag_flipped", "second chunk with one bit changed", "E_OPEN", chunk0, flipTag(chunk1), chunk2, end),
+];
+
+// --- challenge (wire.md §8)
+
+const random = run(0x10, 32);
+const challenge = cat(text("sealmesh-challenge-v1\0"), asker.publicKey, host.publicKey, hostKey.publicKey, random);
+const challengeNonce = run(0x30, 24);
+const challenges = [
+  {
+    name: "challenge",
+    source,
+    comment: "plaintext, its SHA-256, and the box of it: box nonce[24] | tag[16] | ciphertext",
+    verifier_hex: hex(asker.publicKey),
+    host_hex: hex(host.publicKey),
+    inference_key_hex: hex(hostKey.publicKey),
+    random_hex: hex(random),
+    bytes_hex: hex(challenge),
+    nonce_hex: hex(sha256(challenge)),
+    box_nonce_hex: hex(challengeNonce),
+    box_hex: hex(cat(challengeNonce, nacl.box.after(challenge, challengeNonce, shared))),
+    expect: "ok",
+  },
+];
+
+// --- frames of sealmesh/1 (wire.md §3), length prefix included
+
+const frame = (payload) => hex(cat(u32(payload.length), payload));
+const [{ signed_record_hex }] = records;
+const frames = [
+  {
+    name: "frames",
+    source,
+    comment: "record request (own, by id) and reply, relay open, relay reply (0 is written as nothing), relayed open",
+    record_request_own_hex: frame(Buffer.alloc(0)),
+    record_request_hex: frame(bytes(1, host.publicKey)),
+    record_reply_hex: frame(bytes(1, Buffer.from(signed_record_hex, "hex"))),
+    relay_open_hex: frame(cat(number(1, 1), bytes(2, host.publicKey))),
+    relay_reply_ok_hex: frame(Buffer.alloc(0)),
+    relay_reply_busy_hex: frame(number(1, 4)),
+    relayed_open_hex: frame(cat(number(1, 1), number(2, 1))),
+    expect: "ok",
+  },
+];
+
+const document = {
+  note: "Written by make-sealmesh-vectors.mjs, which shares no code with the product. Key suffixes as in mesh-llm.json.",
+  keys,
+  rows: [...records, ...heads, ...responses, ...challenges, ...frames],
+};
+const output = `${JSON.stringify(document, null, 2)}\n`;
+if (process.argv.includes("--print")) process.stdout.write(output);
+else writeFileSync(join(import.meta.dirname, "sealmesh.json"), output);
