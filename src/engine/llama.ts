@@ -254,7 +254,7 @@ class LlamaEngine implements Engine {
           silence.refresh();
           this.#progress(message.percent);
         } else if (message.type === "failed") {
-          why = message.why;
+          why = message.why + lastWords();
           child.kill("SIGKILL");
         } else if (message.type === "ready") {
           clearTimeout(silence);

@@ -143,8 +143,9 @@ class IrohTransport implements Transport {
     const what = `reaching ${shortId(target.id)} at ${listed(usable)}`;
     const attempt = this.#endpoint.connect(this.#destination(usable), alpnBytes(alpn));
     try {
-      const timed = withDeadline(attempt, { what, ms: timeoutMs, code: "E_UNREACHABLE", signal });
-      return this.#keep(await unlessAborted(timed, this.#closing.signal), alpn, true);
+      const work = unlessAborted(attempt, this.#closing.signal);
+      const native = await withDeadline(work, { what, ms: timeoutMs, code: "E_UNREACHABLE", signal });
+      return this.#keep(native, alpn, true);
     } catch (thrown) {
       attempt.then(leave, () => undefined);
       if (isMeshError(thrown)) throw thrown;
@@ -264,8 +265,8 @@ class IrohConnection implements Connection {
   }
 
   async open(): Promise<ByteStream> {
-    const opening = withDeadline(this.#native.openBi(), { what: "the peer's leave for another stream", ms: openMs });
-    const native = await this.#orLost(opening);
+    const opening = this.#orLost(this.#native.openBi());
+    const native = await withDeadline(opening, { what: "the peer's leave for another stream", ms: openMs });
     const id = await this.#orLost(streamId(native.send));
     return this.#adopt(id, native);
   }

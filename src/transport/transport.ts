@@ -30,14 +30,21 @@ export interface Connection {
   readonly dialed: boolean;
   /** Unique per transport and connection, for maps and logs. */
   readonly serial: number;
-  /** Opens a stream; the peer sees it with our first bytes. @throws E_LOST */
+  /**
+   * Opens a stream; the peer sees it with our first bytes (or a finish without any), so write promptly.
+   * @throws E_LOST the connection has ended · E_TIMEOUT the peer has let no further stream in for 10 s
+   */
   open(): Promise<ByteStream>;
-  /** Streams that the peer opens, in order; ends when the connection does. Consumed once. */
+  /**
+   * Streams that the peer opens, in order; ends when the connection does. Consumed once, and all the time: a stream is
+   * accepted only when it is asked for. One whose peer has aborted already may come, with `aborted` fired.
+   */
   streams(): AsyncIterable<ByteStream>;
   /** Resolves when the connection has ended, whoever ended it; every stream has been aborted by then. */
   readonly closed: Promise<CloseReason>;
+  /** Ends everything at once, for both sides; bytes on the way may be lost. @param code @default closeCodes.normal */
   close(code?: number): void;
-  /** Round-trip time in ms, undefined while unknown. */
+  /** Round-trip time in whole ms, 0 below one; undefined while unknown. */
   rttMs(): number | undefined;
   /** Whether bytes go through an iroh relay at the moment (not a mesh relay). */
   viaIrohRelay(): boolean;
@@ -54,19 +61,23 @@ export interface Transport {
   readonly id: EndpointId;
   /** Where we can be reached now; what goes into invites and gossip. */
   address(): EndpointAddress;
-  /** @throws E_UNREACHABLE no such peer there, wrong identity, wrong ALPN, or time is up · E_CLOSED */
+  /**
+   * @throws E_UNREACHABLE no such peer there, wrong identity, wrong ALPN, ourselves, or time is up · E_ABORTED the
+   *   signal fired · E_CLOSED this transport is closed
+   */
   dial(target: EndpointAddress, options: DialOptions): Promise<Connection>;
-  /** Connections that peers dialed; ends when the transport is closed. Consumed once. */
+  /** Connections that peers dialed; ends when the transport is closed. Consumed once, a few wait meanwhile. */
   incoming(): AsyncIterable<Connection>;
-  /** Closes every connection with `leaving`, then the socket. */
+  /** Closes every connection with `leaving`, then the socket. Takes up to 2 s; never rejects. */
   close(): Promise<void>;
 }
 
 export interface TransportOptions {
   /** 32-byte Ed25519 seed of the node's identity. */
   readonly secretKey: Uint8Array;
+  /** What we answer to when dialed. */
   readonly alpns: readonly Alpn[];
-  /** host:port of the UDP socket; port 0 picks one. @default "0.0.0.0:0" */
+  /** Numeric host:port of the UDP socket; port 0 picks one. @default "0.0.0.0:0" */
   readonly bind?: string;
   /** iroh relays: URLs, none, or the library's public set. @default "none" */
   readonly irohRelays?: readonly string[] | "none" | "default";

@@ -264,7 +264,15 @@ function bulk({ contentBytes, deltaBytes }) {
 async function write(response, text) {
   if (response.destroyed) return false;
   if (response.write(text)) return true;
-  await Promise.race([once(response, "drain"), once(response, "close")]).catch(() => undefined);
+  await new Promise((resolve) => {
+    const finish = () => {
+      response.off("drain", finish);
+      response.off("close", finish);
+      resolve();
+    };
+    response.on("drain", finish);
+    response.on("close", finish);
+  });
   return !response.destroyed;
 }
 
