@@ -11,13 +11,14 @@ import { type EndpointId, shortId } from "./base/brand.ts";
 import { toHex } from "./base/bytes.ts";
 import type { Clock } from "./base/clock.ts";
 import { abortError, withDeadline } from "./base/deadline.ts";
-import { type ErrorCode, MeshError, toMeshError } from "./base/errors.ts";
+import { MeshError, toMeshError } from "./base/errors.ts";
 import type { Places } from "./base/places.ts";
 import type { ByteStream } from "./base/stream.ts";
 import { type Identity, verifySignature } from "./crypto/identity.ts";
 import type { InferenceKeys } from "./crypto/inference-keys.ts";
 import { AskerSeal, type OpenedRequest, openRequest } from "./crypto/seal.ts";
-import { type HostChoice, orderHosts, relaysTo } from "./mesh/choose.ts";
+import { type Attempt, Trial, withAttempts } from "./mesh/attempt.ts";
+import { type HostChoice, type HostLoad, orderHosts, relaysTo } from "./mesh/choose.ts";
 import type { Mesh } from "./mesh/mesh.ts";
 import { openAiError } from "./openai/errors.ts";
 import { decide, type PlainRoute, type SealedRoute } from "./policy/decide.ts";
@@ -28,10 +29,11 @@ import {
   allowedResponseHeaders,
   type HeaderList,
   hostTimeHeader,
-  ownPrefix,
+  uniqueOwnHeaders,
 } from "./tunnel/headers.ts";
 import {
   type ByteSource,
+  bytesSource,
   encodeRequest,
   encodeResponse,
   type HttpRequest,
@@ -39,6 +41,7 @@ import {
   readRequest,
   readResponse,
 } from "./tunnel/http.ts";
+import { closing, endingWith } from "./tunnel/lifetime.ts";
 import { copyResponse, plainResponse, writePlainRequest } from "./tunnel/plain.ts";
 import { askRelay } from "./tunnel/relay.ts";
 import { openedResponse, readEnvelope, sealResponse, writeEnvelope } from "./tunnel/sealed.ts";
@@ -59,8 +62,7 @@ export interface AskParts {
   readonly clock: Clock;
   readonly policy: Policy;
   readonly route: RouteSetting;
-  /** Exchanges that we have running with each host: load, for choosing. */
-  readonly running: Map<EndpointId, number>;
+  readonly load: HostLoad;
   readonly timing: AskTiming;
 }
 
@@ -83,17 +85,6 @@ export interface AskRequest {
   readonly body: Uint8Array;
   readonly model: string;
   readonly signal: AbortSignal;
-}
-
-/** One try to get an answer; what the caller's report shows, never content. */
-export interface Attempt {
-  readonly host: EndpointId;
-  readonly sealed: boolean;
-  readonly route: "direct" | "relay";
-  readonly relay: EndpointId | undefined;
-  readonly outcome: "answered" | ErrorCode;
-  /** Whether this host may have seen and worked on the request. */
-  readonly processed: "yes" | "maybe" | "no";
 }
 
 export interface Asked {
@@ -136,8 +127,8 @@ export async function ask(request: AskRequest, parts: AskParts): Promise<Asked> 
 }
 
 async function candidates(request: AskRequest, parts: AskParts): Promise<readonly HostChoice[]> {
-  const { mesh, running, timing } = parts;
-  const order = (): readonly HostChoice[] => orderHosts(mesh, request.model, running);
+  const { mesh, load, timing } = parts;
+  const order = (): readonly HostChoice[] => orderHosts(mesh, request.model, load);
   const hosts = order();
   if (hosts.length === 0) {
     throw new MeshError("E_MODEL", `no machine of the mesh serves the model "${request.model}"`, { param: "model" });
@@ -170,51 +161,19 @@ function allowedRoutes(
   throw new MeshError("E_REFUSED", `every host of "${model}" was refused: ${reasons.join("; ")}`);
 }
 
-/** What one attempt has come to, for the report and for the rule of retries. */
-class Trial {
-  readonly #route: SealedRoute | PlainRoute;
-  relay: EndpointId | undefined;
-  /** Request bytes may have reached the host. */
-  sent = false;
-  /** A byte of the answer was opened: no other host may be asked any more. */
-  answerBegan = false;
-
-  constructor(route: SealedRoute | PlainRoute) {
-    this.#route = route;
-  }
-
-  report(outcome: "answered" | ErrorCode): Attempt {
-    const { host, kind } = this.#route;
-    const processed = outcome === "answered" || this.answerBegan ? "yes" : this.sent ? "maybe" : "no";
-    const route = this.relay ? "relay" : "direct";
-    return { host, sealed: kind === "sealed", route, relay: this.relay, outcome, processed };
-  }
-
-  /** Notes the first byte that comes out of `source`. */
-  watch(source: ByteSource): ByteSource {
-    return {
-      read: async () => {
-        const bytes = await source.read();
-        if (bytes) this.answerBegan = true;
-        return bytes;
-      },
-    };
-  }
-}
-
 async function attempt(
   request: AskRequest,
   route: SealedRoute | PlainRoute,
   trial: Trial,
   parts: AskParts,
 ): Promise<HttpResponse> {
-  const release = holdPlace(parts.running, route.host);
+  const release = parts.load.add(route.host);
   try {
     const response =
       route.kind === "plain"
         ? await attemptPlain(request, route, trial, parts)
         : await attemptSealed(request, route, trial, parts);
-    return { ...response, headers: allowedResponseHeaders(response.headers), body: thenRun(response.body, release) };
+    return { ...response, headers: allowedResponseHeaders(response.headers), body: endingWith(response.body, release) };
   } catch (thrown) {
     release();
     throw thrown;
@@ -231,7 +190,10 @@ async function attemptSealed(
   try {
     return await sealAndSend(request, route, trial, parts, 0);
   } catch (thrown) {
-    if (thrown instanceof ClockDiffers) return await sealAndSend(request, route, trial, parts, thrown.offsetMs);
+    if (thrown instanceof ClockDiffers) {
+      trial.answerBegan = false; // what was opened is a refusal: nothing was processed
+      return await sealAndSend(request, route, trial, parts, thrown.offsetMs);
+    }
     const refused = toMeshError(thrown).code === "E_OPEN" && route.order === "indexed" && !request.signal.aborted;
     const fresh = refused ? await refreshedRoute(request, route, trial, parts) : undefined;
     if (!fresh) throw thrown;
@@ -247,11 +209,12 @@ async function sealAndSend(
   clockOffsetMs: number,
 ): Promise<HttpResponse> {
   const { clock, identity, timing } = parts;
-  // 1 a stream to the host, direct or through a relay
-  const { stream, reader } = await openPath(request, route, trial, parts);
-  const stop = abortWith(request.signal, stream);
   const seal = new AskerSeal(route.hostKey);
+  let close: (whole: boolean) => void = () => seal.end();
   try {
+    // 1 a stream to the host, direct or through a relay
+    const { stream, reader } = await openPath(request, route, trial, parts);
+    close = closing(stream, request.signal, () => seal.end());
     // 2 the HTTP request with the signed head, sealed to the host's inference key
     const head = makeHead(request, route, seal, trial.relay !== undefined, clock.now() + clockOffsetMs, identity);
     const headers = [...allowedRequestHeaders(request.headers), ...sealedHeadFields(head)];
@@ -268,10 +231,9 @@ async function sealAndSend(
     });
     throwIfClockDiffers(response, clock.now());
     // 4 hand the rest to the caller; the exchange's key goes when the answer ends, however it ends
-    return { ...response, body: endingWith(response.body, stream, () => endOf(seal, stop)) };
+    return { ...response, body: endingWith(response.body, close) };
   } catch (thrown) {
-    stream.abort(abortCodes.cancelled);
-    endOf(seal, stop);
+    close(false);
     throw thrown;
   }
 }
@@ -284,20 +246,21 @@ async function attemptPlain(
 ): Promise<HttpResponse> {
   const { mesh, timing } = parts;
   const stream = await mesh.openTunnel(route.host, { dialMs: timing.dialMs, signal: request.signal });
-  const stop = abortWith(request.signal, stream);
+  const close = closing(stream, request.signal, () => undefined);
   try {
+    // the connection may be a new one, and the gossip on it may have shown a key since the decision
+    if (mesh.keyStanding(route.host).kind !== "none") throw new MeshError("E_REFUSED", "the host shows a key now");
     trial.sent = true;
     const headers = allowedRequestHeaders(request.headers);
     await writePlainRequest(stream, { method: request.method, path: request.path, headers, body: request.body });
     const response = await readResponse(trial.watch(plainResponse(stream, timing.referenceSilenceMs)));
-    const body = endingWith(response.body, stream, () => {
-      stop();
-      stream.finish().catch(() => undefined); // our side stayed open for the whole answer
+    const body = endingWith(response.body, (whole) => {
+      close(whole);
+      if (whole) stream.finish().catch(() => undefined); // our side stayed open for the whole answer
     });
     return { ...response, body };
   } catch (thrown) {
-    stream.abort(abortCodes.cancelled);
-    stop();
+    close(false);
     throw thrown;
   }
 }
@@ -323,9 +286,8 @@ async function openPath(
   for (const relay of relaysTo(mesh, route.host).slice(0, maxAttempts)) {
     try {
       const stream = await mesh.openSeal(relay, { dialMs: timing.dialMs, signal: request.signal });
-      const stop = abortWith(request.signal, stream);
       const reader = new StreamReader(stream);
-      await askRelay(stream, reader, route.host, timing.relayMs).finally(stop);
+      await askRelay(stream, reader, route.host, { ms: timing.relayMs, signal: request.signal });
       trial.relay = relay;
       return { stream, reader };
     } catch (thrown) {
@@ -469,8 +431,8 @@ async function answerOpened(
   const respond = (response: ByteSource): Promise<void> =>
     sealResponse(stream, opened.seal, response, timing.keepAliveMs);
   // 3 a request of ours, in time, from whom it says
-  const request = await readRequest(onePiece(opened.plaintext));
-  const head = readSealedHead(uniqueHeaders(request.headers));
+  const request = await readRequest(bytesSource(opened.plaintext));
+  const head = readSealedHead(uniqueOwnHeaders(request.headers));
   const now = clock.now();
   if (head && Math.abs(head.timeMs - now) > limits.clockSkewMs) {
     if (head.to !== parts.identity.id) throw new MeshError("E_OPEN", "the request is meant for another host");
@@ -555,87 +517,5 @@ function provenAsker(
 
 function errorResponse(error: MeshError, nowMs: number): ByteSource {
   const { status, headers, body } = openAiError(error, "");
-  return onePiece(encodeResponse(status, { ...headers, [hostTimeHeader]: String(nowMs) }, body));
-}
-
-function onePiece(bytes: Uint8Array): ByteSource {
-  let rest: Uint8Array | undefined = bytes;
-  return {
-    read: () => {
-      const piece = rest;
-      rest = undefined;
-      return Promise.resolve(piece);
-    },
-  };
-}
-
-/** @throws E_WIRE when a header of ours stands there twice: two readers might pick different ones */
-function uniqueHeaders(headers: HeaderList): ReadonlyMap<string, string> {
-  const map = new Map<string, string>();
-  for (const [name, value] of headers) {
-    if (map.has(name) && name.startsWith(ownPrefix))
-      throw new MeshError("E_WIRE", `the header ${name} stands twice in the request`);
-    map.set(name, value);
-  }
-  return map;
-}
-
-/** Aborts the stream when the caller goes. @returns ends the watch */
-function abortWith(signal: AbortSignal, stream: ByteStream): () => void {
-  const abort = (): void => stream.abort(abortCodes.cancelled);
-  if (signal.aborted) abort();
-  else signal.addEventListener("abort", abort);
-  return () => signal.removeEventListener("abort", abort);
-}
-
-/** The body; when it is left unfinished the stream is aborted, and `done` runs in every case. */
-async function* endingWith(
-  body: AsyncGenerator<Uint8Array, void, undefined>,
-  stream: ByteStream,
-  done: () => void,
-): AsyncGenerator<Uint8Array, void, undefined> {
-  let whole = false;
-  try {
-    yield* body;
-    whole = true;
-  } finally {
-    if (!whole) stream.abort(abortCodes.cancelled);
-    done();
-  }
-}
-
-async function* thenRun(
-  body: AsyncGenerator<Uint8Array, void, undefined>,
-  done: () => void,
-): AsyncGenerator<Uint8Array, void, undefined> {
-  try {
-    yield* body;
-  } finally {
-    done();
-  }
-}
-
-function endOf(seal: AskerSeal, stop: () => void): void {
-  seal.end();
-  stop();
-}
-
-function holdPlace(running: Map<EndpointId, number>, host: EndpointId): () => void {
-  running.set(host, (running.get(host) ?? 0) + 1);
-  let held = true;
-  return () => {
-    if (!held) return;
-    held = false;
-    const left = (running.get(host) ?? 1) - 1;
-    if (left <= 0) running.delete(host);
-    else running.set(host, left);
-  };
-}
-
-function withAttempts(error: MeshError, attempts: readonly Attempt[]): MeshError {
-  const tried = attempts.map(({ host, route, outcome, processed }) => {
-    return `${shortId(host)} (${route}, ${outcome}, ${processed === "no" ? "not processed" : "maybe processed"})`;
-  });
-  const message = `${error.message}. Tried: ${tried.join("; ")}`;
-  return new MeshError(error.code, message, { cause: error });
+  return bytesSource(encodeResponse(status, { ...headers, [hostTimeHeader]: String(nowMs) }, body));
 }

@@ -397,9 +397,8 @@ function collectOutput(child: ChildProcess): () => string {
     stream?.on("error", () => undefined);
   }
   return () => {
-    const lines = tail.split("\n").map((line) => line.trim());
-    const line = lines.find((text) => /GGML_ASSERT|what\(\)|Error:|error:/.test(text));
-    return line === undefined ? "" : `: ${line.slice(0, 200)}`;
+    const words = /error loading model: [^\n]*|GGML_ASSERT[^\n]*|what\(\): [^\n]*|Error: [^\n]*/.exec(tail)?.[0];
+    return words === undefined ? "" : `: ${words.trim().slice(0, 200)}`;
   };
 }
 

@@ -8,6 +8,28 @@ export interface HostChoice {
   readonly key: KeyStanding;
 }
 
+/** How many exchanges of ours run with each host. */
+export class HostLoad {
+  readonly #running = new Map<EndpointId, number>();
+
+  of(host: EndpointId): number {
+    return this.#running.get(host) ?? 0;
+  }
+
+  /** @returns counts it out again, once */
+  add(host: EndpointId): () => void {
+    this.#running.set(host, this.of(host) + 1);
+    let counted = true;
+    return () => {
+      if (!counted) return;
+      counted = false;
+      const left = this.of(host) - 1;
+      if (left === 0) this.#running.delete(host);
+      else this.#running.set(host, left);
+    };
+  }
+}
+
 /** Round trips closer than this count as the same distance, ms. */
 const rttStepMs = 20;
 /** Distance assumed for a host that we have no connection to, in steps: behind every ordinary one. */
@@ -17,8 +39,8 @@ const unknownDistance = 50;
 export const relayCapability = "relay.v1";
 
 /** Hosts that serve exactly this model: fewest exchanges of ours per round-trip step first, then by id. */
-export function orderHosts(mesh: Mesh, model: string, running: ReadonlyMap<EndpointId, number>): readonly HostChoice[] {
-  const cost = (id: EndpointId): number => (running.get(id) ?? 0) + distance(mesh, id);
+export function orderHosts(mesh: Mesh, model: string, load: HostLoad): readonly HostChoice[] {
+  const cost = (id: EndpointId): number => load.of(id) + distance(mesh, id);
   return mesh.peers
     .filter((peer) => peer.role === "host" && peer.models.includes(model))
     .map(({ id }) => ({ id, key: mesh.keyStanding(id), cost: cost(id) }))

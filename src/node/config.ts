@@ -89,6 +89,11 @@ export function resolveConfig(mode: "serve" | "client", flags: Flags): NodeConfi
   };
 }
 
+/** Our environment for a node that is started beside us and must not take our own settings: no SEALMESH_* in it. */
+export function environmentWithoutSettings(): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("SEALMESH_")));
+}
+
 /** $SEALMESH_DATA_DIR, $STATE_DIRECTORY (systemd), then the platform's place for state. */
 export function defaultDataDir(): string {
   const { STATE_DIRECTORY, XDG_STATE_HOME, LOCALAPPDATA } = process.env;

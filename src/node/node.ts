@@ -13,7 +13,7 @@ import { Places } from "../base/places.ts";
 import { identityFrom } from "../crypto/identity.ts";
 import { InferenceKeys } from "../crypto/inference-keys.ts";
 import { answer, type AnswerParts, type Arrival, ask, type AskParts } from "../exchange.ts";
-import { relayCapability, relaysTo } from "../mesh/choose.ts";
+import { HostLoad, relayCapability, relaysTo } from "../mesh/choose.ts";
 import { Mesh, type SelfDescription, type StreamHandler } from "../mesh/mesh.ts";
 import { defaultPolicy } from "../policy/policy.ts";
 import { transports } from "../transport/registry.ts";
@@ -149,7 +149,7 @@ class RunningNode implements Node {
       clock,
       policy: defaultPolicy,
       route: config.route,
-      running: new Map(),
+      load: new HostLoad(),
       timing: {
         dialMs: defaults.dialMs,
         relayMs: defaults.relayMs,

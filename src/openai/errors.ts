@@ -75,8 +75,8 @@ export interface UpstreamError {
 // a sentence, not a page: some engines answer with a stack trace
 const messageLimit = 600;
 const wordLimit = 100;
-// JSON inside a message inside JSON is seen (Ollama passes llama-server's on); deeper is not
-const depthLimit = 3;
+// steps of body, error, message, and once more for JSON inside a message (Ollama passes llama-server's on)
+const depthLimit = 6;
 // bodies beyond this are not error objects
 const bodyLimit = 256 * 1024;
 

@@ -4,11 +4,12 @@
  */
 import { MeshError } from "../base/errors.ts";
 import { DuplexStream, type StreamHalves } from "./duplex-stream.ts";
+import { sharedAbortController } from "./pending.ts";
 import type { CloseReason } from "./transport.ts";
 
 export class ConnectionLife {
   readonly closed: Promise<CloseReason>;
-  readonly #ending = new AbortController();
+  readonly #ending = sharedAbortController();
   readonly #streams = new Map<number, DuplexStream>();
   #resolveClosed: (reason: CloseReason) => void = () => undefined;
 

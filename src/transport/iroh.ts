@@ -14,7 +14,7 @@ import type { EndpointAddress } from "../wire/address.ts";
 import { bidirectionalStreamId, decodeAbortNotice, encodeAbortNotice } from "./abort-notice.ts";
 import { ConnectionLife, peerAborted } from "./connection-life.ts";
 import type { DuplexStream, StreamHalves } from "./duplex-stream.ts";
-import { unlessAborted } from "./pending.ts";
+import { sharedAbortController, unlessAborted } from "./pending.ts";
 import { type Gate, gate, type Queue, queue } from "./queue.ts";
 import { parseSocketAddress } from "./socket-address.ts";
 import {
@@ -39,8 +39,8 @@ const maxHandshakes = 64;
 const handshakeMs = 10_000;
 /** A peer that allows no further stream has this long to free one. */
 const openMs = 10_000;
-/** iroh says goodbye to its peers in this time, or not at all. */
-const closeMs = 1_900;
+/** iroh says goodbye to its peers at once, then waits for their word and for abandoned dials: up to 3 s, too long. */
+const closeMs = 1_000;
 
 export const irohTransport: TransportKind = {
   kind: "iroh",
@@ -112,7 +112,7 @@ class IrohTransport implements Transport {
   readonly #connections = new Set<IrohConnection>();
   readonly #incoming: Queue<IrohConnection> = queue();
   readonly #handshakes: Gate = gate(maxHandshakes);
-  readonly #closing = new AbortController();
+  readonly #closing = sharedAbortController();
   #closed: Promise<void> | undefined;
   #serial = 0;
 

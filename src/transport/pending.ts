@@ -1,4 +1,5 @@
 /** Waits of the transports that a signal ends at once, whatever becomes of the work itself. */
+import { setMaxListeners } from "node:events";
 import { abortError } from "../base/deadline.ts";
 
 /**
@@ -19,4 +20,11 @@ export function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise
       (thrown: unknown) => settle(() => reject(thrown)),
     );
   });
+}
+
+/** A controller whose signal many wait on at once; Node would take more than ten for a leak. */
+export function sharedAbortController(): AbortController {
+  const controller = new AbortController();
+  setMaxListeners(0, controller.signal);
+  return controller;
 }

@@ -68,7 +68,7 @@ export interface Transport {
   dial(target: EndpointAddress, options: DialOptions): Promise<Connection>;
   /** Connections that peers dialed; ends when the transport is closed. Consumed once, a few wait meanwhile. */
   incoming(): AsyncIterable<Connection>;
-  /** Closes every connection with `leaving`, then the socket. Takes up to 2 s; never rejects. */
+  /** Closes every connection with `leaving`, then the socket. Takes a second at most; never rejects. */
   close(): Promise<void>;
 }
 

@@ -3,6 +3,8 @@
  * User-Agent reaches a host, no Set-Cookie, CORS or x-sealmesh-* comes back from one (design.md §7).
  */
 
+import { MeshError } from "../base/errors.ts";
+
 /** From an asker to a host. Host and Content-Length are written by the tunnel itself. */
 const requestHeaders: ReadonlySet<string> = new Set(["content-type", "accept"]);
 
@@ -10,11 +12,12 @@ const requestHeaders: ReadonlySet<string> = new Set(["content-type", "accept"]);
 const responseHeaders: ReadonlySet<string> = new Set(["content-type", "retry-after", "x-should-retry"]);
 
 /** Prefix of the sealed head and of what a node tells its own caller; never taken from the other side. */
-export const ownPrefix = "x-sealmesh-";
+const ownPrefix = "x-sealmesh-";
 
 /** Set by a host in its sealed 425 (wire.md §4): its own unix time in ms. */
 export const hostTimeHeader = "x-sealmesh-time";
 
+/** Lower-case names. */
 export type HeaderList = readonly (readonly [name: string, value: string])[];
 
 /** @param headers lower-case names */
@@ -25,4 +28,16 @@ export function allowedRequestHeaders(headers: HeaderList): HeaderList {
 /** @param headers lower-case names */
 export function allowedResponseHeaders(headers: Readonly<Record<string, string>>): Record<string, string> {
   return Object.fromEntries(Object.entries(headers).filter(([name]) => responseHeaders.has(name)));
+}
+
+/** The headers by name. @throws E_WIRE when one of ours stands there twice: two readers might pick different ones */
+export function uniqueOwnHeaders(headers: HeaderList): ReadonlyMap<string, string> {
+  const map = new Map<string, string>();
+  for (const [name, value] of headers) {
+    if (map.has(name) && name.startsWith(ownPrefix)) {
+      throw new MeshError("E_WIRE", `the header ${name} stands twice in the request`);
+    }
+    map.set(name, value);
+  }
+  return map;
 }

@@ -18,6 +18,18 @@ export interface ByteSource {
   read(): Promise<Uint8Array | undefined>;
 }
 
+/** A source that gives `bytes` once. */
+export function bytesSource(bytes: Uint8Array): ByteSource {
+  let rest: Uint8Array | undefined = bytes;
+  return {
+    read: () => {
+      const piece = rest;
+      rest = undefined;
+      return Promise.resolve(piece);
+    },
+  };
+}
+
 export interface HttpRequest {
   readonly method: string;
   /** Path and query, beginning with "/". */

@@ -26,13 +26,18 @@ export async function askRelay(
   stream: ByteStream,
   reader: StreamReader,
   target: EndpointId,
-  ms: number,
+  options: { readonly ms: number; readonly signal: AbortSignal },
 ): Promise<void> {
-  const open = encodeFrame(encodeRelayOpen({ target, hops: 0 }));
-  await stream.write(Uint8Array.of(sealStreams.relay, ...open));
-  const reply = await withDeadline(reader.frame(limits.relayFrameBytes), { what: "the relay's answer", ms });
-  const code = decodeRelayReply(reply);
-  if (code !== relayCodes.ok) throw new MeshError("E_RELAY", `the relay answered: ${nameOfCode(code)}`);
+  try {
+    const open = encodeFrame(encodeRelayOpen({ target, hops: 0 }));
+    await stream.write(Uint8Array.of(sealStreams.relay, ...open));
+    const reply = await withDeadline(reader.frame(limits.relayFrameBytes), { what: "the relay's answer", ...options });
+    const code = decodeRelayReply(reply);
+    if (code !== relayCodes.ok) throw new MeshError("E_RELAY", `the relay answered: ${nameOfCode(code)}`);
+  } catch (thrown) {
+    stream.abort();
+    throw thrown;
+  }
 }
 
 export interface CarryOptions {

@@ -438,7 +438,8 @@ async function send(stream: ByteStream, bytes: Uint8Array): Promise<void> {
 
 async function echoAll(connection: Connection): Promise<void> {
   for await (const stream of connection.streams()) {
-    void readToEnd(stream).then((bytes) => send(stream, bytes));
+    const echoing = readToEnd(stream).then((bytes) => send(stream, bytes));
+    echoing.catch(() => undefined); // the connection may be closed as soon as the asker has its bytes
   }
 }
 
@@ -476,7 +477,7 @@ function endlessWriter(stream: ByteStream): EndlessWriter {
     async stalledAt() {
       for (let before = -1; before < taken;) {
         before = taken;
-        await sleep(100);
+        await sleep(60);
       }
       return taken;
     },

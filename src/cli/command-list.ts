@@ -1,0 +1,9 @@
+/** The commands, in the order of the help. A new one is one file in commands/ and one line here. */
+import type { Command } from "./command.ts";
+import { client } from "./commands/client.ts";
+import { demo } from "./commands/demo.ts";
+import { serve } from "./commands/serve.ts";
+import { status } from "./commands/status.ts";
+import { version } from "./commands/version.ts";
+
+export const commands: readonly Command[] = [serve, client, status, demo, version];

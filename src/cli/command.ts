@@ -1,0 +1,37 @@
+/**
+ * What a command is. Each is one file in commands/ and one line in command-list.ts; its flags and help live in that
+ * file, and what it needs is imported when it runs, so that `sealmesh version` does not load a node.
+ */
+import type { Command as Commander } from "commander";
+
+export interface Command {
+  readonly name: string;
+  /** One line, for the list of commands. */
+  readonly summary: string;
+  /** What it does, for its own help. */
+  readonly description: string;
+  readonly examples: readonly Example[];
+  /** Declares the flags. */
+  readonly addFlags: (command: Commander) => void;
+  /**
+   * @param flags what was given, by the camel-case names of the flags
+   * @returns     the exit code of the process
+   * @throws      MeshError; main.ts prints it and takes the exit code from its row
+   */
+  readonly run: (flags: Readonly<Record<string, unknown>>) => Promise<number>;
+}
+
+export interface Example {
+  readonly what: string;
+  readonly line: string;
+}
+
+/** Collects the values of a flag that may be given several times. */
+export function repeated(value: string, before: readonly string[] | undefined): readonly string[] {
+  return [...(before ?? []), value];
+}
+
+/** Help text with the examples of a command, to stand after its flags. */
+export function examplesText(examples: readonly Example[]): string {
+  return ["\nExamples:", ...examples.map(({ what, line }) => `  ${what}\n    $ ${line}\n`)].join("\n");
+}

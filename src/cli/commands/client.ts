@@ -1,0 +1,23 @@
+/** `sealmesh client`: a node that asks, and carries sealed bytes for others; it serves no models of its own. */
+import type { Command } from "../command.ts";
+import { addNodeFlags, type NodeProcessFlags } from "../node-flags.ts";
+
+export const client: Command = {
+  name: "client",
+  summary: "use the models of a mesh from this machine",
+  description:
+    "Joins a mesh and offers all its models at http://127.0.0.1:9337/v1, for any OpenAI client. Each prompt is sealed to " +
+    "the host that answers it. The invite that it prints admits further nodes. SIGTERM or Control-C lets running " +
+    "requests finish, then leaves the mesh; a second one stops at once.",
+  examples: [
+    { what: "join with the invite that a node printed", line: "sealmesh client --join-file invite.txt" },
+    { what: "the same, with the invite in the environment", line: 'SEALMESH_JOIN="$(cat invite.txt)" sealmesh client' },
+    { what: "never connect to hosts directly", line: "sealmesh client --join-file invite.txt --route relay" },
+    { what: "ask", line: "curl http://127.0.0.1:9337/v1/models" },
+  ],
+  addFlags: addNodeFlags,
+  async run(given) {
+    const { runNode } = await import("../node-process.ts");
+    return await runNode("client", given as Partial<NodeProcessFlags>);
+  },
+};

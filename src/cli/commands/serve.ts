@@ -1,0 +1,44 @@
+/** `sealmesh serve`: a node that offers the models of this machine to the mesh. */
+import { Option } from "commander";
+import { MeshError } from "../../base/errors.ts";
+import { type Command, repeated } from "../command.ts";
+import { addNodeFlags, type NodeProcessFlags } from "../node-flags.ts";
+
+export const serve: Command = {
+  name: "serve",
+  summary: "offer the models of this machine to a mesh",
+  description:
+    "Offers the models of an engine to a mesh, and every model of the mesh to this machine at http://127.0.0.1:9337/v1. " +
+    "Prints an invite that admits other nodes. SIGTERM or Control-C lets running requests finish, then leaves the mesh; " +
+    "a second one stops at once.",
+  examples: [
+    { what: "a GGUF file, with the embedded llama.cpp", line: "sealmesh serve --model file.gguf" },
+    { what: "the models of a running Ollama", line: "sealmesh serve --engine http://127.0.0.1:11434/v1" },
+    { what: "whatever Ollama, LM Studio, llama-server or vLLM run here", line: "sealmesh serve --engine auto" },
+    { what: "a second host in the mesh of the first", line: "sealmesh serve --engine auto --join-file invite.txt" },
+  ],
+  addFlags(command) {
+    command
+      .optionsGroup("Models:")
+      .addOption(
+        new Option("--model <file>", "GGUF file to run in the embedded engine; may be repeated").argParser(repeated),
+      )
+      .addOption(
+        new Option(
+          "--engine <url>",
+          "base URL of an OpenAI-compatible server, or auto to look for one on this machine; may be repeated",
+        ).argParser(repeated),
+      )
+      .option("--engine-key-file <file>", "file with the API key of the engines")
+      .option("--ctx-size <tokens>", "context of the embedded engine (default: 4096, or less if the model has less)");
+    addNodeFlags(command);
+  },
+  async run(given) {
+    const flags = given as Partial<NodeProcessFlags>;
+    if ((flags.engine ?? []).length + (flags.model ?? []).length === 0) {
+      throw new MeshError("E_USAGE", "nothing to serve: give --model FILE.gguf or --engine URL|auto");
+    }
+    const { runNode } = await import("../node-process.ts");
+    return await runNode("serve", flags);
+  },
+};

@@ -1,0 +1,137 @@
+/** `sealmesh status`: what a running node of this machine says about itself and its peers. */
+import { MeshError } from "../../base/errors.ts";
+import { defaults } from "../../node/defaults.ts";
+import type { Status } from "../../node/status.ts";
+import type { Command } from "../command.ts";
+import { labelled, paintFor, printJson, printLine, table } from "../output.ts";
+
+/** A node answers at once, or it is stuck. */
+const answerMs = 5_000;
+
+interface StatusFlags {
+  readonly json?: boolean;
+  readonly console?: string;
+  readonly url?: string;
+}
+
+export const status: Command = {
+  name: "status",
+  summary: "show a running node and its peers",
+  description:
+    "Asks a node that runs on this machine for its models, its engines and its peers, and how each is reached.",
+  examples: [
+    { what: "the node with the usual console port", line: "sealmesh status" },
+    { what: "another one, for programs", line: "sealmesh status --console 3132 --json" },
+  ],
+  addFlags: (command) =>
+    command
+      .option("--console <port>", `console port of the node (default: ${defaults.consolePort})`)
+      .option("--url <url>", "its console URL, instead of --console")
+      .option("--json", "the node's own JSON document"),
+  async run(given) {
+    const flags = given as StatusFlags;
+    const document = await fetchStatus(consoleUrl(flags));
+    if (flags.json) printJson(document);
+    else printLine(statusText(document));
+    return 0;
+  },
+};
+
+function consoleUrl({ console: port, url }: StatusFlags): URL {
+  if (url !== undefined && port !== undefined)
+    throw new MeshError("E_USAGE", "give --console PORT or --url URL, not both");
+  if (port !== undefined && !/^[0-9]{1,5}$/.test(port)) {
+    throw new MeshError("E_USAGE", `--console takes a port, not "${port}"`);
+  }
+  const text = url ?? `http://127.0.0.1:${port ?? defaults.consolePort}`;
+  if (!URL.canParse(text) || !/^https?:/.test(text)) {
+    throw new MeshError("E_USAGE", `--url takes a URL such as http://127.0.0.1:3131, not "${text}"`);
+  }
+  return new URL("/api/status", text);
+}
+
+/** @throws E_UNREACHABLE nobody there, or somebody else */
+async function fetchStatus(url: URL): Promise<Status> {
+  let document: unknown;
+  try {
+    const response = await fetch(url, { signal: AbortSignal.timeout(answerMs) });
+    document = await response.json();
+  } catch (cause) {
+    throw new MeshError("E_UNREACHABLE", `no node answers at ${url.origin}: is it running, and on that console port?`, {
+      cause,
+    });
+  }
+  if (!isStatus(document)) {
+    throw new MeshError("E_UNREACHABLE", `what answers at ${url.origin} is no console of a sealmesh node`);
+  }
+  return document;
+}
+
+/** Enough to know our own document; it comes from this machine and is only printed. */
+function isStatus(value: unknown): value is Status {
+  return (
+    typeof value === "object" &&
+    value !== null &&
+    "endpoint_id" in value &&
+    "peers" in value &&
+    Array.isArray(value.peers) &&
+    "engines" in value &&
+    Array.isArray(value.engines)
+  );
+}
+
+function statusText(document: Status): string {
+  const paint = paintFor(process.stdout);
+  const { version, name, endpoint_id, node_state, pid, api_port, models, inference_key, engines, peers } = document;
+  const lines = [
+    `${paint("bold", name ?? "this node")}  ${node_state}, sealmesh ${version}, process ${pid}`,
+    "",
+    labelled("OpenAI base URL", [`http://127.0.0.1:${api_port}/v1`], paint),
+    labelled("endpoint id", [endpoint_id], paint),
+    labelled("inference key", [inference_key], paint),
+    labelled("models", models.length > 0 ? models : ["none"], paint),
+    labelled("asks hosts", [routeText(document.route)], paint),
+    labelled("relayed", [relayedText(document)], paint),
+  ];
+  if (engines.length > 0) lines.push("", paint("bold", "engines"), ...engines.map(engineText));
+  lines.push("", paint("bold", "peers"), peers.length > 0 ? peerTable(document) : "  none");
+  return lines.join("\n");
+}
+
+function routeText(route: Status["route"]): string {
+  switch (route) {
+    case "auto":
+      return "directly, else through a relay";
+    case "direct":
+      return "directly only";
+    case "relay":
+      return "through a relay only";
+  }
+}
+
+function relayedText({ relayed, relays_for_others: relays }: Status): string {
+  if (!relays) return "nothing, as asked";
+  return `${relayed.streams} streams, ${relayed.bytes} bytes, ${relayed.running} running`;
+}
+
+function engineText({ name, state, why, models, running, waiting }: Status["engines"][number]): string {
+  if (state === "down") return `  ${name}  down: ${why ?? "no reason known"}`;
+  const names = models.map(({ id, context_length: size }) => (size === null ? id : `${id} (${size} tokens)`));
+  return `  ${name}  ${state}, ${running} running, ${waiting} waiting${names.length > 0 ? `: ${names.join(", ")}` : ""}`;
+}
+
+function peerTable({ peers }: Status): string {
+  const rows = peers.map((peer) => [
+    peer.id,
+    peer.hostname ?? "-",
+    peer.role.toLowerCase(),
+    peer.state,
+    peer.hosted_models.join(",") || "-",
+    peer.rtt_ms === null ? "-" : `${Math.round(peer.rtt_ms * 10) / 10} ms`,
+    peer.route,
+    peer.sealed,
+    peer.inference_key ?? "-",
+  ]);
+  const heads = ["id", "name", "role", "state", "models", "round trip", "route", "prompts", "inference key"];
+  return table([heads, ...rows], paintFor(process.stdout));
+}

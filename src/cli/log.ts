@@ -1,0 +1,87 @@
+/** Where a node's log goes: JSON lines on stdout for programs, calm lines on stderr for people. */
+import { type EndpointId, shortId } from "../base/brand.ts";
+import type { Log, LogEvent, LogLevel } from "../base/log.ts";
+import { type Paint, paintFor, printJson, printNote } from "./output.ts";
+
+/** {time, level, event, ...}: time is ISO 8601 in UTC. */
+export const jsonLog: Log = {
+  write: (level, event) => printJson({ time: new Date().toISOString(), level, ...event }),
+};
+
+/** Tells what a person wants to know; `debug` is left out, progress of loading is node-process.ts's. */
+export function prettyLog(): Log {
+  const paint = paintFor(process.stderr);
+  return {
+    write(level, event) {
+      const text = sentence(event);
+      if (level === "debug" || text === undefined) return;
+      const time = new Date().toTimeString().slice(0, 8);
+      printNote(`${paint("dim", time)} ${marked(level, text, paint)}`);
+    },
+  };
+}
+
+function marked(level: LogLevel, text: string, paint: Paint): string {
+  switch (level) {
+    case "debug":
+    case "info":
+      return text;
+    case "warn":
+      return `${paint("yellow", "warning:")} ${text}`;
+    case "error":
+      return `${paint("red", "error:")} ${text}`;
+  }
+}
+
+function sentence(entry: LogEvent): string | undefined {
+  switch (entry.event) {
+    case "node-started":
+    case "engine-loading":
+      return undefined;
+    case "node-draining":
+      return `stopping: ${counted(entry.exchanges, "request")} may finish; a second signal stops at once`;
+    case "node-stopped":
+      return "stopped";
+    case "peer-joined":
+      return `${entry.role} ${short(entry.peer)} joined, ${entry.sealed ? "prompts to it are sealed" : "no key shown"}`;
+    case "peer-left":
+      return `${short(entry.peer)} ${leaving[entry.reason]}`;
+    case "peer-refused":
+      return `${short(entry.peer)} was refused: ${entry.what}`;
+    case "join-failed":
+      return `could not join ${short(entry.peer)}: ${entry.what}`;
+    case "record-conflict":
+      return `${short(entry.peer)} signed two records with one number: does another node use a copy of its key?`;
+    case "key-rotated":
+      return `the inference key is now ${entry.fingerprint}`;
+    case "exchange-asked":
+      return askedText(entry);
+    case "exchange-answered":
+      return `answered ${short(entry.peer)}: ${entry.status} in ${entry.ms} ms`;
+    case "exchange-refused":
+      return `refused an exchange of ${short(entry.peer)} (${entry.code})`;
+    case "relay-carried":
+      return `carried ${entry.bytes} sealed bytes between ${short(entry.from)} and ${short(entry.to)}`;
+    case "engine-up":
+      return `${entry.engine} is up: ${entry.models.join(", ") || "no models yet"}`;
+    case "engine-down":
+      return `${entry.engine} is down: ${entry.what}`;
+  }
+}
+
+function askedText(entry: Extract<LogEvent, { event: "exchange-asked" }>): string {
+  const { model, status, host, sealed, route, ms, code } = entry;
+  const by = host === undefined ? "nobody" : route === "local" ? "this node" : `${short(host)} (${route})`;
+  const how = sealed === "true" ? ", sealed" : sealed === "false" ? ", in the clear" : "";
+  return `${model || "a request"}: ${status}${code ? ` ${code}` : ""} by ${by}${how}, ${ms} ms`;
+}
+
+const leaving = { left: "left", lost: "was lost", expired: "was not heard of for too long" } as const;
+
+function short(id: EndpointId): string {
+  return shortId(id);
+}
+
+function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}

@@ -1,0 +1,82 @@
+#!/usr/bin/env node
+/**
+ * The `sealmesh` command: finds the command, runs it, prints its failure, and ends the process. The only place that does
+ * the last.
+ */
+import { Command as Commander, CommanderError } from "commander";
+import { MeshError } from "../base/errors.ts";
+import { version } from "../node/version.ts";
+import { examplesText } from "./command.ts";
+import { commands } from "./command-list.ts";
+import { flushOutput, formatFromArguments, reportError, surviveClosedOutput } from "./output.ts";
+
+const introduction = `One OpenAI-compatible endpoint over many machines. Each prompt is sealed to the machine that answers it.`;
+
+const firstSteps = `
+First steps:
+  see it work, on this machine alone
+    $ sealmesh demo
+  offer the models of this machine to a mesh
+    $ sealmesh serve --engine auto
+    $ sealmesh serve --model file.gguf
+  use them from another machine: its OpenAI base URL is http://127.0.0.1:9337/v1
+    $ sealmesh client --join-file invite.txt
+
+Every command has its own help: sealmesh help serve
+Exit codes: 0 done, 64 wrong usage, 65 bad input, 69 nobody answers, 70 a bug, 75 try again, 76 a peer broke the
+protocol, 77 refused, 78 configuration, 130 and 143 ended by a second signal.
+`;
+
+async function main(words: readonly string[]): Promise<number> {
+  surviveClosedOutput();
+  let exitCode = 0;
+  const program = new Commander("sealmesh")
+    .description(introduction)
+    .version(`sealmesh ${version}`, "-V, --version", "print the version")
+    .helpOption("-h, --help", "print this help")
+    .helpCommand("help [command]", "print the help of a command")
+    .addHelpText("after", firstSteps)
+    .configureHelp({ sortOptions: false })
+    // errors are printed by reportError, in the format that was asked for
+    .configureOutput({ writeErr: () => undefined, outputError: () => undefined })
+    .exitOverride();
+  for (const command of commands) {
+    const sub = program
+      .command(command.name)
+      .summary(command.summary)
+      .description(command.description)
+      .helpOption("-h, --help", "print this help")
+      .addHelpText("after", examplesText(command.examples))
+      .action(async () => {
+        exitCode = await command.run(sub.opts());
+      });
+    command.addFlags(sub);
+  }
+  try {
+    if (words.length === 0) {
+      process.stderr.write(program.helpInformation() + firstSteps);
+      return new MeshError("E_USAGE", "no command was given").row.exit;
+    }
+    await program.parseAsync(words, { from: "user" });
+    return exitCode;
+  } catch (thrown) {
+    if (!(thrown instanceof CommanderError)) return reportError(thrown, formatFromArguments(words));
+    if (thrown.exitCode === 0) return 0; // help or version, printed already
+    return reportError(usageError(thrown), formatFromArguments(words));
+  }
+}
+
+/** Commander's "error: unknown option '--prot'\n(Did you mean --port?)" as one sentence of ours. */
+function usageError({ message }: CommanderError): MeshError {
+  const sentence = message
+    .replace(/^error: /, "")
+    .replace(/\s*\n\s*/g, " ")
+    .trim();
+  return new MeshError("E_USAGE", sentence);
+}
+
+process.on("uncaughtException", (thrown) => process.exit(reportError(thrown, formatFromArguments(process.argv))));
+process.on("unhandledRejection", (thrown) => process.exit(reportError(thrown, formatFromArguments(process.argv))));
+const exitCode = await main(process.argv.slice(2));
+await flushOutput();
+process.exit(exitCode);

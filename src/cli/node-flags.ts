@@ -1,0 +1,58 @@
+/** The flags that `serve` and `client` share, as node/config.ts takes them. Defaults are the node's own. */
+import { type Command as Commander, Option } from "commander";
+import { defaults } from "../node/defaults.ts";
+import { repeated } from "./command.ts";
+import type { OutputFormat } from "./output.ts";
+import type { Flags } from "../node/config.ts";
+
+/** Flags of a node process: the node's own, and how the process shows itself. */
+export interface NodeProcessFlags extends Flags {
+  readonly logFormat: OutputFormat;
+  readonly stopWithStdin?: boolean;
+}
+
+export function addNodeFlags(command: Commander): void {
+  command
+    .optionsGroup("Joining a mesh:")
+    .addOption(
+      new Option(
+        "--join <token>",
+        "invite of a node to join; may be repeated. Other users of this machine can read a " +
+          "command line: prefer --join-file or SEALMESH_JOIN",
+      ).argParser(repeated),
+    )
+    .option("--join-file <file>", "file with invites, one a line")
+    .option("--name <name>", "name of this node, for people")
+    .option("--open-mesh", "accepted for later; today every node that has a node's address and id can join");
+  command
+    .optionsGroup("This machine:")
+    .option("--port <port>", `port of the OpenAI API on 127.0.0.1; 0 picks a free one (default: ${defaults.apiPort})`)
+    .option("--listen <host:port>", "the same with a loopback address of your choice, instead of --port")
+    .option("--console <port>", `port of the console, which answers /api/status (default: ${defaults.consolePort})`)
+    .option("--headless", "no console")
+    .option("--data-dir <directory>", "where the node keeps its identity (default: the platform's place for state)");
+  command
+    .optionsGroup("Network:")
+    .option("--bind <host:port>", `UDP socket for peers (default: ${defaults.bind}, a port of the system's choice)`)
+    .addOption(
+      new Option(
+        "--relay <url>",
+        "iroh relay for peers without a direct address: a URL, none or default (the public " +
+          "ones of iroh); may be repeated (default: none)",
+      ).argParser(repeated),
+    )
+    .option(
+      "--route <route>",
+      "how hosts are asked: auto (direct, else through a relay), direct or relay (default: auto)",
+    )
+    .option("--no-relay-traffic", "do not carry sealed bytes for other members");
+  command
+    .optionsGroup("Output:")
+    .addOption(
+      new Option("--log-format <format>", "pretty, or json: one object a line on stdout, among them the ready line")
+        .choices(["pretty", "json"])
+        .default("pretty"),
+    )
+    .addOption(new Option("--debug-tap <file>").hideHelp())
+    .addOption(new Option("--stop-with-stdin").hideHelp());
+}

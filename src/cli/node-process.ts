@@ -1,0 +1,196 @@
+/**
+ * A node as a process: starts it, says when it is ready, and ends it by signal. Shared by `serve` and `client`.
+ *
+ *   first SIGINT or SIGTERM     running requests finish, the node leaves the mesh: exit code 0
+ *   second one                  stops at once: 130 or 143
+ *   end of stdin, parent gone   (--stop-with-stdin, IPC channel) as the first signal, with little patience
+ */
+import { shortId } from "../base/brand.ts";
+import { sleep } from "../base/deadline.ts";
+import { MeshError } from "../base/errors.ts";
+import type { Log, LogEvent } from "../base/log.ts";
+import { type NodeConfig, resolveConfig } from "../node/config.ts";
+import { defaults } from "../node/defaults.ts";
+import { type Node, startNode } from "../node/node.ts";
+import { version } from "../node/version.ts";
+import { jsonLog, prettyLog } from "./log.ts";
+import type { NodeProcessFlags } from "./node-flags.ts";
+import { labelled, type OutputFormat, paintFor, printJson, printLine, printNote } from "./output.ts";
+
+type Mode = NodeConfig["mode"];
+
+/** What a program reads from stdout when the node can serve (--log-format json). */
+export interface ReadyLine {
+  readonly event: "ready";
+  /** Without "/v1". */
+  readonly api_url: string;
+  readonly console_url: string | null;
+  readonly endpoint_id: string;
+  /** Admits further nodes. */
+  readonly invite: string;
+  /** Of the whole mesh, known now. */
+  readonly models: readonly string[];
+  readonly pid: number;
+}
+
+/** A start that takes longer says what it is doing, this often, ms. */
+const progressMs = 2_000;
+/** Patience with running requests when whoever started the node has gone, ms. */
+const orphanDrainMs = 2_000;
+/** What may be closed in an orderly way after all patience is over, ms. */
+const closingMs = 800;
+/** The same after a drain, where nothing presses, ms. */
+const leavingMs = 5_000;
+
+/** Runs a node until it is told to stop. @returns the exit code */
+export async function runNode(mode: Mode, flags: Partial<NodeProcessFlags>): Promise<number> {
+  const format = flags.logFormat ?? "pretty";
+  const config = resolveConfig(mode, flags);
+  if (config.tap !== undefined) {
+    printNote(`warning: --debug-tap records all bytes of this node above QUIC in ${config.tap}; not for normal use`);
+  }
+  const stop = stopRequests(flags.stopWithStdin ?? false);
+  const progress = startProgress(config, format);
+  const starting = startNode(config, { log: format === "json" ? jsonLog : progress.watch(prettyLog()) });
+  starting.catch(() => undefined); // looked at below, or nobody is interested any more
+  let node: Node | undefined;
+  try {
+    node = await Promise.race([starting, stop.first.then(() => undefined)]);
+  } finally {
+    progress.end();
+  }
+  if (!node) {
+    // asked to stop before it was ready: there is nothing to finish
+    await Promise.race([starting.then((started) => started.stop(0)).catch(() => undefined), sleep(closingMs)]);
+    return 0;
+  }
+  sayReady(node, mode, format);
+  return await stopped(node, await stop.first, stop.second);
+}
+
+interface StopRequest {
+  /** Exit code if this one ends the process by force. */
+  readonly forcedExit: number;
+  readonly drainMs: number;
+}
+
+interface StopRequests {
+  readonly first: Promise<StopRequest>;
+  /** The second signal; the end of stdin does not count twice. */
+  readonly second: Promise<StopRequest>;
+}
+
+function stopRequests(withStdin: boolean): StopRequests {
+  let signals = 0;
+  let first: (request: StopRequest) => void = () => undefined;
+  let second: (request: StopRequest) => void = () => undefined;
+  const requests: StopRequests = {
+    first: new Promise((resolve) => (first = resolve)),
+    second: new Promise((resolve) => (second = resolve)),
+  };
+  const onSignal = (forcedExit: number): void => {
+    signals += 1;
+    const request = { forcedExit, drainMs: defaults.drainMs };
+    if (signals === 1) first(request);
+    else second(request);
+  };
+  process.on("SIGINT", () => onSignal(130));
+  process.on("SIGTERM", () => onSignal(143));
+  // from a terminal it says that the terminal has gone, and nobody will press Control-C; from elsewhere it means nothing
+  const fromTerminal = process.stdin.isTTY;
+  process.on("SIGHUP", () => {
+    if (fromTerminal) onSignal(129);
+  });
+  const orphaned = (): void => first({ forcedExit: 0, drainMs: orphanDrainMs });
+  if (withStdin) {
+    for (const event of ["end", "close", "error"] as const) process.stdin.once(event, orphaned);
+    process.stdin.resume();
+  }
+  if (process.connected) process.once("disconnect", orphaned);
+  return requests;
+}
+
+/** Drains, unless a second signal cuts it short; ends in any case. */
+async function stopped(node: Node, first: StopRequest, second: Promise<StopRequest>): Promise<number> {
+  const drained = node.stop(first.drainMs).then(() => 0);
+  const forced = second.then(async ({ forcedExit }) => {
+    await Promise.race([node.stop(0), sleep(closingMs)]);
+    return forcedExit;
+  });
+  const late = sleep(first.drainMs + leavingMs).then(() => {
+    throw new MeshError("E_BUG", "the node did not end in time after its requests had");
+  });
+  return await Promise.race([drained, forced, late]);
+}
+
+// ---- progress
+
+interface Progress {
+  /** The same log, from which progress is read. */
+  watch(log: Log): Log;
+  end(): void;
+}
+
+/** Every two seconds until the end: one line on stderr that says what takes so long. For people only. */
+function startProgress(config: NodeConfig, format: OutputFormat): Progress {
+  const started = performance.now();
+  let doing = config.engines.length > 0 ? "starting the engine" : "starting";
+  const observe = (entry: LogEvent): void => {
+    if (entry.event === "engine-loading") doing = `loading ${entry.engine}, ${entry.percent} %`;
+    if (entry.event === "node-started") doing = `joining ${config.join.map(({ id }) => shortId(id)).join(", ")}`;
+  };
+  const timer = setInterval(() => {
+    if (format === "pretty") printNote(`${doing} (${Math.round((performance.now() - started) / 1000)} s)`);
+  }, progressMs);
+  return {
+    watch: (log) => ({
+      write(level, entry) {
+        observe(entry);
+        log.write(level, entry);
+      },
+    }),
+    end: () => clearInterval(timer),
+  };
+}
+
+// ---- ready
+
+function sayReady(node: Node, mode: Mode, format: OutputFormat): void {
+  const { apiUrl: api_url, consoleUrl, endpointId: endpoint_id } = node;
+  const models = node.models();
+  const invite = node.invite();
+  if (format === "json") {
+    const ready: ReadyLine = {
+      event: "ready",
+      api_url,
+      console_url: consoleUrl ?? null,
+      endpoint_id,
+      invite,
+      models,
+      pid: process.pid,
+    };
+    printJson(ready);
+    return;
+  }
+  const paint = paintFor(process.stdout);
+  const lines = [
+    paint("bold", `sealmesh ${version} is ready`),
+    "",
+    labelled("OpenAI base URL", [paint("cyan", `${api_url}/v1`)], paint),
+    labelled("console", [consoleUrl ?? "none (--headless)"], paint),
+    labelled("endpoint id", [shortId(endpoint_id)], paint),
+    labelled("models", models.length > 0 ? models : [noModelsText(node, mode)], paint),
+    "",
+    "Others join with",
+    `  sealmesh client --join ${invite}`,
+    "",
+  ];
+  printLine(lines.join("\n"));
+}
+
+function noModelsText(node: Node, mode: Mode): string {
+  const down = node.status().engines.find(({ state }) => state === "down");
+  if (down) return `none: ${down.name} is down (${down.why ?? "no reason known"})`;
+  if (mode === "serve") return "none yet";
+  return "none yet: they come with the hosts of the mesh";
+}

@@ -1,0 +1,106 @@
+/**
+ * What commands print. Data goes to stdout, logs and progress to stderr; JSON is one document a line on stdout. Colour
+ * only on a terminal that has it and where NO_COLOR does not forbid it. Knows no command.
+ */
+import { styleText } from "node:util";
+import { type MeshError, toMeshError } from "../base/errors.ts";
+
+export type OutputFormat = "pretty" | "json";
+export type Style = "bold" | "dim" | "red" | "yellow" | "green" | "cyan";
+
+/** Text for a stream, coloured if a person looks at it. */
+export type Paint = (style: Style, text: string) => string;
+
+/** Hints start here, behind the longest label in use. */
+const labelColumns = 16;
+
+export function paintFor(stream: NodeJS.WriteStream): Paint {
+  // hasColors honours NO_COLOR, FORCE_COLOR and TERM=dumb; it is missing on streams that are no terminal
+  const colours = stream.isTTY && stream.hasColors();
+  return (style, text) => (colours ? styleText(style, text) : text);
+}
+
+/** One line, or several, of data. */
+export function printLine(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+export function printJson(value: unknown): void {
+  printLine(JSON.stringify(value));
+}
+
+/** For people only: progress, warnings, hints. */
+export function printNote(text: string): void {
+  process.stderr.write(`${text}\n`);
+}
+
+/** "label   value" with values in one column; values after the first stand below it. */
+export function labelled(label: string, values: readonly string[], paint: Paint): string {
+  return values
+    .map((value, index) => `  ${paint("dim", (index === 0 ? label : "").padEnd(labelColumns))}  ${value}`)
+    .join("\n");
+}
+
+/** A table with left-aligned columns as wide as their longest cell; no lines, so that it can be cut and grepped. */
+export function table(rows: readonly (readonly string[])[], paint: Paint): string {
+  const widths: number[] = [];
+  for (const row of rows) row.forEach((cell, column) => (widths[column] = Math.max(widths[column] ?? 0, cell.length)));
+  return rows
+    .map((row, index) => {
+      const line = row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  ");
+      return `  ${index === 0 ? paint("dim", line.trimEnd()) : line.trimEnd()}`;
+    })
+    .join("\n");
+}
+
+/**
+ * Says what went wrong, in the form the caller asked for.
+ * @returns the exit code that goes with it
+ */
+export function reportError(thrown: unknown, format: OutputFormat): number {
+  const error = toMeshError(thrown);
+  const { code, message, row } = error;
+  if (format === "json") printJson({ error: { code, message, hint: row.hint } });
+  else {
+    const paint = paintFor(process.stderr);
+    printNote(`${paint("red", "error:")} ${message}`);
+    printNote(`${paint("dim", "hint:")} ${row.hint}`);
+  }
+  // a stack is for those who mend it, so only where there is something to mend
+  if (code === "E_BUG") printNote(stackOf(error));
+  return row.exit;
+}
+
+function stackOf(error: MeshError): string {
+  const { cause } = error;
+  return (cause instanceof Error ? cause.stack : error.stack) ?? error.message;
+}
+
+/** Keeps a reader that went away (`sealmesh status | head -1`) from ending the process with a stack. */
+export function surviveClosedOutput(): void {
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on("error", (error: NodeJS.ErrnoException) => {
+      if (error.code !== "EPIPE" && error.code !== "EIO") throw error;
+    });
+  }
+}
+
+/** Waits until what was printed has left the process. */
+export function flushOutput(): Promise<void> {
+  return new Promise((resolve) => {
+    if (!process.stdout.writable) return resolve();
+    process.stdout.write("", () => resolve());
+  });
+}
+
+/**
+ * The format for messages before the command line has been understood, or when it cannot be.
+ * @param words arguments after the command's path
+ */
+export function formatFromArguments(words: readonly string[]): OutputFormat {
+  const asked = words.some(
+    (word, index) =>
+      word === "--json" || word === "--log-format=json" || (word === "json" && words[index - 1] === "--log-format"),
+  );
+  return asked ? "json" : "pretty";
+}

@@ -1,0 +1,56 @@
+/** One try to get an answer, for the report and for the rule of retries. Never content. */
+import { type EndpointId, shortId } from "../base/brand.ts";
+import { type ErrorCode, MeshError } from "../base/errors.ts";
+import type { PlainRoute, SealedRoute } from "../policy/decide.ts";
+import type { ByteSource } from "../tunnel/http.ts";
+
+export interface Attempt {
+  readonly host: EndpointId;
+  readonly sealed: boolean;
+  readonly route: "direct" | "relay";
+  readonly relay: EndpointId | undefined;
+  readonly outcome: "answered" | ErrorCode;
+  /** Whether this host may have seen and worked on the request. */
+  readonly processed: "yes" | "maybe" | "no";
+}
+
+/** What the attempt that is being made has come to. */
+export class Trial {
+  readonly #route: SealedRoute | PlainRoute;
+  /** The relay that the bytes go through; undefined on the host's own connection. */
+  relay: EndpointId | undefined;
+  /** Request bytes may have reached the host. */
+  sent = false;
+  /** A byte of the answer was opened: no other host may be asked any more (wire.md §7). */
+  answerBegan = false;
+
+  constructor(route: SealedRoute | PlainRoute) {
+    this.#route = route;
+  }
+
+  report(outcome: "answered" | ErrorCode): Attempt {
+    const { host, kind } = this.#route;
+    const processed = outcome === "answered" || this.answerBegan ? "yes" : this.sent ? "maybe" : "no";
+    const route = this.relay ? "relay" : "direct";
+    return { host, sealed: kind === "sealed", route, relay: this.relay, outcome, processed };
+  }
+
+  /** Notes the first byte that comes out of `source`. */
+  watch(source: ByteSource): ByteSource {
+    return {
+      read: async () => {
+        const bytes = await source.read();
+        if (bytes) this.answerBegan = true;
+        return bytes;
+      },
+    };
+  }
+}
+
+/** The last attempt's error, with what was tried. */
+export function withAttempts(error: MeshError, attempts: readonly Attempt[]): MeshError {
+  const tried = attempts.map(({ host, route, outcome, processed }) => {
+    return `${shortId(host)} (${route}, ${outcome}, ${processed === "no" ? "not processed" : "maybe processed"})`;
+  });
+  return new MeshError(error.code, `${error.message}. Tried: ${tried.join("; ")}`, { cause: error });
+}

@@ -1,0 +1,100 @@
+/** The stream over halves that behave as badly as the contract allows: held by what is pending, or failing late. */
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { MeshError } from "../../../src/base/errors.ts";
+import { DuplexStream, type StreamHalves } from "../../../src/transport/duplex-stream.ts";
+import { codeOf, rejectsWith } from "../../support/expect-code.ts";
+
+const forever = new Promise<never>(() => undefined);
+const lost = new MeshError("E_LOST", "the connection was lost");
+
+function streamOver(halves: Partial<StreamHalves>) {
+  const notify = vi.fn<(code: number) => void>();
+  const released = vi.fn<() => void>();
+  const all: StreamHalves = {
+    read: () => forever,
+    write: async () => undefined,
+    finish: async () => undefined,
+    reset: async () => undefined,
+    stop: async () => undefined,
+    ...halves,
+  };
+  return { stream: new DuplexStream(all, { notify, released }), notify, released };
+}
+
+describe("abort", () => {
+  beforeEach(() => void vi.useFakeTimers());
+  afterEach(() => void vi.useRealTimers());
+
+  test("is told to the peer twice while a half is held, and no more", async () => {
+    const { stream, notify, released } = streamOver({ stop: () => forever });
+    const reading = stream.read().catch(codeOf);
+    stream.abort(3);
+    expect(await reading).toBe("E_ABORTED");
+    expect(notify.mock.calls).toEqual([[3]]);
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(notify.mock.calls).toEqual([[3], [3]]);
+    expect(released).not.toHaveBeenCalled();
+  });
+
+  test("is told once when both halves end at once, and leaves no timer", async () => {
+    const { stream, notify, released } = streamOver({});
+    stream.abort();
+    await vi.advanceTimersByTimeAsync(0);
+    expect(vi.getTimerCount()).toBe(0);
+    expect(notify).toHaveBeenCalledTimes(1);
+    expect(released).toHaveBeenCalledTimes(1);
+  });
+
+  test("of the peer is told to nobody", async () => {
+    const { stream, notify } = streamOver({});
+    await stream.end(new MeshError("E_ABORTED", "the peer aborted the stream"));
+    stream.abort();
+    expect(notify).not.toHaveBeenCalled();
+    expect(codeOf(stream.aborted.reason)).toBe("E_ABORTED");
+  });
+
+  test("survives halves that fail afterwards", async () => {
+    let fail = (_error: Error): void => undefined;
+    const pending = new Promise<never>((_, reject) => (fail = reject));
+    const { stream, released } = streamOver({ read: () => pending, reset: () => pending, stop: () => pending });
+    const reading = stream.read().catch(codeOf);
+    stream.abort();
+    fail(lost);
+    expect(await reading).toBe("E_ABORTED");
+    await vi.advanceTimersByTimeAsync(0);
+    expect(released).toHaveBeenCalledTimes(1);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+});
+
+test("writes are cut at 64 KiB, and an abort ends them between two pieces", async () => {
+  const sizes: number[] = [];
+  const { stream } = streamOver({
+    write: async (bytes) => {
+      sizes.push(bytes.length);
+      if (sizes.length === 2) stream.abort();
+    },
+  });
+  await rejectsWith("E_ABORTED", stream.write(new Uint8Array(200_000)));
+  expect(sizes).toEqual([65_536, 65_536]);
+});
+
+test("a lost connection ends both directions, whichever half notices", async () => {
+  const reading = streamOver({ read: () => Promise.reject(lost) }).stream;
+  await rejectsWith("E_LOST", reading.read());
+  await rejectsWith("E_LOST", reading.write(Uint8Array.of(1)));
+  const writing = streamOver({ write: () => Promise.reject(lost) }).stream;
+  await rejectsWith("E_LOST", writing.write(Uint8Array.of(1)));
+  expect(writing.aborted.aborted).toBe(true);
+});
+
+test("a peer that reads no further ends our writing only", async () => {
+  const stopped = new MeshError("E_ABORTED", "the peer reads no further");
+  const { stream, released } = streamOver({ read: async () => undefined, write: () => Promise.reject(stopped) });
+  await rejectsWith("E_ABORTED", stream.write(Uint8Array.of(1)));
+  await rejectsWith("E_ABORTED", stream.write(Uint8Array.of(1)));
+  await stream.finish();
+  expect(stream.aborted.aborted).toBe(false);
+  expect(await stream.read()).toBeUndefined();
+  expect(released).toHaveBeenCalledTimes(1);
+});
