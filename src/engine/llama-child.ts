@@ -9,7 +9,7 @@ import { Template } from "@huggingface/jinja";
 import type { Llama, LlamaContextSequence, LlamaModel, SequenceEvaluateOptions, Token } from "node-llama-cpp";
 import { MeshError, toMeshError } from "../base/errors.ts";
 import { overflowError } from "../openai/overflow.ts";
-import type { FromChild, ToChild } from "./llama-protocol.ts";
+import { type FromChild, longestTokenBytes, type ToChild } from "./llama-protocol.ts";
 import { endsInHalfCharacter, textCutter } from "./text-cutter.ts";
 
 type LoadMessage = Extract<ToChild, { type: "load" }>;
@@ -21,8 +21,6 @@ const firstSliceTokens = 64;
 const leastSliceTokens = 8;
 // more than one batch at once gains nothing
 const mostSliceTokens = 512;
-/** Bytes that no vocabulary's token exceeds: a longer prompt cannot fit and is not worth counting. */
-const longestTokenBytes = 512;
 /** Tokens after which a U+FFFD at the end of the text is taken to be real. */
 const halfCharacterTokens = 4;
 /** Tokens before a piece that its decoding may depend on (a leading space, for one). */

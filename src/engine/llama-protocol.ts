@@ -6,6 +6,9 @@
 import type { ErrorCode } from "../base/errors.ts";
 import type { ChatMessage, FinishReason, Sampling, Usage } from "../openai/chat.ts";
 
+/** Bytes that no vocabulary's token exceeds: a longer prompt cannot fit, and is neither carried over nor counted. */
+export const longestTokenBytes = 512;
+
 export type ToChild =
   /** The first message, once. */
   | {

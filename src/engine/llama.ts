@@ -4,6 +4,7 @@
  * that no model file can take the node down.
  */
 import { type ChildProcess, fork } from "node:child_process";
+import { stat } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -20,10 +21,11 @@ import {
   type TextChat,
   type Usage,
 } from "../openai/chat.ts";
+import { overflowError } from "../openai/overflow.ts";
 import { sseDone, sseText } from "../openai/sse.ts";
 import type { Answer, Engine, EngineKind, EngineModel, EngineOptions, EngineRequest, EngineState } from "./engine.ts";
 import { readGgufHead } from "./gguf.ts";
-import type { FromChild, ToChild } from "./llama-protocol.ts";
+import { type FromChild, longestTokenBytes, type ToChild } from "./llama-protocol.ts";
 
 export interface LlamaSettings {
   readonly kind: "llama";
@@ -157,6 +159,9 @@ class LlamaEngine implements Engine {
       throw new MeshError("E_ENGINE_LOST", "the engine is being restarted", { retryAfterSeconds: 1 });
     }
     if (signal.aborted) throw abortError(signal);
+    const limitTokens = this.#model.contextLength ?? 0;
+    const characters = chat.messages.reduce((sum, { content }) => sum + content.length, 0);
+    if (characters > limitTokens * longestTokenBytes) throw overflowError({ limitTokens, promptTokens: undefined });
     const { slots, maxQueue } = this.#settings;
     if (this.#running.size >= slots && this.#queue.length >= maxQueue) {
       throw new MeshError("E_BUSY", `All ${slots} slots are taken and ${this.#queue.length} requests wait.`, {
@@ -282,7 +287,6 @@ class LlamaEngine implements Engine {
 
   async #threads(): Promise<number> {
     if (this.#settings.threads > 0) return this.#settings.threads;
-    const { stat } = await import("node:fs/promises");
     const { size } = await stat(this.#settings.modelPath);
     return size < smallModelBytes ? 1 : Math.max(1, availableParallelism() - 1);
   }

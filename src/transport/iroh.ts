@@ -208,7 +208,7 @@ class IrohTransport implements Transport {
 
   /** Leaves the gate itself when it fails; otherwise incoming() does, when the connection is taken. */
   async #shakeHands(attempt: Iroh.Incoming): Promise<void> {
-    const work = attempt.accept().then((accepting) => accepting.connect());
+    const work = handshake(attempt);
     try {
       const native = await withDeadline(work, { what: "a peer's handshake", ms: handshakeMs });
       this.#incoming.push(this.#keep(native, alpnOf(native), false));
@@ -412,6 +412,11 @@ function alpnOf(native: Iroh.Connection): Alpn {
   const alpn = alpns.find((known) => known === name);
   if (alpn === undefined) throw new MeshError("E_WIRE", "the peer speaks an unknown protocol");
   return alpn;
+}
+
+async function handshake(attempt: Iroh.Incoming): Promise<Iroh.Connection> {
+  const accepting = await attempt.accept();
+  return accepting.connect();
 }
 
 /** For a connection that nobody waits for any more. */

@@ -97,10 +97,12 @@ class MemoryTransport implements Transport {
   }
 
   #find(target: EndpointAddress, alpn: Alpn): MemoryTransport {
-    const far = target.direct.map((socket) => this.#network.sockets.get(socket)).find((found) => found !== undefined);
     const who = shortId(target.id);
     if (target.id === this.id) throw new MeshError("E_UNREACHABLE", "a node cannot dial itself");
-    if (far?.id !== target.id) throw new MeshError("E_UNREACHABLE", `${who} is not at ${target.direct.join(", ")}`);
+    const far = target.direct
+      .map((socket) => this.#network.sockets.get(socket))
+      .find((found) => found?.id === target.id);
+    if (far === undefined) throw new MeshError("E_UNREACHABLE", `${who} is at none of its addresses`);
     if (!far.alpns.includes(alpn)) throw new MeshError("E_UNREACHABLE", `${who} does not speak ${alpn}`);
     return far;
   }

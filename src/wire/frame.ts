@@ -88,7 +88,7 @@ export class StreamReader {
    */
   async frame(limitBytes: number): Promise<Uint8Array> {
     const length = await this.u32();
-    if (false) {
+    if (length > limitBytes) {
       throw new MeshError("E_WIRE", `a frame of ${length} bytes is over the limit of ${limitBytes}`);
     }
     return this.exact(length);

@@ -1,7 +1,7 @@
 /** What every engine owes its node, run against each kind: one behind a URL (scripted), one embedded (random weights). */
 import { fork } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
@@ -37,7 +37,7 @@ let folder = "";
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "sealmesh-engine-"));
   await writeRandomModel(join(folder, "random.gguf"), { width: 384, layers: 4, contextLength: 8192 });
-});
+}, 30_000);
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 async function scripted(): Promise<Subject> {
@@ -106,7 +106,7 @@ describe.each(Object.entries(subjects))("%s", (_kind, start) => {
   beforeAll(async () => {
     subject = await start();
     engine = subject.engine;
-  });
+  }, 30_000);
   afterAll(() => subject.close());
 
   test("lists its models with their windows", () => {
@@ -364,6 +364,18 @@ describe("llama", () => {
     await writeRandomModel(modelPath, { chatTemplate: null });
     const engine = await start({ modelPath });
     expect(await ask(engine).catch(codeOf)).toBe("E_UNSUPPORTED");
+    await engine.close();
+  });
+
+  test("without its library it says what to install", async () => {
+    const empty = join(folder, "elsewhere");
+    await mkdir(join(empty, "node_modules"), { recursive: true });
+    const childFile = join(empty, "child.mjs");
+    await copyFile(await llamaChildFile(), childFile);
+    const packages = join(import.meta.dirname, "../../node_modules/@huggingface");
+    await symlink(packages, join(empty, "node_modules/@huggingface"));
+    const engine = await start({ childFile });
+    expect(engine.state).toMatchObject({ kind: "down", why: expect.stringMatching(/npm install node-llama-cpp@/) });
     await engine.close();
   });
 

@@ -13,9 +13,6 @@ export interface Evidence {
   readonly envelopeStreams: number;
   /** All other streams: who is there, under which keys and addresses. */
   readonly gossipStreams: number;
-  /** Bytes on the client's stream, towards the host and back. */
-  readonly requestBytes: number;
-  readonly responseBytes: number;
   /** All bytes that were searched. */
   readonly searchedBytes: number;
   /** The envelopes as they passed, from their first byte. */
@@ -28,6 +25,8 @@ export interface Evidence {
 
 /** One direction of one stream of the relay. */
 interface Carried {
+  /** Connection and stream: the same for both directions. */
+  readonly stream: string;
   readonly alpn: string;
   readonly openedBy: "us" | "peer";
   readonly direction: "in" | "out";
@@ -47,37 +46,96 @@ const envelopeNames = ['{"model":"","ephemeral_public_key":"', '","ciphertext":"
 export function readEvidence(tapFile: string, question: string, pieces: readonly string[]): Evidence {
   const answer = pieces.join("");
   const carried = readTap(tapFile);
-  const envelopes = carried.filter(isEnvelopeStream);
-  const request = envelopes.find(({ openedBy, direction }) => openedBy === "peer" && direction === "in");
-  const response = envelopes.find(({ openedBy, direction }) => openedBy === "peer" && direction === "out");
-  if (!request || !response) throw new MeshError("E_BUG", "the relay's record shows no envelope in both directions");
-  if (!isEnvelope(request) || !isEnvelope(response)) {
+  const envelopeStreams = new Set(carried.filter(opensEnvelopeStream).map(({ stream }) => stream));
+  const fromClient = carried.filter(({ stream, openedBy }) => envelopeStreams.has(stream) && openedBy === "peer");
+  const towardsHost = fromClient.find(({ direction }) => direction === "in");
+  const back = fromClient.find(({ direction }) => direction === "out");
+  if (!towardsHost || !back) throw new MeshError("E_BUG", "the relay's record shows no envelope in both directions");
+  const request = afterFrame(towardsHost.bytes, 1); // behind the type byte
+  const response = afterFrame(back.bytes, 0);
+  if (request[0] !== envelopeByte || response[0] !== envelopeByte) {
     throw new MeshError("E_BUG", "the relay carried something else than an envelope");
   }
-  if (request.bytes.length < question.length || response.bytes.length < answer.length) {
+  if (request.length < question.length || response.length < answer.length) {
     throw new MeshError("E_BUG", "the relay's record is shorter than the question and the answer: it is not complete");
   }
   // in the envelopes each longer word counts; in gossip "relay" is a node's role, so only longer runs do
   const words = [...new Set([...longWords(question), ...longWords(answer), ...pieces.filter(isLong), ...httpMarks])];
   const runs = [...new Set([...runsOf(question), ...runsOf(answer)])];
-  if (search(utf8(JSON.stringify({ question, answer })), [...words, ...runs]).length < runs.length) {
-    throw new MeshError("E_BUG", "the search does not even find the question and the answer in plain text");
-  }
-  const finds = carried.flatMap((stream) => {
-    const haystack = isEnvelopeStream(stream) ? withoutNames(stream.bytes) : stream.bytes;
-    return search(haystack, isEnvelopeStream(stream) ? [...words, ...runs] : runs);
-  });
+  const found = new Set(search(utf8(`${question}\n${answer}`), runs).map(({ text }) => text));
+  if (found.size < runs.length) throw new MeshError("E_BUG", "the search does not even find a text in itself");
+  const finds = carried.flatMap((stream) =>
+    envelopeStreams.has(stream.stream)
+      ? search(withoutNames(stream.bytes), [...words, ...runs])
+      : search(stream.bytes, [...httpMarks, ...runs]),
+  );
   const streamCount = new Set(carried.map(({ stream }) => stream)).size;
-  const envelopeStreams = new Set(envelopes.map(({ stream }) => stream)).size;
   return {
-    envelopeStreams,
-    gossipStreams: streamCount - envelopeStreams,
-    requestBytes: request.bytes.length,
-    responseBytes: response.bytes.length,
+    envelopeStreams: envelopeStreams.size,
+    gossipStreams: streamCount - envelopeStreams.size,
     searchedBytes: carried.reduce((sum, { bytes }) => sum + bytes.length, 0),
-    request: envelopeOf(request.bytes),
-    response: envelopeOf(response.bytes),
+    request,
+    response,
     searchedTexts: words.length + runs.length,
     finds,
   };
+}
+
+function isLong(piece: string): boolean {
+  return piece.trim().length >= 5;
+}
+
+function readTap(file: string): Carried[] {
+  const parts = new Map<string, Omit<Carried, "bytes"> & { readonly parts: Uint8Array[] }>();
+  for (const line of readFileSync(file, "utf8").split("\n")) {
+    if (line === "") continue;
+    const entry = readEntry(line);
+    const stream = `${entry.connection}/${entry.alpn}/${entry.stream}`;
+    const key = `${stream}/${entry.direction}`;
+    const { alpn, opened_by: openedBy, direction } = entry;
+    const known = parts.get(key) ?? { stream, alpn, openedBy, direction, parts: [] };
+    known.parts.push(fromHex(entry.hex));
+    parts.set(key, known);
+  }
+  return [...parts.values()].map(({ parts: pieces, ...about }) => ({ ...about, bytes: concat(pieces) }));
+}
+
+/** One line of fileTap's: ours, from a process of ours. */
+interface TapLine {
+  readonly connection: number;
+  readonly alpn: string;
+  readonly stream: number;
+  readonly opened_by: "us" | "peer";
+  readonly direction: "in" | "out";
+  readonly hex: string;
+}
+
+function readEntry(line: string): TapLine {
+  const value: unknown = JSON.parse(line);
+  if (typeof value === "object" && value !== null && "hex" in value && "stream" in value && "alpn" in value) {
+    return value as TapLine;
+  }
+  throw new MeshError("E_BUG", "the relay's record has a line of another shape");
+}
+
+/** Whether the opener's first byte says that envelopes travel here: from an asker to us, or from us to a host. */
+function opensEnvelopeStream({ alpn, openedBy, direction, bytes }: Carried): boolean {
+  if (alpn !== "sealmesh/1") return false;
+  if (openedBy === "peer") return direction === "in" && bytes[0] === sealStreams.relay;
+  return direction === "out" && bytes[0] === sealStreams.relayed;
+}
+
+/** What follows the frame (u32 LE length | bytes) that the relay and its neighbour exchange first. */
+function afterFrame(bytes: Uint8Array, start: number): Uint8Array {
+  return bytes.length < start + 4 ? bytes.subarray(bytes.length) : bytes.subarray(start + 4 + readU32le(bytes, start));
+}
+
+/** A copy with the names blanked out once, where they stand. */
+function withoutNames(bytes: Uint8Array): Uint8Array {
+  const copy = bytes.slice();
+  for (const name of envelopeNames) {
+    const at = view(copy).indexOf(name);
+    if (at !== -1) copy.fill(0x20, at, at + name.length);
+  }
+  return copy;
 }

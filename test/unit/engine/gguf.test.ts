@@ -109,6 +109,9 @@ describe("readGgufHead", () => {
       code: "E_CONFIG",
       message: "there is no such file",
     });
-    await expect(readGgufHead(folder)).rejects.toMatchObject({ code: "E_CONFIG", message: expect.stringMatching(/directory/) as unknown });
+    await expect(readGgufHead(folder)).rejects.toMatchObject({
+      code: "E_CONFIG",
+      message: expect.stringMatching(/directory/) as unknown,
+    });
   });
 });

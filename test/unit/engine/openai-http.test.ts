@@ -236,7 +236,9 @@ describe("state", () => {
     await new Promise((resolve) => setTimeout(resolve, 150));
     expect(changes()).toBe(before);
     await server.close();
-    await vi.waitFor(() => expect(engine.state).toMatchObject({ kind: "down", why: expect.stringMatching(/nothing listens|broke/) }));
+    await vi.waitFor(() =>
+      expect(engine.state).toMatchObject({ kind: "down", why: expect.stringMatching(/nothing listens|broke/) }),
+    );
     const again = await startEngineServer({ port: server.port });
     opened.push(again);
     await vi.waitFor(() => expect(engine.state.kind).toBe("up"));

@@ -54,7 +54,7 @@ describe("StreamReader", () => {
     const reader = new StreamReader({
       read: async () => {
         reads += 1;
-        return Uint8Array.of(0xff, 0xff, 0xff, 0xff);
+        return reads === 1 ? Uint8Array.of(0xff, 0xff, 0xff, 0xff) : undefined;
       },
     });
     await rejectsWith("E_WIRE", reader.frame(8_388_608));

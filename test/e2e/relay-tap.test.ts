@@ -1,0 +1,290 @@
+/**
+ * What a relay carries is ciphertext, shown on the bytes themselves (issue A, must show 4): the relay is a process of
+ * its own that records every byte above QUIC, the host runs in the test's process, which therefore has its keys.
+ * Controls show that the search finds what is there and that the recorded bytes are the very request.
+ */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import type OpenAI from "openai";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { concat, fromHex, fromUtf8, toHex, utf8, view } from "../../src/base/bytes.ts";
+import { silentLog } from "../../src/base/log.ts";
+import { openRequest } from "../../src/crypto/seal.ts";
+import { resolveConfig } from "../../src/node/config.ts";
+import { type Node, startNode } from "../../src/node/node.ts";
+import { bytesSource, readRequest } from "../../src/tunnel/http.ts";
+import { decodeRequestEnvelope } from "../../src/wire/envelope.ts";
+import { StreamReader } from "../../src/wire/frame.ts";
+import { limits } from "../../src/wire/limits.ts";
+import { decodeRelayOpen } from "../../src/wire/relay.ts";
+import { envelopeByte, sealStreams } from "../../src/wire/stream-types.ts";
+import {
+  type NodeProcess,
+  knowsModels,
+  openAiFor,
+  pause,
+  scratchDirectory,
+  startNodeProcess,
+  until,
+} from "../support/e2e.ts";
+import { type ScriptedEngine, startEngineServer } from "../support/engine-server.ts";
+import { startPlainHost } from "../support/plain-host.ts";
+
+const promptWords = ["Quastenflosser", "krähenfußförmig", "灯台守の手紙", "wombat-4711-umbrella"];
+const answerWords = ["Perlmuttknopf", "Straßenlaterne", "прорубь", "zephyr-0815-lagoon"];
+const prompt = `Tell me about ${promptWords.join(" and ")} please`;
+const answerText = answerWords.join(" ");
+
+let engine: ScriptedEngine;
+let host: Node;
+let relay: NodeProcess;
+let client: NodeProcess;
+const relayTap = join(scratchDirectory(), "relay.jsonl");
+
+beforeAll(async () => {
+  engine = await startEngineServer({ text: answerText });
+  const flags = { port: "0", headless: true, bind: "127.0.0.1:0", dataDir: scratchDirectory(), engine: [engine.url] };
+  host = await startNode(resolveConfig("serve", flags), { log: silentLog });
+  relay = await startNodeProcess("client", ["--join", host.invite(), "--debug-tap", relayTap]);
+  client = await startNodeProcess("client", ["--join", relay.ready.invite, "--route", "relay"]);
+  await knowsModels(client, "scripted");
+});
+
+afterAll(async () => {
+  await host?.stop(0);
+  await engine?.close();
+});
+
+describe("the bytes that a relay carries", () => {
+  const body = JSON.stringify({ model: "scripted", stream: true, messages: [{ role: "user", content: prompt }] });
+  let streams: readonly TappedStream[] = [];
+
+  beforeAll(async () => {
+    const answer = await fetch(`${client.ready.api_url}/v1/chat/completions`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body,
+    });
+    const text = await answer.text();
+    for (const word of answerWords) expect(text).toContain(word);
+    expect(answer.headers.get("x-sealmesh-route")).toBe("relay");
+    await until("the relay has counted the exchange", async () => (await relay.status()).relayed.streams === 1);
+    streams = readTap(relayTap);
+  });
+
+  it("hold no word of prompt or answer in any encoding, in any stream or across them", () => {
+    const envelopes = streams.filter(({ alpn, bytes }) => alpn === "sealmesh/1" && bytes.includes(envelopeByte));
+    // in from the client, out to the host, and the answer the other way
+    expect(envelopes.length).toBeGreaterThanOrEqual(4);
+    const all = [...streams.map(({ bytes }) => bytes), concat(streams.map(({ bytes }) => bytes))];
+    const found = all.flatMap((bytes) => [...promptWords, ...answerWords].flatMap((word) => findWord(bytes, word)));
+    expect(found).toEqual([]);
+  });
+
+  it("hold an envelope that opens with the host's key to exactly the request", async () => {
+    const asked = streams.filter(
+      ({ alpn, openedBy, direction, bytes }) =>
+        alpn === "sealmesh/1" && openedBy === "peer" && direction === "in" && bytes[0] === sealStreams.relay,
+    );
+    expect(asked).toHaveLength(1);
+    const reader = new StreamReader(bytesSource(asked[0]?.bytes.subarray(1) ?? new Uint8Array(0)));
+    const open = decodeRelayOpen(await reader.frame(limits.relayFrameBytes));
+    expect(open).toMatchObject({ target: host.endpointId, hops: 0 });
+    expect(await reader.byte()).toBe(envelopeByte);
+    const envelope = decodeRequestEnvelope(await reader.readAll(limits.envelopeBytes, "the envelope"));
+    const opened = openRequest(envelope, host.keys.opening);
+    const request = await readRequest(bytesSource(opened.plaintext));
+    opened.seal.end();
+    expect(request).toMatchObject({ method: "POST", path: "/v1/chat/completions" });
+    expect(fromUtf8(request.body)).toBe(body);
+    // the relay passed on what it got, byte for byte
+    const passedOn = streams.filter(
+      ({ openedBy, direction, bytes }) =>
+        openedBy === "us" && direction === "out" && bytes[0] === sealStreams.relayed && bytes.includes(envelopeByte),
+    );
+    expect(passedOn).toHaveLength(1);
+    expect(toHex(envelopePart(passedOn[0]))).toBe(toHex(envelopePart(asked[0])));
+  });
+
+  it("would have shown the words: the same search finds them in a plain exchange, and in every encoding", async () => {
+    const answer = { choices: [{ index: 0, message: { role: "assistant", content: answerText } }] };
+    const old = await startPlainHost("old", {
+      headers: { "content-type": "application/json" },
+      body: utf8(JSON.stringify(answer)),
+    });
+    const tap = join(scratchDirectory(), "client.jsonl");
+    const acquainted = await startNodeProcess("client", ["--join", old.invite, "--debug-tap", tap]);
+    await knowsModels(acquainted, "old");
+    const { data, response } = await openAiFor(acquainted)
+      .chat.completions.create({ model: "old", messages: [{ role: "user", content: prompt }] })
+      .withResponse();
+    expect(data.choices[0]?.message.content).toBe(answerText);
+    expect(response.headers.get("x-sealmesh-sealed")).toBe("false");
+    const plain = readTap(tap);
+    for (const [direction, words] of [
+      ["out", promptWords],
+      ["in", answerWords],
+    ] as const) {
+      const bytes = concat(plain.filter((stream) => stream.direction === direction).map((stream) => stream.bytes));
+      for (const word of words) expect(findWord(bytes, word)).toContain(`${word} as utf8`);
+    }
+    await acquainted.kill();
+
+    // and each encoding of each word is found wherever it stands in what the relay carried
+    const carried = concat(streams.map(({ bytes }) => bytes));
+    for (const word of [...promptWords, ...answerWords]) {
+      for (const charset of charsets) {
+        for (const offset of [0, 1, 2, 3]) {
+          const text = Buffer.concat([Buffer.alloc(offset, 0x20), encodeText(word, charset), Buffer.from("??")]);
+          for (const form of ["hex", "HEX", "base64", "base64url"]) {
+            const planted =
+              form === "HEX"
+                ? text.toString("hex").toUpperCase()
+                : text.toString(form as "hex" | "base64" | "base64url");
+            const at = Math.floor(carried.length / 2) + offset;
+            const mixed = concat([carried.subarray(0, at), utf8(planted), carried.subarray(at)]);
+            expect(findWord(mixed, word), `${word} as ${charset} in ${form} at ${offset}`).not.toEqual([]);
+          }
+        }
+      }
+    }
+  });
+});
+
+describe("a relay that is stopped in mid-stream", () => {
+  it("stalls the answer, which goes on when the relay does", async () => {
+    Object.assign(engine.options, { text: undefined, tokens: 60, tokenMs: 50 });
+    const reading = await streamWords();
+    await until("some words have come", () => reading.words.length >= 5);
+    relay.signal("SIGSTOP");
+    await pause(300); // what was on its way arrives
+    const before = reading.words.length;
+    await pause(2_000);
+    expect(reading.words.length).toBe(before);
+    expect(before).toBeLessThan(60);
+    relay.signal("SIGCONT");
+    await until("the answer goes on", () => reading.words.length > before, 3_000);
+    expect(await reading.end).toBe("ended");
+    expect(reading.words.join("")).toBe(Array.from({ length: 60 }, (_, index) => `word${index}`).join(" "));
+  });
+
+  it("ends it with an error within 6 s when the relay stays so, and the host is free once it is back", async () => {
+    Object.assign(engine.options, { text: undefined, tokens: 10_000, tokenMs: 50 });
+    const reading = await streamWords();
+    await until("some words have come", () => reading.words.length >= 5);
+    relay.signal("SIGSTOP");
+    const stopped = performance.now();
+    expect(await reading.end).toMatchObject({ code: "timeout" });
+    expect(performance.now() - stopped).toBeLessThan(6_000);
+    expect(engine.running).toBe(1); // nobody could tell the host
+    relay.signal("SIGCONT");
+    await until("the engine is free", () => engine.running === 0, 3_000);
+
+    Object.assign(engine.options, { tokens: 3, tokenMs: 0 });
+    const again = await streamWords();
+    expect(await again.end).toBe("ended");
+    expect(again.words.join("")).toBe("word0 word1 word2");
+  });
+});
+
+interface Reading {
+  readonly words: readonly string[];
+  /** "ended", or what was thrown. */
+  readonly end: Promise<unknown>;
+}
+
+async function streamWords(): Promise<Reading> {
+  const stream = await openAiFor(client).chat.completions.create({
+    model: "scripted",
+    stream: true,
+    messages: [{ role: "user", content: prompt }],
+  });
+  const words: string[] = [];
+  const read = async (chunks: AsyncIterable<OpenAI.Chat.ChatCompletionChunk>): Promise<string> => {
+    for await (const chunk of chunks) {
+      const text = chunk.choices[0]?.delta.content;
+      if (text) words.push(text);
+    }
+    return "ended";
+  };
+  return { words, end: read(stream).catch((thrown: unknown) => thrown) };
+}
+
+// ---- the tap's record
+
+interface TappedStream {
+  readonly alpn: string;
+  readonly openedBy: string;
+  readonly direction: string;
+  /** All of this direction, contiguous. */
+  readonly bytes: Uint8Array;
+}
+
+interface TapLine {
+  readonly connection: number;
+  readonly alpn: string;
+  readonly stream: number;
+  readonly opened_by: string;
+  readonly direction: string;
+  readonly hex: string;
+}
+
+function readTap(path: string): readonly TappedStream[] {
+  const pieces = new Map<string, { line: TapLine; bytes: Uint8Array[] }>();
+  for (const text of readFileSync(path, "utf8").trimEnd().split("\n")) {
+    const line = JSON.parse(text) as TapLine;
+    const key = `${line.connection} ${line.stream} ${line.direction}`;
+    const entry = pieces.get(key) ?? { line, bytes: [] };
+    entry.bytes.push(fromHex(line.hex));
+    pieces.set(key, entry);
+  }
+  return [...pieces.values()].map(({ line: { alpn, opened_by: openedBy, direction }, bytes }) => {
+    return { alpn, openedBy, direction, bytes: concat(bytes) };
+  });
+}
+
+/** From 0xE1 on: what stands before it is a type byte and a short frame. */
+function envelopePart(stream: TappedStream | undefined): Uint8Array {
+  const bytes = stream?.bytes ?? new Uint8Array(0);
+  return bytes.subarray(5 + view(bytes).readUInt32LE(1));
+}
+
+// ---- the search
+
+const charsets = ["utf8", "utf16le", "utf16be"] as const;
+type Charset = (typeof charsets)[number];
+
+function encodeText(text: string, charset: Charset): Buffer {
+  if (charset !== "utf16be") return Buffer.from(text, charset);
+  return Buffer.from(text, "utf16le").swap16();
+}
+
+/** Every form in which `word` stands somewhere in `bytes`, for a person to read. */
+function findWord(bytes: Uint8Array, word: string): string[] {
+  const found: string[] = [];
+  for (const charset of charsets) {
+    for (const [form, needle] of formsOf(encodeText(word, charset))) {
+      if (view(bytes).includes(needle)) found.push(`${word} as ${charset}${form}`);
+    }
+  }
+  return found;
+}
+
+function formsOf(text: Buffer): [form: string, needle: Buffer][] {
+  const hex = text.toString("hex");
+  const forms: [string, Buffer][] = [
+    ["", text],
+    [" in hex", Buffer.from(hex)],
+    [" in HEX", Buffer.from(hex.toUpperCase())],
+  ];
+  for (const offset of [0, 1, 2]) {
+    // characters that hold nothing but bits of the word, whatever stands around it
+    const padded = Buffer.concat([Buffer.alloc(offset), text]);
+    const from = Math.ceil((offset * 8) / 6);
+    const to = Math.floor((padded.length * 8) / 6);
+    for (const encoding of ["base64", "base64url"] as const) {
+      forms.push([` in ${encoding} at ${offset}`, Buffer.from(padded.toString(encoding).slice(from, to))]);
+    }
+  }
+  return forms;
+}
