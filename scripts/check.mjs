@@ -6,20 +6,20 @@ const root = join(import.meta.dirname, "..");
 const bin = (name) => join(root, "node_modules/.bin", name);
 
 const steps = [
-  ["types", bin("tsc"), ["-p", "tsconfig.json", "--noEmit"]],
-  ["types of the tests", bin("tsc"), ["-p", "tsconfig.test.json"]],
-  ["lint", bin("oxlint"), ["--type-aware", "--deny-warnings"]],
-  ["format", bin("oxfmt"), ["--check"]],
-  ["layers", process.execPath, ["scripts/check-layers.mjs"]],
-  ["generated code", process.execPath, ["scripts/generate.mjs", "--check"]],
-  ["claimed attacks", process.execPath, ["scripts/check-claims.mjs"]],
+  { name: "types", command: bin("tsc"), args: ["-p", "tsconfig.json", "--noEmit"] },
+  { name: "types of the tests", command: bin("tsc"), args: ["-p", "tsconfig.test.json"] },
+  { name: "lint", command: bin("oxlint"), args: ["--type-aware", "--deny-warnings"] },
+  { name: "format", command: bin("oxfmt"), args: ["--check"] },
+  { name: "layers", command: process.execPath, args: ["scripts/check-layers.mjs"] },
+  { name: "generated code", command: process.execPath, args: ["scripts/generate.mjs", "--check"] },
+  { name: "claimed attacks", command: process.execPath, args: ["scripts/check-claims.mjs"] },
 ];
 
 const failed = [];
-for (const [name, command, args] of steps) {
+for (const { name, command, args } of steps) {
   const started = performance.now();
-  const { status, stdout, stderr } = spawnSync(command, args, { cwd: root, encoding: "utf8" });
-  const seconds = ((performance.now() - started) / 1000).toFixed(1);
+  const { status, stdout, stderr } = spawnSync(command, args, { cwd: root, encoding: "utf8", maxBuffer: 2 ** 26 });
+  const seconds = Math.round((performance.now() - started) / 100) / 10;
   console.log(`${status === 0 ? "ok  " : "FAIL"} ${name} (${seconds} s)`);
   if (status !== 0) {
     failed.push(name);

@@ -32,5 +32,6 @@ export function adminApp(parts: AdminParts): Hono {
 }
 
 export function adminServer(parts: AdminParts): Server {
-  return createServer(getRequestListener(adminApp(parts).fetch));
+  const listener = getRequestListener(adminApp(parts).fetch);
+  return createServer((request, response) => void listener(request, response));
 }
