@@ -2,8 +2,8 @@
  * A ByteStream over two halves, as QUIC and the memory network have them; both transports use this one class, so that
  * ends and aborts mean the same everywhere.
  *
- * It assumes the worst of the halves: an operation on a half may wait for the one before it, so that `stop` hangs behind
- * a pending `read` and `reset` behind a blocked `write` (@number0/iroh locks each half this way). Therefore an abort
+ * It assumes the worst of the halves: an operation on a half may wait for the one before it, so `stop` hangs behind a
+ * pending `read` and `reset` behind a blocked `write` (@number0/iroh locks each half this way). Therefore an abort
  * (1) fails everything local at once, (2) tells the peer out of band, through `owner.notify`, and (3) resets and stops
  * the halves in the background whenever they let it. Both halves stay referenced until then, because a dropped one
  * would look finished to the peer.

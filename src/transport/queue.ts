@@ -1,4 +1,4 @@
-/** Two small schedulers of the transports: a queue read by one consumer, and a gate that bounds what goes on at once. */
+/** Two small schedulers of the transports: a queue read by one consumer, a gate that bounds what goes on at once. */
 
 export interface Queue<T> {
   /** Ignored after end(). */

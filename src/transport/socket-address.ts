@@ -1,4 +1,4 @@
-/** Numeric socket addresses, "192.0.2.1:4433" or "[2001:db8::1]:4433". Names are not resolved here or anywhere below. */
+/** Numeric socket addresses, "192.0.2.1:4433" or "[2001:db8::1]:4433". Names are not resolved here or below. */
 import { isIPv4, isIPv6 } from "node:net";
 
 export interface SocketAddress {

@@ -37,7 +37,7 @@ export function tapTransport(transport: Transport, sink: TapSink): Transport {
   };
 }
 
-/** A sink that appends one JSON line per entry: {t (Unix ms), connection, peer, alpn, stream, opened_by, direction, hex} */
+/** A sink that appends JSON lines: {t (Unix ms), connection, peer, alpn, stream, opened_by, direction, hex}. */
 export function fileTap(path: string, clock: Clock = systemClock): TapSink {
   return ({ connection, peer, alpn, stream, openedBy, direction, bytes }) => {
     const line = {
