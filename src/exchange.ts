@@ -120,6 +120,7 @@ export async function ask(request: AskRequest, parts: AskParts): Promise<Asked> 
       if (request.signal.aborted) throw abortError(request.signal);
       failure = toMeshError(thrown);
       attempts.push(trial.report(failure.code));
+      if (failure.code === "E_TIMEOUT") parts.mesh.probe(trial.relay ?? route.host);
       if (trial.answerBegan) break;
     }
   }

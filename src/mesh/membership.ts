@@ -184,7 +184,7 @@ class Draft {
 
   /** What one peer says about another: a hint where it is, and perhaps a record that speaks for itself. */
   mention(claim: Claim, from: EndpointId): void {
-    if ((this.#gone.get(claim.id) ?? 0) > this.#nowMs) return;
+    if (this.#isGone(claim)) return;
     const known = this.#peers.get(claim.id);
     if (!known && this.#peers.size >= this.#bounds.peers) return;
     const { key: _hearsay, record, ...said } = claim;
@@ -229,6 +229,14 @@ class Draft {
       state: { self: this.#before.self, peers: this.#peers, shown: this.#shown, gone: this.#gone },
       actions: this.#actions,
     };
+  }
+
+  /** Whether the peer left or died and has not shown since that it lives. */
+  #isGone({ id, record }: Claim): boolean {
+    const until = this.#gone.get(id);
+    if (until === undefined || until <= this.#nowMs) return false;
+    // what it signed after it went says that it is back
+    return record === undefined || record.fields.issuedAtMs <= until - this.#bounds.goneForMs;
   }
 
   #takeRecord(record: VerifiedRecord, owner: boolean): void {

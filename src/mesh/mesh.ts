@@ -14,7 +14,7 @@ import type { ByteStream } from "../base/stream.ts";
 import { isUsableKey } from "../crypto/box.ts";
 import { type VerifiedRecord, verifyRecord } from "../crypto/record.ts";
 import type { KeyStanding } from "../policy/decide.ts";
-import { type Alpn, abortCodes, closeCodes, type Connection, type Transport } from "../transport/transport.ts";
+import { type Alpn, abortCodes, alpns, closeCodes, type Connection, type Transport } from "../transport/transport.ts";
 import { type EndpointAddress, dialable } from "../wire/address.ts";
 import { encodeFrame, StreamReader } from "../wire/frame.ts";
 import {
@@ -107,7 +107,7 @@ export const meshTiming: MeshTiming = {
 
 /** Peers gossiped with in one heartbeat (protocol.md §3.5). */
 const heartbeatPeers = 5;
-/** How long the owner of a refused record is not asked again on the same connection. */
+/** How often silent peers are looked for, ms. */
 const membershipTickMs = 30_000;
 
 export class Mesh {
@@ -124,6 +124,8 @@ export class Mesh {
   readonly #stopping = new AbortController();
   readonly #timers = new Set<NodeJS.Timeout>();
   #announcing: NodeJS.Timeout | undefined;
+  /** Who told us the only news there is to tell. */
+  #newsFrom: EndpointId | undefined;
 
   constructor(options: MeshOptions) {
     this.#options = options;
@@ -183,13 +185,18 @@ export class Mesh {
     attempt().catch(() => undefined); // ends only by joining or by close()
   }
 
-  /** Tells everybody connected that something about us changed, soon and once. */
-  announce(except?: EndpointId): void {
-    if (this.#announcing || this.#stopping.signal.aborted) return;
+  /** Tells everybody connected what has changed, soon and once; a single teller need not hear its own news. */
+  announce(newsFrom?: EndpointId): void {
+    if (this.#stopping.signal.aborted) return;
+    if (this.#announcing) {
+      if (newsFrom !== this.#newsFrom) this.#newsFrom = undefined;
+      return;
+    }
+    this.#newsFrom = newsFrom;
     this.#announcing = this.#later(this.#timing.announceAfterMs, () => {
       this.#announcing = undefined;
       for (const connection of this.#connections.values()) {
-        if (connection.alpn === "mesh-llm/1" && connection.peer !== except) this.#gossipSoon(connection);
+        if (connection.alpn === "mesh-llm/1" && connection.peer !== this.#newsFrom) this.#gossipSoon(connection);
       }
     });
   }
@@ -213,6 +220,12 @@ export class Mesh {
   /** Does our own gossip exchange with a peer unless a live connection has seen one. @throws as openTunnel */
   async ensureMet(peer: EndpointId, options: { dialMs: number; signal: AbortSignal }): Promise<void> {
     await this.#greetedConnection(peer, options.dialMs, options.signal);
+  }
+
+  /** Finds out, in the background, whether a peer that kept silent still lives; if not, its connection is given up. */
+  probe(id: EndpointId): void {
+    const connection = this.#live(id, "mesh-llm/1");
+    if (connection) this.#gossipSoon(connection);
   }
 
   /**
@@ -460,8 +473,11 @@ export class Mesh {
   }
 
   #gossipSoon(connection: Connection): void {
-    // a connection that fails shows it by closing, and is looked after then
-    this.#gossip(connection).catch(() => undefined);
+    this.#gossip(connection).catch((thrown: unknown) => {
+      // a process that hangs or has vanished: QUIC alone would take half a minute to notice
+      if (toMeshError(thrown).code !== "E_TIMEOUT") return;
+      for (const alpn of alpns) this.#live(connection.peer, alpn)?.close(closeCodes.normal);
+    });
   }
 
   // ---- other mesh streams

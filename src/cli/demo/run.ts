@@ -80,7 +80,7 @@ async function show(flags: DemoFlags, directory: string, nodes: DemoNode[], sign
   const model = await waitForModel(client.ready.api_url, modelMs, signal);
   progress(`client  ${about(client)} joined through the relay and asks through it only`);
 
-  if (!flags.json) printLine(`\n${paint("bold", "Question")}  ${question}\n${paint("bold", "Answer")}    `.trimEnd());
+  if (!flags.json) process.stdout.write(`\n${paint("bold", "Question")}  ${question}\n${paint("bold", "Answer")}    `);
   const onPiece = (text: string): void => {
     if (!flags.json) process.stdout.write(text);
   };
@@ -131,7 +131,7 @@ function checkPath({ text, host: answeredBy, sealed, route }: DemoAnswer, host: 
 function resultText(answer: DemoAnswer, evidence: Evidence, paint: Paint): string {
   const { request, response, envelopeStreams, gossipStreams, searchedBytes, searchedTexts, finds } = evidence;
   const speed = answer.tokensPerSecond === undefined ? "" : `, ${Math.round(answer.tokensPerSecond)} tokens/s`;
-  const searched = `${searchedTexts} words and pieces of question and answer, as ${searchedForms}`;
+  const searched = `${searchedTexts} words, pieces and runs of question and answer, as ${searchedForms}`;
   const verdict = finds.length === 0 ? paint("green", "not found") : paint("red", "FOUND");
   return [
     paint("bold", "How it travelled"),
