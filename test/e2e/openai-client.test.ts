@@ -6,19 +6,13 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import OpenAI from "openai";
 import { beforeAll, describe, expect, it } from "vitest";
-import {
-  demoModel,
-  knowsModels,
-  type NodeProcess,
-  openAiFor,
-  pause,
-  scratchDirectory,
-  startNodeProcess,
-  until,
-} from "../support/e2e.ts";
+import { irohTransport } from "../../src/transport/iroh.ts";
+import { type HttpRequest, readRequest } from "../../src/tunnel/http.ts";
+import { failureOf, knowsModels, openAiFor, pause, textOf, until } from "../support/e2e.ts";
 import { writeRandomModel } from "../support/engine-gguf.ts";
 import { type EngineProcess, startEngineProcess } from "../support/engine-server.ts";
-import { startPlainHost } from "../support/plain-host.ts";
+import { demoModel, type NodeProcess, startProcess, tempDir } from "../support/processes.ts";
+import { answerSealed, chatResponse, openAsk, RawPeer } from "../support/raw-peer.ts";
 
 type Message = OpenAI.Chat.ChatCompletionMessageParam;
 
@@ -44,19 +38,17 @@ const routes = ["relay", "direct"] as const;
 beforeAll(async () => {
   engine = await startEngineProcess();
   // writes noise without end, so that an answer can be abandoned while it is being made
-  const endless = join(scratchDirectory(), "endless.gguf");
+  const endless = join(tempDir(), "endless.gguf");
   await writeRandomModel(endless, { contextLength: 60_000 });
   [embeddedHost, proxyHost] = await Promise.all([
-    startNodeProcess("serve", ["--model", demoModel, "--model", endless, "--ctx-size", "60000"]),
-    startNodeProcess("serve", ["--engine", engine.url]),
+    startProcess(["serve", "--model", demoModel, "--model", endless, "--ctx-size", "60000"]),
+    startProcess(["serve", "--engine", engine.url]),
   ]);
-  relay = await startNodeProcess("client", [
-    ...["--join", embeddedHost.ready.invite, "--join", proxyHost.ready.invite],
-  ]);
-  const joining = ["--join", relay.ready.invite];
+  relay = await startProcess(["client", "--join", embeddedHost.ready.invite, "--join", proxyHost.ready.invite]);
+  const joining = ["client", "--join", relay.ready.invite];
   [clients.relay, clients.direct] = await Promise.all([
-    startNodeProcess("client", [...joining, "--route", "relay"]),
-    startNodeProcess("client", joining),
+    startProcess([...joining, "--route", "relay"]),
+    startProcess(joining),
   ]);
   await knowsModels(clients.relay, "demo", "endless", "scripted");
   await knowsModels(clients.direct, "demo", "endless", "scripted");
@@ -158,7 +150,7 @@ describe.each(routes)("chat, asked over the route %s", (route) => {
     expect((await engine.seen()).running).toBe(1);
     stream.controller.abort();
     await until("the engine is free", async () => (await engine.seen()).running === 0, 1_000);
-    expect((await engine.seen()).requests.at(-1)?.disconnectedAt).toBeDefined();
+    expect((await engine.seen()).requests.findLast(({ inference }) => inference)?.disconnectedAt).toBeDefined();
     await engine.change({ tokens: 5, tokenMs: 0 });
     await everythingAtRest();
   });
@@ -284,17 +276,25 @@ describe("what the client is told", () => {
     };
     const body = { choices: [{ index: 0, message: { role: "assistant", content: "yes" }, finish_reason: "stop" }] };
     await engine.change({ fail: { kind: "status", status: 200, body, headers: forged } });
-    const old = await startPlainHost("old", {
-      headers: { "content-type": "application/json", ...forged },
-      body: new TextEncoder().encode(JSON.stringify(body)),
-    });
-    const acquainted = await startNodeProcess("client", ["--join", relay.ready.invite, "--join", old.invite]);
-    await knowsModels(acquainted, "old", "scripted");
+    const seen: HttpRequest[] = [];
+    const old = await RawPeer.start(irohTransport, { kind: "old", role: "host", models: ["old"] });
+    old.handlers.http = async (stream, reader) => {
+      seen.push(await readRequest(reader));
+      await stream.write(chatResponse("yes", forged));
+      await stream.finish();
+    };
+    const liar = await RawPeer.start(irohTransport, { role: "host", models: ["liar"] });
+    liar.handlers.http = async (stream, reader) => {
+      await answerSealed(stream, await openAsk(reader, liar.key), chatResponse("yes", forged));
+    };
+    const acquainted = await startProcess(["client", "--join", old.invite, "--join", liar.invite]);
+    await knowsModels(acquainted, "old", "liar");
     const cases: [NodeProcess, model: string, host: string, sealed: string, route: string][] = [
       [proxyHost, "scripted", proxyHost.ready.endpoint_id, "local", "local"],
       [clients.relay, "scripted", proxyHost.ready.endpoint_id, "true", "relay"],
       [clients.direct, "scripted", proxyHost.ready.endpoint_id, "true", "direct"],
       [acquainted, "old", old.id, "false", "direct"],
+      [acquainted, "liar", liar.id, "true", "direct"],
     ];
     for (const [node, model, host, sealed, route] of cases) {
       const { data, response } = await openAiFor(node)
@@ -311,7 +311,7 @@ describe("what the client is told", () => {
       expect(response.headers.get("access-control-allow-origin")).toBeNull();
     }
     // nothing of the caller's own went to the host either
-    expect(old.requests[0]?.headers.map(([name]) => name).toSorted()).toEqual(["accept", "content-type", "host"]);
+    expect(seen[0]?.headers.map(([name]) => name).toSorted()).toEqual(["accept", "content-type", "host"]);
     await engine.change({ fail: null });
     await acquainted.kill();
   });
@@ -379,21 +379,8 @@ async function readSome(stream: AsyncIterable<OpenAI.Chat.ChatCompletionChunk>, 
   }
 }
 
-function textOf(chunk: OpenAI.Chat.ChatCompletionChunk): string {
-  return chunk.choices[0]?.delta.content ?? "";
-}
-
 function sealmeshHeaders(response: Response): Record<string, string> {
   return Object.fromEntries([...response.headers].filter(([name]) => name.startsWith("x-sealmesh-")));
-}
-
-async function failureOf(work: Promise<unknown>): Promise<InstanceType<typeof OpenAI.APIError>> {
-  const thrown: unknown = await work.then(
-    () => undefined,
-    (error: unknown) => error,
-  );
-  if (thrown instanceof OpenAI.APIError) return thrown;
-  throw new Error(`expected an APIError, got ${String(thrown)}`);
 }
 
 function nameOf(thrown: unknown): string {

@@ -5,30 +5,23 @@
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import type OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { concat, fromHex, fromUtf8, toHex, utf8, view } from "../../src/base/bytes.ts";
 import { silentLog } from "../../src/base/log.ts";
 import { openRequest } from "../../src/crypto/seal.ts";
 import { resolveConfig } from "../../src/node/config.ts";
 import { type Node, startNode } from "../../src/node/node.ts";
+import { irohTransport } from "../../src/transport/iroh.ts";
 import { bytesSource, readRequest } from "../../src/tunnel/http.ts";
 import { decodeRequestEnvelope } from "../../src/wire/envelope.ts";
 import { StreamReader } from "../../src/wire/frame.ts";
 import { limits } from "../../src/wire/limits.ts";
 import { decodeRelayOpen } from "../../src/wire/relay.ts";
 import { envelopeByte, sealStreams } from "../../src/wire/stream-types.ts";
-import {
-  type NodeProcess,
-  knowsModels,
-  openAiFor,
-  pause,
-  scratchDirectory,
-  startNodeProcess,
-  until,
-} from "../support/e2e.ts";
+import { knowsModels, openAiFor, pause, type Reading, readStream, until } from "../support/e2e.ts";
 import { type ScriptedEngine, startEngineServer } from "../support/engine-server.ts";
-import { startPlainHost } from "../support/plain-host.ts";
+import { type NodeProcess, startProcess, tempDir } from "../support/processes.ts";
+import { chatResponse, RawPeer } from "../support/raw-peer.ts";
 
 const promptWords = ["Quastenflosser", "krähenfußförmig", "灯台守の手紙", "wombat-4711-umbrella"];
 const answerWords = ["Perlmuttknopf", "Straßenlaterne", "прорубь", "zephyr-0815-lagoon"];
@@ -39,14 +32,14 @@ let engine: ScriptedEngine;
 let host: Node;
 let relay: NodeProcess;
 let client: NodeProcess;
-const relayTap = join(scratchDirectory(), "relay.jsonl");
+const relayTap = join(tempDir(), "relay.jsonl");
 
 beforeAll(async () => {
   engine = await startEngineServer({ text: answerText });
-  const flags = { port: "0", headless: true, bind: "127.0.0.1:0", dataDir: scratchDirectory(), engine: [engine.url] };
+  const flags = { port: "0", headless: true, bind: "127.0.0.1:0", dataDir: tempDir(), engine: [engine.url] };
   host = await startNode(resolveConfig("serve", flags), { log: silentLog });
-  relay = await startNodeProcess("client", ["--join", host.invite(), "--debug-tap", relayTap]);
-  client = await startNodeProcess("client", ["--join", relay.ready.invite, "--route", "relay"]);
+  relay = await startProcess(["client", "--join", host.invite(), "--debug-tap", relayTap]);
+  client = await startProcess(["client", "--join", relay.ready.invite, "--route", "relay"]);
   await knowsModels(client, "scripted");
 });
 
@@ -107,13 +100,14 @@ describe("the bytes that a relay carries", () => {
   });
 
   it("would have shown the words: the same search finds them in a plain exchange, and in every encoding", async () => {
-    const answer = { choices: [{ index: 0, message: { role: "assistant", content: answerText } }] };
-    const old = await startPlainHost("old", {
-      headers: { "content-type": "application/json" },
-      body: utf8(JSON.stringify(answer)),
-    });
-    const tap = join(scratchDirectory(), "client.jsonl");
-    const acquainted = await startNodeProcess("client", ["--join", old.invite, "--debug-tap", tap]);
+    const old = await RawPeer.start(irohTransport, { kind: "old", role: "host", models: ["old"] });
+    old.handlers.http = async (stream, reader) => {
+      await readRequest(reader);
+      await stream.write(chatResponse(answerText));
+      await stream.finish();
+    };
+    const tap = join(tempDir(), "client.jsonl");
+    const acquainted = await startProcess(["client", "--join", old.invite, "--debug-tap", tap]);
     await knowsModels(acquainted, "old");
     const { data, response } = await openAiFor(acquainted)
       .chat.completions.create({ model: "old", messages: [{ role: "user", content: prompt }] })
@@ -187,27 +181,9 @@ describe("a relay that is stopped in mid-stream", () => {
   });
 });
 
-interface Reading {
-  readonly words: readonly string[];
-  /** "ended", or what was thrown. */
-  readonly end: Promise<unknown>;
-}
-
 async function streamWords(): Promise<Reading> {
-  const stream = await openAiFor(client).chat.completions.create({
-    model: "scripted",
-    stream: true,
-    messages: [{ role: "user", content: prompt }],
-  });
-  const words: string[] = [];
-  const read = async (chunks: AsyncIterable<OpenAI.Chat.ChatCompletionChunk>): Promise<string> => {
-    for await (const chunk of chunks) {
-      const text = chunk.choices[0]?.delta.content;
-      if (text) words.push(text);
-    }
-    return "ended";
-  };
-  return { words, end: read(stream).catch((thrown: unknown) => thrown) };
+  const messages = [{ role: "user" as const, content: prompt }];
+  return readStream(await openAiFor(client).chat.completions.create({ model: "scripted", stream: true, messages }));
 }
 
 // ---- the tap's record

@@ -11,7 +11,7 @@
  * directories removed. A process also ends when the test runner does, because its stdin does.
  */
 import { type ChildProcessByStdio, spawn } from "node:child_process";
-import { chmodSync, mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -135,7 +135,11 @@ export function launchProcess(
   ];
   const child = spawnCommand(words, options);
   const running = runningProcess(child, dataDir, words);
-  const ready = withTime(running.ready, options.readyMs ?? 20_000, () => `not ready in time: ${running.process.stdout}`);
+  const ready = withTime(
+    running.ready,
+    options.readyMs ?? 20_000,
+    () => `not ready in time: ${running.process.stdout}`,
+  );
   ready.catch(() => undefined);
   return { process: running.process, ready };
 }
@@ -177,13 +181,17 @@ export async function withTempDir<T>(use: (directory: string) => Promise<T>): Pr
   }
 }
 
-/** Whether a process with this id is there and not a zombie's number reused by us. */
+/** Whether a process with this id runs. A zombie does not: it has ended, and whoever inherited it has not looked yet. */
 export function isRunning(pid: number): boolean {
   try {
     process.kill(pid, 0);
-    return true;
   } catch {
     return false;
+  }
+  try {
+    return !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
+  } catch {
+    return process.platform !== "linux"; // there is no /proc elsewhere; here the process has just gone
   }
 }
 
@@ -273,7 +281,8 @@ function runningProcess(
         const watcher = (): void => {
           const line = lines.find(fits);
           if (line) resolve(line);
-          else if (ended) reject(new Error(`the process ended without such a line: ${fits.toString()}\n${stdout}${stderr}`));
+          else if (ended)
+            reject(new Error(`the process ended without such a line: ${fits.toString()}\n${stdout}${stderr}`));
           else return;
           watchers.delete(watcher);
         };

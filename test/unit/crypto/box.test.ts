@@ -5,7 +5,10 @@ import { fromHex, toHex, utf8 } from "../../../src/base/bytes.ts";
 import { generateKeyPair, isUsableKey, keyPairFrom, openBox, sealInto, sharedKey } from "../../../src/crypto/box.ts";
 import { expectCode } from "../../support/expect-code.ts";
 
-const vectors = JSON.parse(readFileSync("test/vectors/mesh-llm.json", "utf8")) as Record<string, Record<string, string>>;
+const vectors = JSON.parse(readFileSync("test/vectors/mesh-llm.json", "utf8")) as Record<
+  string,
+  Record<string, string>
+>;
 
 describe("box", () => {
   it("derives the shared key of the vector on both sides", () => {

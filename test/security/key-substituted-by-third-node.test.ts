@@ -1,0 +1,130 @@
+/** A third node says that a host has another inference key: its own. */
+import { describe, expect, it } from "vitest";
+import { toBase64 } from "../../src/base/bytes.ts";
+import { signRecord } from "../../src/crypto/record.ts";
+import type { Announcement } from "../../src/wire/gossip.ts";
+import { encodeRecord, encodeSignedRecord, recordSigningBytes } from "../../src/wire/record.ts";
+import { startEngineServer } from "../support/engine-server.ts";
+import { eventually, type TestNode } from "../support/mesh.ts";
+import { attackedMesh, call, openAsk, type RawPeer, relayedMesh, secret } from "../support/raw-peer.ts";
+
+/** The attacker says `entries` and itself under a new name, so that a test sees when they were taken in. */
+async function tell(attacker: RawPeer, client: TestNode, entries: readonly Announcement[], name: string): Promise<void> {
+  attacker.announcements = () => [...entries, attacker.own({ hostname: name })];
+  await attacker.meet(client);
+  await eventually("the lie has arrived", () =>
+    client.status().peers.some((peer) => peer.endpoint_id === attacker.id && peer.hostname === name),
+  );
+}
+
+/** Entries about `entry` that put the attacker's key in place of the owner's. */
+function lies(attacker: RawPeer, entry: Announcement): readonly Announcement[] {
+  const inferenceKey = toBase64(attacker.key.publicKey);
+  const fields = { ...attacker.record().fields, endpointId: entry.id, seq: 2n ** 60n };
+  const signed = encodeRecord(fields);
+  const forged = encodeSignedRecord({ signed, signature: attacker.identity.sign(recordSigningBytes(signed)) });
+  const { endpointId: _id, ...rest } = fields;
+  return [
+    { ...entry, inferenceKey, record: undefined },
+    { ...entry, inferenceKey, record: forged },
+    { ...entry, inferenceKey, record: signRecord(attacker.identity, rest).bytes },
+    { ...entry, inferenceKey, record: new Uint8Array(100) },
+  ];
+}
+
+describe("K1: a third node substitutes the key of a host", () => {
+  it("K1: a client that met the host goes on sealing to the host's own key", async () => {
+    const mesh = attackedMesh();
+    const engine = await startEngineServer({ text: "fine" });
+    const host = await mesh.start("serve", { engine: [engine.url] });
+    const client = await mesh.start("client", { join: [host.invite()] });
+    await eventually("the client knows the model", () => client.models().includes("scripted"));
+    const attacker = await mesh.raw();
+    await attacker.meet(host);
+    const before = client.status().peers.find((peer) => peer.endpoint_id === host.endpointId);
+    for (const [at, lie] of lies(attacker, attacker.entryOf(host.endpointId)).entries()) {
+      await tell(attacker, client, [lie], `lie-${at}`);
+      const after = client.status().peers.find((peer) => peer.endpoint_id === host.endpointId);
+      expect(after?.inference_key).toBe(before?.inference_key);
+      const answer = await call(client);
+      expect([answer.content, answer.headers.get("x-sealmesh-sealed")]).toEqual(["fine", "true"]);
+    }
+    const refused = client.events.flatMap((event) => (event.event === "peer-refused" ? [event.code] : []));
+    expect(refused.filter((code) => code === "E_WIRE")).toHaveLength(3);
+    expect(attacker.couldRead(secret)).toBe(false);
+    await engine.close();
+  });
+
+  it("K1: a client that knows the host only from the attacker asks the host itself for the key", async () => {
+    const mesh = attackedMesh();
+    const engine = await startEngineServer({ text: "fine" });
+    const host = await mesh.start("serve", { engine: [engine.url] });
+    const attacker = await mesh.raw();
+    await attacker.meet(host);
+    const [lie] = lies(attacker, attacker.entryOf(host.endpointId));
+    attacker.announcements = (to) => (to === host.endpointId ? [attacker.own()] : [lie!, attacker.own()]);
+    const client = await mesh.start("client", { join: [attacker.invite] });
+    await eventually("the client knows the model", () => client.models().includes("scripted"));
+    const answer = await call(client);
+    expect([answer.content, answer.headers.get("x-sealmesh-route")]).toEqual(["fine", "direct"]);
+    expect(attacker.couldRead(secret)).toBe(false);
+    await engine.close();
+  });
+
+  it("K1: through the attacker as the only relay the client refuses, and sends nothing", async () => {
+    const mesh = attackedMesh();
+    const engine = await startEngineServer({ text: "fine" });
+    const host = await mesh.start("serve", { engine: [engine.url] });
+    const attacker = await mesh.raw();
+    await attacker.meet(host);
+    for (const lie of lies(attacker, attacker.entryOf(host.endpointId))) {
+      attacker.announcements = () => [lie, attacker.own()];
+      const client = await mesh.start("client", { join: [attacker.invite], route: "relay" });
+      await eventually("the client knows the model", () => client.models().includes("scripted"));
+      const answer = await call(client);
+      expect([answer.status, answer.code]).toEqual([503, "refused"]);
+      expect(answer.headers.get("x-should-retry")).toBe("false");
+      expect(answer.message).toContain("no-key");
+    }
+    expect(attacker.opened.filter((stream) => !stream.endsWith("mesh-llm/1 1"))).toEqual([]);
+    expect(attacker.couldRead(secret)).toBe(false);
+    await engine.close();
+  });
+
+  it("K1: the attacker puts itself at the host's address: the identity is proven by the connection, not by the entry", async () => {
+    const mesh = attackedMesh();
+    const engine = await startEngineServer({ text: "fine" });
+    const host = await mesh.start("serve", { engine: [engine.url] });
+    const attacker = await mesh.raw();
+    await attacker.meet(host);
+    const entry = attacker.entryOf(host.endpointId);
+    const address = { ...attacker.transport.address(), id: host.endpointId };
+    attacker.announcements = () => [{ ...entry, address, record: undefined }, attacker.own()];
+    const client = await mesh.start("client", { join: [attacker.invite] });
+    await eventually("the client knows the model", () => client.models().includes("scripted"));
+    expect((await call(client)).code).toBe("refused");
+    expect(attacker.opened).not.toContain("mesh-llm/1 4");
+    expect(attacker.couldRead(secret)).toBe(false);
+    await engine.close();
+  });
+
+  it("K1: even a relay that the key would suit cannot open what passes it", async () => {
+    const engine = await startEngineServer({ text: "fine" });
+    const { client, relay, relayOptions } = await relayedMesh(attackedMesh(), engine.url);
+    const tried: string[] = [];
+    relayOptions.onEnvelope = (bytes) => {
+      let at: Uint8Array | undefined = bytes;
+      const source = { read: async () => [at, (at = undefined)][0] };
+      void import("../../src/wire/frame.ts").then(async ({ StreamReader }) => {
+        await openAsk(new StreamReader(source), relay.key).then(
+          () => tried.push("opened"),
+          () => tried.push("not opened"),
+        );
+      });
+    };
+    expect((await call(client)).content).toBe("fine");
+    await eventually("the relay has tried", () => tried.length > 0);
+    expect(tried).toEqual(["not opened"]);
+    await engine.close();
+  });
+});
