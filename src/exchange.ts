@@ -17,7 +17,7 @@ import type { ByteStream } from "./base/stream.ts";
 import { type Identity, verifySignature } from "./crypto/identity.ts";
 import type { InferenceKeys } from "./crypto/inference-keys.ts";
 import { AskerSeal, type OpenedRequest, openRequest } from "./crypto/seal.ts";
-import { type Attempt, Trial, withAttempts } from "./mesh/attempt.ts";
+import { type Attempt, brokenOff, Trial, withAttempts } from "./mesh/attempt.ts";
 import { type HostChoice, type HostLoad, orderHosts, relaysTo } from "./mesh/choose.ts";
 import type { Mesh } from "./mesh/mesh.ts";
 import { openAiError } from "./openai/errors.ts";
@@ -118,7 +118,7 @@ export async function ask(request: AskRequest, parts: AskParts): Promise<Asked> 
       return { response, attempts };
     } catch (thrown) {
       if (request.signal.aborted) throw abortError(request.signal);
-      failure = toMeshError(thrown);
+      failure = brokenOff(thrown, "E_LOST");
       attempts.push(trial.report(failure.code));
       if (failure.code === "E_TIMEOUT") parts.mesh.probe(trial.relay ?? route.host);
       if (trial.answerBegan) break;
@@ -196,7 +196,7 @@ async function attemptSealed(
       return await sealAndSend(request, route, trial, parts, thrown.offsetMs);
     }
     const refused = toMeshError(thrown).code === "E_OPEN" && route.order === "indexed" && !request.signal.aborted;
-    const fresh = refused ? await refreshedRoute(request, route, trial, parts) : undefined;
+    const fresh = refused && !trial.answerBegan ? await refreshedRoute(request, route, trial, parts) : undefined;
     if (!fresh) throw thrown;
     return await sealAndSend(request, fresh, trial, parts, 0);
   }
@@ -221,13 +221,18 @@ async function sealAndSend(
     const headers = [...allowedRequestHeaders(request.headers), ...sealedHeadFields(head)];
     const plaintext = encodeRequest({ method: request.method, path: request.path, headers, body: request.body });
     trial.sent = true;
-    await writeEnvelope(stream, seal.sealRequest(plaintext));
+    await writeEnvelope(stream, seal.sealRequest(plaintext)).catch((thrown: unknown) => {
+      throw asOpenFailure(thrown); // a host may refuse before it has read everything
+    });
     // 3 the answer, chunk after chunk
     const silenceMs = route.order === "indexed" ? timing.silenceMs : timing.referenceSilenceMs;
     const opener = seal.openResponse(route.order);
     let opened = false;
-    const source = openedResponse(reader, { hostKey: route.hostKey, opener, silenceMs }, () => (opened = true));
-    const response = await readResponse(trial.watch(source)).catch((thrown: unknown) => {
+    const source = openedResponse(reader, { hostKey: route.hostKey, opener, silenceMs }, (what) => {
+      opened = true;
+      if (what === "chunk") trial.answerBegan = true; // an empty one too: the host is at work
+    });
+    const response = await readResponse(trial.watch(source, request.signal)).catch((thrown: unknown) => {
       throw opened ? thrown : asOpenFailure(thrown);
     });
     throwIfClockDiffers(response, clock.now());
@@ -254,7 +259,9 @@ async function attemptPlain(
     trial.sent = true;
     const headers = allowedRequestHeaders(request.headers);
     await writePlainRequest(stream, { method: request.method, path: request.path, headers, body: request.body });
-    const response = await readResponse(trial.watch(plainResponse(stream, timing.referenceSilenceMs)));
+    const response = await readResponse(
+      trial.watch(plainResponse(stream, timing.referenceSilenceMs), request.signal),
+    );
     const body = endingWith(response.body, (whole) => {
       close(whole);
       if (whole) stream.finish().catch(() => undefined); // our side stayed open for the whole answer
@@ -292,7 +299,7 @@ async function openPath(
       trial.relay = relay;
       return { stream, reader };
     } catch (thrown) {
-      failure = toMeshError(thrown);
+      failure = brokenOff(thrown, "E_RELAY");
       if (request.signal.aborted) throw failure;
     }
   }

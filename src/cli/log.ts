@@ -43,7 +43,7 @@ function sentence(entry: LogEvent): string | undefined {
     case "node-stopped":
       return "stopped";
     case "peer-joined":
-      return `${entry.role} ${short(entry.peer)} joined, ${entry.sealed ? "prompts to it are sealed" : "no key shown"}`;
+      return joinedText(entry);
     case "peer-left":
       return `${short(entry.peer)} ${leaving[entry.reason]}`;
     case "peer-refused":
@@ -67,6 +67,12 @@ function sentence(entry: LogEvent): string | undefined {
     case "engine-down":
       return `${entry.engine} is down: ${entry.what}`;
   }
+}
+
+function joinedText({ peer, role, sealed }: Extract<LogEvent, { event: "peer-joined" }>): string {
+  const joined = `${role} ${short(peer)} joined`;
+  if (role !== "host") return joined; // nobody sends it prompts
+  return sealed ? `${joined}, prompts to it are sealed` : `${joined}, without a record of its key so far`;
 }
 
 function askedText(entry: Extract<LogEvent, { event: "exchange-asked" }>): string {

@@ -2,7 +2,7 @@
  * A node as a process: starts it, says when it is ready, and ends it by signal. Shared by `serve` and `client`.
  *
  *   first SIGINT or SIGTERM     running requests finish, the node leaves the mesh: exit code 0
- *   second one                  stops at once: 130 or 143
+ *   second one                  stops at once: 130 or 143; not if it comes within a tenth of a second
  *   end of stdin, parent gone   (--stop-with-stdin, IPC channel) as the first signal, with little patience
  */
 import { shortId } from "../base/brand.ts";
@@ -37,6 +37,8 @@ export interface ReadyLine {
 const progressMs = 2_000;
 /** Patience with running requests when whoever started the node has gone, ms. */
 const orphanDrainMs = 2_000;
+/** Control-C under `npm run` and the end of timeout(1) arrive twice: a second signal this soon is the first one, ms. */
+const echoMs = 100;
 /** What may be closed in an orderly way after all patience is over, ms. */
 const closingMs = 800;
 /** The same after a drain, where nothing presses, ms. */
@@ -82,6 +84,7 @@ interface StopRequests {
 
 function stopRequests(withStdin: boolean): StopRequests {
   let signals = 0;
+  let lastSignalMs = Number.NEGATIVE_INFINITY;
   let first: (request: StopRequest) => void = () => undefined;
   let second: (request: StopRequest) => void = () => undefined;
   const requests: StopRequests = {
@@ -89,6 +92,10 @@ function stopRequests(withStdin: boolean): StopRequests {
     second: new Promise((resolve) => (second = resolve)),
   };
   const onSignal = (forcedExit: number): void => {
+    const now = performance.now();
+    const isEcho = now - lastSignalMs < echoMs;
+    lastSignalMs = now;
+    if (isEcho) return;
     signals += 1;
     const request = { forcedExit, drainMs: defaults.drainMs };
     if (signals === 1) first(request);
@@ -112,15 +119,17 @@ function stopRequests(withStdin: boolean): StopRequests {
 
 /** Drains, unless a second signal cuts it short; ends in any case. */
 async function stopped(node: Node, first: StopRequest, second: Promise<StopRequest>): Promise<number> {
-  const drained = node.stop(first.drainMs).then(() => 0);
+  let exitCode = 0;
   const forced = second.then(async ({ forcedExit }) => {
+    exitCode = forcedExit;
     await Promise.race([node.stop(0), sleep(closingMs)]);
-    return forcedExit;
   });
+  const drained = node.stop(first.drainMs);
   const late = sleep(first.drainMs + leavingMs).then(() => {
     throw new MeshError("E_BUG", "the node did not end in time after its requests had");
   });
-  return await Promise.race([drained, forced, late]);
+  await Promise.race([drained, forced, late]);
+  return exitCode;
 }
 
 // ---- progress

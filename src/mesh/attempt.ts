@@ -1,6 +1,6 @@
 /** One try to get an answer, for the report and for the rule of retries. Never content. */
 import { type EndpointId, shortId } from "../base/brand.ts";
-import { type ErrorCode, MeshError } from "../base/errors.ts";
+import { type ErrorCode, MeshError, toMeshError } from "../base/errors.ts";
 import type { PlainRoute, SealedRoute } from "../policy/decide.ts";
 import type { ByteSource } from "../tunnel/http.ts";
 
@@ -35,16 +35,27 @@ export class Trial {
     return { host, sealed: kind === "sealed", route, relay: this.relay, outcome, processed };
   }
 
-  /** Notes the first byte that comes out of `source`. */
-  watch(source: ByteSource): ByteSource {
+  /** Notes the first byte that comes out of `source`, and tells an abort by the other side from the caller's own. */
+  watch(source: ByteSource, signal: AbortSignal): ByteSource {
     return {
       read: async () => {
-        const bytes = await source.read();
-        if (bytes) this.answerBegan = true;
-        return bytes;
+        try {
+          const bytes = await source.read();
+          if (bytes) this.answerBegan = true;
+          return bytes;
+        } catch (thrown) {
+          throw signal.aborted ? thrown : brokenOff(thrown, "E_TRUNCATED");
+        }
       },
     };
   }
+}
+
+/** An abort that the caller did not ask for is the other side's doing: E_ABORTED says that the caller has gone. */
+export function brokenOff(thrown: unknown, code: "E_LOST" | "E_RELAY" | "E_TRUNCATED"): MeshError {
+  const error = toMeshError(thrown);
+  if (error.code !== "E_ABORTED") return error;
+  return new MeshError(code, "the host or a relay broke the exchange off", { cause: error });
 }
 
 /** The last attempt's error, with what was tried. */

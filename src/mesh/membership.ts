@@ -124,8 +124,9 @@ export function keyStanding(state: Membership, id: EndpointId, nowMs: number): K
   if (peer?.conflict)
     return withheld("two different records of it carry the same number; its own connection must decide");
   const fields = peer?.record?.fields;
-  if (fields?.inferenceKey && nowMs <= fields.notAfterMs) {
-    return { kind: "record", key: fields.inferenceKey, notAfterMs: fields.keyNotAfterMs ?? fields.notAfterMs };
+  const keyNotAfterMs = fields?.keyNotAfterMs ?? fields?.notAfterMs ?? 0;
+  if (fields?.inferenceKey && nowMs <= fields.notAfterMs && nowMs <= keyNotAfterMs) {
+    return { kind: "record", key: fields.inferenceKey, notAfterMs: keyNotAfterMs };
   }
   if (shown === "record") return withheld("it is known to sign records, and shows none that is valid now");
   if (peer?.met && peer.announced.kind === "bad") return withheld("it shows an inference key that cannot be used");

@@ -1,8 +1,8 @@
 /**
- * The mesh as a running thing: connections, gossip, records. Performs what mesh/membership.ts decides, and opens the
- * streams that exchanges need. It carries no prompt and knows no sealing.
+ * The mesh as a running thing: performs what mesh/membership.ts decides, gossips, keeps records, and opens the streams
+ * that exchanges need. It carries no prompt and knows no sealing.
  *
- * @see protocol.md §1.4, §2, §3 · wire.md §2, §3
+ * @see protocol.md §2, §3 · wire.md §2, §3
  */
 import { type EndpointId, shortId } from "../base/brand.ts";
 import { equal, fromBase64, toBase64 } from "../base/bytes.ts";
@@ -14,8 +14,15 @@ import type { ByteStream } from "../base/stream.ts";
 import { isUsableKey } from "../crypto/box.ts";
 import { type VerifiedRecord, verifyRecord } from "../crypto/record.ts";
 import type { KeyStanding } from "../policy/decide.ts";
-import { type Alpn, abortCodes, alpns, closeCodes, type Connection, type Transport } from "../transport/transport.ts";
-import { type EndpointAddress, dialable } from "../wire/address.ts";
+import {
+  abortCodes,
+  alpns,
+  closeCodes,
+  type CloseReason,
+  type Connection,
+  type Transport,
+} from "../transport/transport.ts";
+import type { EndpointAddress } from "../wire/address.ts";
 import { encodeFrame, StreamReader } from "../wire/frame.ts";
 import {
   type Announcement,
@@ -31,6 +38,7 @@ import {
 import { limits } from "../wire/limits.ts";
 import { decodeRecordReply, decodeRecordRequest, encodeRecordReply, encodeRecordRequest } from "../wire/relay.ts";
 import { meshStreams, sealStreams } from "../wire/stream-types.ts";
+import { Connections } from "./connections.ts";
 import {
   type AnnouncedKey,
   type Claim,
@@ -114,12 +122,9 @@ export class Mesh {
   readonly #options: MeshOptions;
   readonly #timing: MeshTiming;
   #state: Membership;
-  /** Newest live connection per peer and ALPN: the one to open streams on. All live ones are served. */
-  readonly #connections = new Map<string, Connection>();
+  readonly #connections: Connections;
   /** mesh-llm/1 connections on which a gossip exchange was completed. */
   readonly #greeted = new WeakSet<Connection>();
-  /** Connections being made, so that two askers share one dial. */
-  readonly #dials = new Map<string, Promise<Connection>>();
   readonly #verified = new Map<EndpointId, VerifiedRecord>();
   readonly #stopping = new AbortController();
   readonly #timers = new Set<NodeJS.Timeout>();
@@ -131,10 +136,17 @@ export class Mesh {
     this.#options = options;
     this.#timing = { ...meshTiming, ...options.timing };
     this.#state = emptyMembership(options.transport.id, options.shown);
+    this.#connections = new Connections({
+      transport: options.transport,
+      stopping: this.#stopping.signal,
+      onStream: (connection, stream) =>
+        this.#serveStream(connection, stream).catch((thrown: unknown) => stream.abort(codeForPeer(thrown))),
+      onEnd: (connection, reason) => this.#ended(connection, reason),
+    });
   }
 
   start(): void {
-    void this.#acceptLoop();
+    void this.#connections.accept();
     this.#every(this.#timing.heartbeatMs, () => this.#heartbeat());
     this.#every(Math.min(membershipTickMs, this.#timing.heartbeatMs), () => this.#apply({ kind: "tick" }));
   }
@@ -152,11 +164,11 @@ export class Mesh {
   }
 
   rttMs(id: EndpointId): number | undefined {
-    return this.#live(id, "mesh-llm/1")?.rttMs();
+    return this.#connections.live(id, "mesh-llm/1")?.rttMs();
   }
 
   isConnected(id: EndpointId): boolean {
-    return this.#live(id, "mesh-llm/1") !== undefined;
+    return this.#connections.live(id, "mesh-llm/1") !== undefined;
   }
 
   /**
@@ -195,8 +207,8 @@ export class Mesh {
     this.#newsFrom = newsFrom;
     this.#announcing = this.#later(this.#timing.announceAfterMs, () => {
       this.#announcing = undefined;
-      for (const connection of this.#connections.values()) {
-        if (connection.alpn === "mesh-llm/1" && connection.peer !== this.#newsFrom) this.#gossipSoon(connection);
+      for (const connection of this.#connections.all("mesh-llm/1")) {
+        if (connection.peer !== this.#newsFrom) this.#gossipSoon(connection);
       }
     });
   }
@@ -213,7 +225,12 @@ export class Mesh {
   /** A stream on sealmesh/1 to a peer that we met; the caller writes the type byte. @throws as openTunnel */
   async openSeal(peer: EndpointId, options: { dialMs: number; signal: AbortSignal }): Promise<ByteStream> {
     await this.#greetedConnection(peer, options.dialMs, options.signal);
-    const connection = await this.#connect(this.#addressOf(peer), "sealmesh/1", options.dialMs, options.signal);
+    const connection = await this.#connections.connect(
+      this.#addressOf(peer),
+      "sealmesh/1",
+      options.dialMs,
+      options.signal,
+    );
     return await connection.open();
   }
 
@@ -224,7 +241,7 @@ export class Mesh {
 
   /** Finds out, in the background, whether a peer that kept silent still lives; if not, its connection is given up. */
   probe(id: EndpointId): void {
-    const connection = this.#live(id, "mesh-llm/1");
+    const connection = this.#connections.live(id, "mesh-llm/1");
     if (connection) this.#gossipSoon(connection);
   }
 
@@ -264,9 +281,7 @@ export class Mesh {
     this.#stopping.abort(new MeshError("E_CLOSED", "the node is stopping"));
     for (const timer of this.#timers) clearTimeout(timer);
     const frame = encodeFrame(encodePeerLeaving(this.#options.transport.id));
-    const goodbyes = [...this.#connections.values()]
-      .filter((connection) => connection.alpn === "mesh-llm/1")
-      .map((connection) => sayGoodbye(connection, frame));
+    const goodbyes = this.#connections.all("mesh-llm/1").map((connection) => sayGoodbye(connection, frame));
     if (goodbyes.length > 0) {
       await withDeadline(Promise.allSettled(goodbyes), { what: "leaving", ms: 500 }).catch(() => undefined);
     }
@@ -275,32 +290,12 @@ export class Mesh {
 
   // ---- connections
 
-  async #acceptLoop(): Promise<void> {
-    for await (const connection of this.#options.transport.incoming()) this.#serve(connection);
-  }
-
-  #serve(connection: Connection): void {
-    const key = connectionKey(connection.peer, connection.alpn);
-    this.#connections.set(key, connection);
-    void this.#serveStreams(connection);
-    void connection.closed.then((reason) => {
-      if (this.#connections.get(key) !== connection) return;
-      this.#connections.delete(key);
-      if (connection.alpn !== "mesh-llm/1" || this.#stopping.signal.aborted) return;
-      if (reason.by === "peer" && reason.code === closeCodes.leaving)
-        this.#apply({ kind: "left", id: connection.peer });
-      else void this.#reviveOrLose(connection.peer);
-      this.#options.onChange();
-    });
-  }
-
-  async #serveStreams(connection: Connection): Promise<void> {
-    for await (const stream of connection.streams()) {
-      // each on its own: a stream that never sends its type byte holds up no other
-      this.#serveStream(connection, stream).catch((thrown: unknown) => {
-        stream.abort(codeForPeer(thrown));
-      });
-    }
+  #ended(connection: Connection, reason: CloseReason): void {
+    if (connection.alpn !== "mesh-llm/1" || this.#stopping.signal.aborted) return;
+    const left = reason.by === "peer" && reason.code === closeCodes.leaving;
+    if (left) this.#apply({ kind: "left", id: connection.peer });
+    else void this.#reviveOrLose(connection.peer);
+    this.#options.onChange();
   }
 
   async #serveStream(connection: Connection, stream: ByteStream): Promise<void> {
@@ -330,45 +325,18 @@ export class Mesh {
     if (!this.peer(id)?.met) throw new MeshError("E_REFUSED", "no gossip exchange has been completed with this peer");
   }
 
-  #live(id: EndpointId, alpn: Alpn): Connection | undefined {
-    return this.#connections.get(connectionKey(id, alpn));
-  }
-
-  #connect(address: EndpointAddress, alpn: Alpn, ms: number, signal?: AbortSignal): Promise<Connection> {
-    const live = this.#live(address.id, alpn);
-    if (live) return Promise.resolve(live);
-    const key = connectionKey(address.id, alpn);
-    const dialing = this.#dials.get(key) ?? this.#dial(address, alpn, ms);
-    this.#dials.set(key, dialing);
-    const forget = (): unknown => this.#dials.get(key) === dialing && this.#dials.delete(key);
-    dialing.then(forget, forget);
-    return withDeadline(dialing, {
-      what: `the connection to ${shortId(address.id)}`,
-      ms: ms + 100,
-      code: "E_UNREACHABLE",
-      signal,
-    });
-  }
-
-  async #dial(address: EndpointAddress, alpn: Alpn, ms: number): Promise<Connection> {
-    const stopping = this.#stopping.signal;
-    const connection = await this.#options.transport.dial(dialable(address), { alpn, timeoutMs: ms, signal: stopping });
-    this.#serve(connection);
-    return connection;
-  }
-
   #addressOf(id: EndpointId): EndpointAddress {
     return this.peer(id)?.address ?? { id, relays: [], direct: [] };
   }
 
   async #greetedConnection(id: EndpointId, dialMs: number, signal?: AbortSignal): Promise<Connection> {
-    const live = this.#live(id, "mesh-llm/1");
+    const live = this.#connections.live(id, "mesh-llm/1");
     if (live && this.#greeted.has(live)) return live;
     return await this.#meet(this.#addressOf(id), signal, dialMs);
   }
 
   async #meet(address: EndpointAddress, signal?: AbortSignal, dialMs = this.#timing.dialMs): Promise<Connection> {
-    const connection = await this.#connect(address, "mesh-llm/1", dialMs, signal);
+    const connection = await this.#connections.connect(address, "mesh-llm/1", dialMs, signal);
     if (!this.#greeted.has(connection)) await this.#gossip(connection, signal);
     return connection;
   }
@@ -426,7 +394,10 @@ export class Mesh {
   #claim(entry: Announcement): Claim {
     const { id, role, models, runtimes, version, hostname, address } = entry;
     const record = entry.record && id !== this.#state.self ? this.#verify(entry.record, id) : undefined;
-    return { id, role, models, runtimes, version, hostname, address, key: announcedKey(entry.inferenceKey), record };
+    // a record that does not hold still says that its sender seals: it must not turn into "no key" (protocol.md §11 D1)
+    const unusable = entry.inferenceKey === undefined && entry.record !== undefined && record === undefined;
+    const key: AnnouncedKey = unusable ? { kind: "bad" } : announcedKey(entry.inferenceKey);
+    return { id, role, models, runtimes, version, hostname, address, key, record };
   }
 
   /** A record that holds, or undefined: a bad one in an entry costs the record, not the frame. */
@@ -467,7 +438,7 @@ export class Mesh {
   }
 
   #heartbeat(): void {
-    const live = [...this.#connections.values()].filter((connection) => connection.alpn === "mesh-llm/1");
+    const live = this.#connections.all("mesh-llm/1");
     const chosen = live.length <= heartbeatPeers ? live : pickRandom(live, heartbeatPeers);
     for (const connection of chosen) this.#gossipSoon(connection);
   }
@@ -476,7 +447,7 @@ export class Mesh {
     this.#gossip(connection).catch((thrown: unknown) => {
       // a process that hangs or has vanished: QUIC alone would take half a minute to notice
       if (toMeshError(thrown).code !== "E_TIMEOUT") return;
-      for (const alpn of alpns) this.#live(connection.peer, alpn)?.close(closeCodes.normal);
+      for (const alpn of alpns) this.#connections.live(connection.peer, alpn)?.close(closeCodes.normal);
     });
   }
 
@@ -586,10 +557,6 @@ async function sayGoodbye(connection: Connection, frame: Uint8Array): Promise<vo
   await stream.write(frame);
   await stream.finish();
   await stream.read(); // the peer's end says that it was heard
-}
-
-function connectionKey(peer: EndpointId, alpn: Alpn): string {
-  return `${alpn} ${peer}`;
 }
 
 /** A peer's entry for others: what it said itself, its record byte for byte; never posture or evidence (protocol.md §3.4). */

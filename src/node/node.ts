@@ -223,6 +223,7 @@ class RunningNode implements Node {
           connected: mesh.isConnected(peer.id),
           rttMs: mesh.rttMs(peer.id),
           relays: relaysTo(mesh, peer.id).length,
+          route,
           plainAllowed: defaultPolicy.plain,
         }),
       ),
@@ -385,7 +386,7 @@ class RunningNode implements Node {
     if (this.#exchanges > 0) this.#log.write("info", { event: "node-draining", exchanges: this.#exchanges });
     while (this.#exchanges > 0 && this.#clock.now() < this.#drainUntilMs) await sleep(50);
     for (const close of this.#closers.toReversed()) await close();
-    this.#log.write("info", { event: "node-stopped" });
+    if (this.#parts) this.#log.write("info", { event: "node-stopped" });
   }
 }
 

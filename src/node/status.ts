@@ -61,7 +61,7 @@ export interface PeerStatus {
   readonly connected: boolean;
   /** How a prompt to it would travel: sealed, in the clear, or not at all. */
   readonly sealed: "sealed" | "plain" | "refused";
-  /** How it can be reached now. */
+  /** The way that a prompt to it would take now. */
   readonly route: "direct" | "relay" | "none";
   /** First 16 hex digits of the SHA-256 of its inference key. */
   readonly inference_key: string | null;
@@ -77,12 +77,14 @@ export interface PeerFacts {
   readonly key: KeyStanding;
   readonly connected: boolean;
   readonly rttMs: number | undefined;
+  /** Relays that lead to it. */
   readonly relays: number;
+  readonly route: Status["route"];
   readonly plainAllowed: boolean;
 }
 
 export function peerStatus(facts: PeerFacts): PeerStatus {
-  const { peer, key, connected, rttMs, relays, plainAllowed } = facts;
+  const { peer, key, connected, rttMs, relays, route, plainAllowed } = facts;
   return {
     id: shortId(peer.id),
     endpoint_id: peer.id,
@@ -94,7 +96,7 @@ export function peerStatus(facts: PeerFacts): PeerStatus {
     rtt_ms: rttMs ?? null,
     connected,
     sealed: sealing(key, plainAllowed),
-    route: connected ? "direct" : relays > 0 ? "relay" : "none",
+    route: route !== "relay" && connected ? "direct" : route !== "direct" && relays > 0 ? "relay" : "none",
     inference_key: key.kind === "record" || key.kind === "announced" ? keyFingerprint(key.key) : null,
   };
 }

@@ -54,9 +54,13 @@ export interface SealedResponseOptions {
 
 /**
  * The opened response as a byte source; its end means that the host's authenticated end was seen (indexed order).
- * `onHeader` runs once the header is there, that is, when the host has opened the request.
+ * `onProgress` runs when the header has come, and for each chunk that opened.
  */
-export function openedResponse(reader: StreamReader, options: SealedResponseOptions, onHeader: () => void): ByteSource {
+export function openedResponse(
+  reader: StreamReader,
+  options: SealedResponseOptions,
+  onProgress: (what: "header" | "chunk") => void,
+): ByteSource {
   const { hostKey, opener, silenceMs } = options;
   const waited = <T>(work: Promise<T>): Promise<T> =>
     withDeadline(work, { what: "the host's next sign of life", ms: silenceMs });
@@ -68,7 +72,7 @@ export function openedResponse(reader: StreamReader, options: SealedResponseOpti
         if (!equal(key, hostKey))
           throw new MeshError("E_WIRE", "the answer is sealed under another key than asked for");
         header = true;
-        onHeader();
+        onProgress("header");
       }
       for (;;) {
         const box = await waited(readChunk(reader));
@@ -77,6 +81,7 @@ export function openedResponse(reader: StreamReader, options: SealedResponseOpti
           return undefined;
         }
         const bytes = opener.open(box);
+        onProgress("chunk");
         if (bytes.length > 0) return bytes; // an empty chunk only says that the host is alive
       }
     },

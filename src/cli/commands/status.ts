@@ -120,6 +120,11 @@ function engineText({ name, state, why, models, running, waiting }: Status["engi
   return `  ${name}  ${state}, ${running} running, ${waiting} waiting${names.length > 0 ? `: ${names.join(", ")}` : ""}`;
 }
 
+function roundTripText(ms: number | null): string {
+  if (ms === null) return "-";
+  return ms < 1 ? "<1 ms" : `${Math.round(ms)} ms`;
+}
+
 function peerTable({ peers }: Status): string {
   const rows = peers.map((peer) => [
     peer.id,
@@ -127,7 +132,7 @@ function peerTable({ peers }: Status): string {
     peer.role.toLowerCase(),
     peer.state,
     peer.hosted_models.join(",") || "-",
-    peer.rtt_ms === null ? "-" : `${Math.round(peer.rtt_ms * 10) / 10} ms`,
+    roundTripText(peer.rtt_ms),
     peer.route,
     peer.sealed,
     peer.inference_key ?? "-",

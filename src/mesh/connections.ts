@@ -1,0 +1,87 @@
+/**
+ * The connections of a node: one to open streams on per peer and ALPN, all live ones served. Knows no gossip; what a
+ * stream means, and what the end of a connection means, is for mesh.ts.
+ *
+ * @see protocol.md §1.4
+ */
+import { type EndpointId, shortId } from "../base/brand.ts";
+import { withDeadline } from "../base/deadline.ts";
+import type { ByteStream } from "../base/stream.ts";
+import type { Alpn, CloseReason, Connection, Transport } from "../transport/transport.ts";
+import { dialable, type EndpointAddress } from "../wire/address.ts";
+
+export interface ConnectionsOptions {
+  readonly transport: Transport;
+  /** Ends dials that nobody waits for any more. */
+  readonly stopping: AbortSignal;
+  /** A peer opened a stream; settles by itself and does not throw. */
+  readonly onStream: (connection: Connection, stream: ByteStream) => Promise<void>;
+  /** The connection in use to a peer has ended, and no newer one has taken its place. */
+  readonly onEnd: (connection: Connection, reason: CloseReason) => void;
+}
+
+export class Connections {
+  readonly #options: ConnectionsOptions;
+  /** The newest live one per peer and ALPN. */
+  readonly #live = new Map<string, Connection>();
+  /** Connections being made, so that two askers share one dial. */
+  readonly #dials = new Map<string, Promise<Connection>>();
+
+  constructor(options: ConnectionsOptions) {
+    this.#options = options;
+  }
+
+  /** Serves what peers dial, until the transport is closed. */
+  async accept(): Promise<void> {
+    for await (const connection of this.#options.transport.incoming()) this.#serve(connection);
+  }
+
+  live(peer: EndpointId, alpn: Alpn): Connection | undefined {
+    return this.#live.get(keyOf(peer, alpn));
+  }
+
+  all(alpn: Alpn): readonly Connection[] {
+    return [...this.#live.values()].filter((connection) => connection.alpn === alpn);
+  }
+
+  /** The live connection to a peer, or a new one. @throws E_UNREACHABLE · E_ABORTED */
+  connect(address: EndpointAddress, alpn: Alpn, ms: number, signal?: AbortSignal): Promise<Connection> {
+    const live = this.live(address.id, alpn);
+    if (live) return Promise.resolve(live);
+    const key = keyOf(address.id, alpn);
+    const dialing = this.#dials.get(key) ?? this.#dial(address, alpn, ms);
+    this.#dials.set(key, dialing);
+    const forget = (): unknown => this.#dials.get(key) === dialing && this.#dials.delete(key);
+    dialing.then(forget, forget);
+    // the dial may be another asker's, with more patience
+    const what = `the connection to ${shortId(address.id)}`;
+    return withDeadline(dialing, { what, ms: ms + 100, code: "E_UNREACHABLE", signal });
+  }
+
+  async #dial(address: EndpointAddress, alpn: Alpn, ms: number): Promise<Connection> {
+    const { transport, stopping } = this.#options;
+    const connection = await transport.dial(dialable(address), { alpn, timeoutMs: ms, signal: stopping });
+    this.#serve(connection);
+    return connection;
+  }
+
+  #serve(connection: Connection): void {
+    const key = keyOf(connection.peer, connection.alpn);
+    this.#live.set(key, connection);
+    void this.#serveStreams(connection);
+    void connection.closed.then((reason) => {
+      if (this.#live.get(key) !== connection) return;
+      this.#live.delete(key);
+      this.#options.onEnd(connection, reason);
+    });
+  }
+
+  async #serveStreams(connection: Connection): Promise<void> {
+    // each on its own: a stream that never sends its type byte holds up no other
+    for await (const stream of connection.streams()) void this.#options.onStream(connection, stream);
+  }
+}
+
+function keyOf(peer: EndpointId, alpn: Alpn): string {
+  return `${alpn} ${peer}`;
+}
