@@ -306,6 +306,9 @@ describe("a running node", () => {
     );
     node.signal("SIGTERM");
     await node.waitForLine(({ event }) => event === "node-draining");
+    node.signal("SIGTERM"); // an echo of the first, as timeout(1) sends it: no reason to hurry
+    const soonest = performance.now() + 150;
+    await eventually(async () => (await chat(node)).status === 503 && performance.now() > soonest);
     const started = performance.now();
     expect(await node.stop()).toEqual({ code: 143, signal: null });
     expect(performance.now() - started).toBeLessThan(1500);

@@ -1,10 +1,9 @@
 /** The main job as a newcomer runs it: `sealmesh demo`, and what it leaves behind: nothing. */
 import { spawn } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { eventually, isRunning, mainFile, root, runCommand } from "../support/processes.ts";
+import { eventually, isRunning, mainFile, root, runCommand, tempDir } from "../support/processes.ts";
 
 interface DemoModel {
   readonly questions: readonly { readonly question: string; readonly answer: string }[];
@@ -24,10 +23,6 @@ function expectedAnswer(question: string): string {
   return questions.find((entry) => entry.question === question)?.answer ?? "a question that demo.json does not have";
 }
 
-function demoDirectories(): string[] {
-  return readdirSync(tmpdir()).filter((name) => name.startsWith("sealmesh-demo-"));
-}
-
 /** Ids of the three nodes, as the progress lines name them. */
 function nodePids(text: string): number[] {
   return [...text.matchAll(/process ([0-9]+)/g)].map((match) => Number(match[1]));
@@ -35,8 +30,9 @@ function nodePids(text: string): number[] {
 
 describe("sealmesh demo", () => {
   it("streams the answer through the relay, shows what the relay saw, and leaves nothing", async () => {
-    const before = demoDirectories();
-    const { code, stdout, stderr, ms } = await runCommand(["demo"], { timeoutMs: 60_000 });
+    const temporary = tempDir();
+    const env = { TMPDIR: temporary };
+    const { code, stdout, stderr, ms } = await runCommand(["demo"], { timeoutMs: 60_000, env });
     expect({ code, stderr: code === 0 ? "" : stderr }).toEqual({ code: 0, stderr: "" });
     expect(ms).toBeLessThan(60_000);
     const question = /^Question +(.*)$/m.exec(stdout)?.[1] ?? "";
@@ -47,7 +43,7 @@ describe("sealmesh demo", () => {
     const pids = nodePids(stderr);
     expect(pids).toHaveLength(3);
     expect(pids.filter(isRunning)).toEqual([]);
-    expect(demoDirectories()).toEqual(before);
+    expect(readdirSync(temporary)).toEqual([]);
   });
 
   it("asks what it is told to, and says it for programs, whatever the environment's settings are", async () => {
@@ -62,7 +58,10 @@ describe("sealmesh demo", () => {
   });
 
   it.each(["SIGINT", "SIGKILL"] as const)("--keep stays up until %s, which ends all of it", async (signal) => {
-    const demo = spawn(process.execPath, [mainFile, "demo", "--keep"], { stdio: ["ignore", "pipe", "pipe"] });
+    const demo = spawn(process.execPath, [mainFile, "demo", "--keep"], {
+      stdio: ["ignore", "pipe", "pipe"],
+      env: { ...process.env, TMPDIR: tempDir() }, // a killed demo cannot remove its files
+    });
     let text = "";
     for (const stream of [demo.stdout, demo.stderr]) stream.on("data", (bytes: Buffer) => (text += bytes.toString()));
     await eventually(() => text.includes("Press Control-C"), 30_000);

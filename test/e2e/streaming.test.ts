@@ -84,7 +84,7 @@ describe("an answer on its way through relay and sealing", () => {
 
 describe.concurrent("a host from which nothing comes", () => {
   it("is waited for while it lives: 20 s of prefill", async ({ expect }) => {
-    const patient = await startHost("patient", { prefillMs: 20_000 }, relay);
+    await startHost("patient", { prefillMs: 20_000 }, relay);
     await knowsModels(client, "patient");
     const started = performance.now();
     const answer = await openAiFor(client).chat.completions.create({ model: "patient", messages });

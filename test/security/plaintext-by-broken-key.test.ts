@@ -1,6 +1,7 @@
 /** A host shows a key or a record that cannot be used, which must mean no route, and never plaintext. */
 import { describe, expect, it } from "vitest";
 import { fromHex, toBase64 } from "../../src/base/bytes.ts";
+import { readRequest } from "../../src/tunnel/http.ts";
 import type { Announcement } from "../../src/wire/gossip.ts";
 import { eventually, type TestNode } from "../support/mesh.ts";
 import { attackedMesh, call, chatResponse, type RawPeer, secret } from "../support/raw-peer.ts";
@@ -42,7 +43,8 @@ async function meetHost(
   const peer = await mesh.raw({ kind: "old", role: "host", models: ["scripted"] });
   const own = peer.own(entry(peer));
   peer.announcements = () => [own];
-  peer.handlers.http = async (stream) => {
+  peer.handlers.http = async (stream, reader) => {
+    await readRequest(reader);
     await stream.write(chatResponse("in the clear"));
     await stream.finish();
   };

@@ -20,7 +20,7 @@ import { memoryNetwork } from "../../src/transport/memory.ts";
 import { type TapEntry, tapTransport } from "../../src/transport/tap.ts";
 import { type Alpn, alpns, type Connection, type Transport, type TransportKind } from "../../src/transport/transport.ts";
 import {
-  type ByteSource,
+  bytesSource,
   encodeRequest,
   encodeResponse,
   type HttpRequest,
@@ -55,6 +55,7 @@ import {
   relayCodes,
 } from "../../src/wire/relay.ts";
 import { envelopeByte, meshStreams, sealStreams } from "../../src/wire/stream-types.ts";
+import type { ScriptedEngine, SeenRequest } from "./engine-server.ts";
 import { eventually, type TestNode, testMesh } from "./mesh.ts";
 
 /** What it shows on its own connection: record and field 36, field 36 alone, or neither. */
@@ -261,10 +262,15 @@ export class RawPeer {
 
   readonly #answerRecord: RawHandler = async (stream, reader) => {
     const wanted = decodeRecordRequest(await reader.frame(limits.relayFrameBytes)) ?? this.id;
-    const found = wanted === this.id ? this.record().bytes : this.entryOf(wanted).record;
+    const found = wanted === this.id ? this.#ownRecord() : this.entryOf(wanted).record;
     await stream.write(encodeFrame(encodeRecordReply(found ? [found] : [])));
     await stream.finish();
   };
+
+  /** What it says in gossip stands in its answers too. */
+  #ownRecord(): Uint8Array | undefined {
+    return this.announcements(this.id).find(({ id }) => id === this.id)?.record;
+  }
 }
 
 function base64Forms(words: string): string[] {
@@ -430,7 +436,7 @@ export async function openAsk(reader: StreamReader, ...keys: readonly KeyPair[])
     envelope,
     keys.map((key) => ({ ...key, createdMs: 0, notAfterMs: Number.MAX_SAFE_INTEGER })),
   );
-  const request = await readRequest(onePiece(opened.plaintext));
+  const request = await readRequest(bytesSource(opened.plaintext));
   const head = readSealedHead(new Map(request.headers));
   return { opened, request, head, seal: opened.seal, ephemeralKey: envelope.ephemeralKey };
 }
@@ -457,17 +463,6 @@ export async function answerSealed(stream: ByteStream, exchange: RawExchange, re
   await stream.finish();
 }
 
-export function onePiece(bytes: Uint8Array): ByteSource {
-  let rest: Uint8Array | undefined = bytes;
-  return {
-    read: async () => {
-      const piece = rest;
-      rest = undefined;
-      return piece;
-    },
-  };
-}
-
 // ---- relaying by hand
 
 /** The parts of a sealed response on their way: header, framed chunks, end marker. */
@@ -475,7 +470,7 @@ export type ResponseParts = AsyncGenerator<Uint8Array, void, undefined>;
 
 export interface RawRelayOptions {
   /** What the asker gets in place of the host's answer. @default all of it */
-  readonly change?: (parts: ResponseParts, asker: ByteStream) => AsyncIterable<Uint8Array>;
+  readonly change?: ((parts: ResponseParts, asker: ByteStream) => AsyncIterable<Uint8Array>) | undefined;
   /** What the host gets in place of the asker's envelope. */
   readonly changeRequest?: (bytes: Uint8Array) => Uint8Array;
   /** Each envelope that passes, as sent. */
@@ -608,9 +603,21 @@ function objectsIn(text: string): Said[] {
   });
 }
 
+/** Inference requests that an engine has got. */
+export function asked(engine: ScriptedEngine): readonly SeenRequest[] {
+  return engine.requests.filter(({ inference }) => inference);
+}
+
 /** Codes of the exchanges that a host has refused, in order. */
 export function refusals(host: TestNode): readonly string[] {
   return host.events.flatMap((event) => (event.event === "exchange-refused" ? [event.code] : []));
+}
+
+/** A client that met one raw host of the model "scripted". */
+export async function clientOf(mesh: AttackedMesh, hosts: readonly RawPeer[], flags: Flags = {}): Promise<TestNode> {
+  const client = await mesh.start("client", { join: hosts.map(({ invite }) => invite), ...flags });
+  await eventually("the client has met all hosts", () => client.status().peers.length >= hosts.length);
+  return client;
 }
 
 /** What the exchanges of a client's own callers came to: code, or "answered". */
