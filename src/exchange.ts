@@ -259,9 +259,7 @@ async function attemptPlain(
     trial.sent = true;
     const headers = allowedRequestHeaders(request.headers);
     await writePlainRequest(stream, { method: request.method, path: request.path, headers, body: request.body });
-    const response = await readResponse(
-      trial.watch(plainResponse(stream, timing.referenceSilenceMs), request.signal),
-    );
+    const response = await readResponse(trial.watch(plainResponse(stream, timing.referenceSilenceMs), request.signal));
     const body = endingWith(response.body, (whole) => {
       close(whole);
       if (whole) stream.finish().catch(() => undefined); // our side stayed open for the whole answer

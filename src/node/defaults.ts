@@ -39,5 +39,5 @@ export const defaults = {
   /** Exchanges may finish for so long after the first SIGTERM, ms. */
   drainMs: 30_000,
   /** One attempt to join at start, ms, before the node is ready without it. */
-  joinMs: 10_000,
+  joinMs: 5_000,
 } as const;

@@ -5,7 +5,7 @@
  *     key                  0600  identity: 32-byte Ed25519 seed as 64 hex digits
  *     record-seq           0600  number of the last signed record (wire.md §2)
  *     shown-keys.json      0600  peers that ever showed an inference key: {"<endpoint id>": "key" | "record"}
- *     lock                 0600  process id of the node that uses the directory
+ *     lock                 0600  the process that uses the directory: its id and when it started
  *
  * Wider modes are refused: whoever can read `key` can be this node.
  */
@@ -133,13 +133,15 @@ function lock(path: string): () => void {
   for (let round = 0; round < 2; round += 1) {
     try {
       const file = openSync(path, "wx", 0o600);
-      writeSync(file, `${process.pid}\n`);
+      writeSync(file, `${process.pid} ${startOf(process.pid)}\n`);
       closeSync(file);
       return () => rmSync(path, { force: true });
     } catch (cause) {
       if (systemCode(cause) !== "EEXIST") throw unusable(path, `cannot be written (${systemCode(cause)})`, cause);
-      const owner = Number(readFileSync(path, "utf8"));
-      if (owner !== process.pid && isRunning(owner)) {
+      const [id = "", start] = readFileSync(path, "utf8").trim().split(" ");
+      const owner = Number(id);
+      // an id may be another process's by now, after a restart of the machine for one
+      if (owner !== process.pid && isRunning(owner) && startOf(owner) === start) {
         throw unusable(path, `says that process ${owner} uses this directory. Give this node its own with --data-dir`);
       }
       rmSync(path, { force: true }); // its process is gone
@@ -155,6 +157,17 @@ function isRunning(pid: number): boolean {
     return true;
   } catch (thrown) {
     return systemCode(thrown) === "EPERM";
+  }
+}
+
+/** When a process started, in ticks since the machine did; "unknown" where the system does not say. */
+function startOf(pid: number): string {
+  try {
+    // the second field is the program's name in parentheses and may hold anything
+    const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(")").at(-1)?.trim().split(" ");
+    return fields?.[19] ?? "unknown";
+  } catch {
+    return "unknown";
   }
 }
 

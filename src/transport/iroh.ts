@@ -4,6 +4,7 @@
  * errors become our sentences, and it is never asked for what would block a stream (`stopped`, `receivedReset`) or
  * wait for an iroh relay (`online`).
  */
+import { isIPv6 } from "node:net";
 import type * as Iroh from "@number0/iroh";
 import { type EndpointId, endpointIdFromBytes, shortId } from "../base/brand.ts";
 import { fromHex, fromUtf8, utf8 } from "../base/bytes.ts";
@@ -29,6 +30,7 @@ import {
   type TransportOptions,
 } from "./transport.ts";
 
+const defaultBind = "0.0.0.0:0";
 /** protocol.md §1.3. */
 const maxIncomingStreams = 1024;
 /** Bytes asked for in one read; the binding's cost per byte is high, larger reads only stall the event loop. */
@@ -60,7 +62,7 @@ async function loadIroh(): Promise<typeof Iroh> {
 }
 
 async function bindEndpoint(iroh: typeof Iroh, options: TransportOptions): Promise<Iroh.Endpoint> {
-  const bind = options.bind ?? "0.0.0.0:0";
+  const bind = options.bind ?? defaultBind;
   const builder = iroh.Endpoint.builder();
   iroh.presetMinimal(builder);
   builder.secretKey(Array.from(options.secretKey));
@@ -84,13 +86,15 @@ function relayMode(iroh: typeof Iroh, relays: NonNullable<TransportOptions["iroh
   }
 }
 
-/** A loopback address brings the other family's with it: left alone, iroh would open that one to the world. */
+/**
+ * One address given leaves the other family at its default, which is open to the world. So it is given as well: on
+ * loopback, where it harms nobody.
+ */
 function sockets(bind: string): string[] {
   const host = parseSocketAddress(bind)?.host;
   if (host === undefined) throw new MeshError("E_CONFIG", `"${bind}" is not a socket address such as 0.0.0.0:0`);
-  if (host.startsWith("127.")) return [bind, "[::1]:0"];
-  if (host === "::1") return [bind, "127.0.0.1:0"];
-  return [bind];
+  if (host === "0.0.0.0" || host === "::") return [bind];
+  return [bind, isIPv6(host) ? "127.0.0.1:0" : "[::1]:0"];
 }
 
 /** EADDRINUSE on Linux, macOS and Windows; the number is all that the binding tells of the system's error. */
@@ -109,6 +113,7 @@ class IrohTransport implements Transport {
   readonly #iroh: typeof Iroh;
   readonly #endpoint: Iroh.Endpoint;
   readonly #usesRelays: boolean;
+  readonly #bindHost: string;
   readonly #connections = new Set<IrohConnection>();
   readonly #incoming: Queue<IrohConnection> = queue();
   readonly #handshakes: Gate = gate(maxHandshakes);
@@ -120,6 +125,7 @@ class IrohTransport implements Transport {
     this.#iroh = iroh;
     this.#endpoint = endpoint;
     this.#usesRelays = (options.irohRelays ?? "none") !== "none";
+    this.#bindHost = parseSocketAddress(options.bind ?? defaultBind)?.host ?? "";
     this.id = idOf(endpoint.id());
     void this.#accept();
   }
@@ -127,7 +133,7 @@ class IrohTransport implements Transport {
   address(): EndpointAddress {
     const address = this.#endpoint.addr();
     const relay = address.relayUrl();
-    const direct = address.directAddresses();
+    const direct = address.directAddresses().filter((socket) => this.#mayBeTold(socket));
     return {
       id: this.id,
       relays: relay === null ? [] : [relay],
@@ -226,6 +232,12 @@ class IrohTransport implements Transport {
     this.#connections.add(connection);
     void connection.closed.then(() => this.#connections.delete(connection));
     return connection;
+  }
+
+  /** The other family's loopback socket is ours alone: see {@link sockets}. */
+  #mayBeTold(socket: string): boolean {
+    if (this.#bindHost === "0.0.0.0" || this.#bindHost === "::") return true;
+    return isIPv6(parseSocketAddress(socket)?.host ?? "") === isIPv6(this.#bindHost);
   }
 
   /** For a socket on 0.0.0.0 while no network interface is up. */

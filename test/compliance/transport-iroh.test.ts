@@ -2,6 +2,7 @@
  * What only the iroh transport can show: sockets, handshakes that fail, and peers that are not ours and know no abort
  * notices. Those peers are the bare binding.
  */
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
 import * as iroh from "@number0/iroh";
@@ -28,12 +29,18 @@ async function start(options: Partial<TransportOptions> = {}): Promise<Transport
 }
 
 describe("sockets", () => {
-  test("a loopback address opens loopback sockets only, of both families", async () => {
-    const { direct } = (await start({ bind: "127.0.0.1:0" })).address();
-    expect(direct.map((socket) => socket.replace(/\d+$/, "")).toSorted()).toEqual(["127.0.0.1:", "[::1]:"]);
-    const six = (await start({ bind: "[::1]:0" })).address().direct;
-    expect(six.map((socket) => socket.replace(/\d+$/, "")).toSorted()).toEqual(["127.0.0.1:", "[::1]:"]);
-  });
+  test.skipIf(process.platform !== "linux").each(["127.0.0.1:0", "[::1]:0"])(
+    "bound to %s, nothing is open to the world, and only that address is told",
+    async (bind) => {
+      const before = openToTheWorld();
+      const { direct } = (await start({ bind })).address();
+      // the library itself opens one for less than a second, to look at the network around it
+      await expect.poll(openToTheWorld, { timeout: 5_000 }).toEqual(before);
+      expect(direct.map((socket) => socket.replace(/\d+$/, "0"))).toEqual([bind]);
+      await start({ bind: "0.0.0.0:0" });
+      expect(openToTheWorld().length).toBeGreaterThan(before.length);
+    },
+  );
 
   test("a socket on every interface can be dialed at its address", async () => {
     const [dialer, acceptor] = [await start(), await start({ bind: "0.0.0.0:0" })];
@@ -212,4 +219,25 @@ function bytesOf(text: string): number[] {
 
 function within<T>(work: Promise<T>, ms: number = 300): Promise<T> {
   return withDeadline(work, { what: "the expected outcome", ms });
+}
+
+/** Inodes of this process's UDP sockets on 0.0.0.0 or [::]. */
+function openToTheWorld(): string[] {
+  const own = new Set(
+    readdirSync("/proc/self/fd").flatMap((fd) => {
+      try {
+        return /^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/self/fd/${fd}`))?.[1] ?? [];
+      } catch {
+        return []; // closed meanwhile
+      }
+    }),
+  );
+  return ["udp", "udp6"].flatMap((table) =>
+    readFileSync(`/proc/self/net/${table}`, "utf8")
+      .split("\n")
+      .slice(1)
+      .map((line) => line.trim().split(/\s+/))
+      .filter(([, local = "", , , , , , , , inode = ""]) => /^0+:/.test(local) && own.has(inode))
+      .map((fields) => fields[9] ?? ""),
+  );
 }
