@@ -290,11 +290,11 @@ async function openPath(
     }
   }
   for (const relay of relaysTo(mesh, route.host).slice(0, maxAttempts)) {
+    trial.relay = relay;
     try {
       const stream = await mesh.openSeal(relay, { dialMs: timing.dialMs, signal: request.signal });
       const reader = new StreamReader(stream);
       await askRelay(stream, reader, route.host, { ms: timing.relayMs, signal: request.signal });
-      trial.relay = relay;
       return { stream, reader };
     } catch (thrown) {
       failure = brokenOff(thrown, "E_RELAY");

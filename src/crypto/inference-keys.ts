@@ -41,7 +41,10 @@ export class InferenceKeys {
 
   /** Keys that open requests now, newest first. */
   get opening(): readonly InferenceKey[] {
-    return this.#previous ? [this.#current, this.#previous] : [this.#current];
+    const now = this.#options.clock.now();
+    const keys = this.#previous ? [this.#current, this.#previous] : [this.#current];
+    // a late timer (a machine that slept) must not lengthen the life of a key
+    return keys.filter(({ notAfterMs }) => now < notAfterMs);
   }
 
   /** When {@link advance} has something to do next, unix ms. */

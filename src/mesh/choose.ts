@@ -47,11 +47,21 @@ export function orderHosts(mesh: Mesh, model: string, load: HostLoad): readonly 
     .toSorted((a, b) => a.cost - b.cost || compareText(a.id, b.id));
 }
 
-/** Members that carry envelopes and have named the host, nearest first. */
-export function relaysTo(mesh: Mesh, host: EndpointId): readonly EndpointId[] {
+/** Members that carry envelopes and have named the host, nearest first: they surely know it. */
+export function relaysNaming(mesh: Mesh, host: EndpointId): readonly EndpointId[] {
   const naming = mesh.peer(host)?.mentionedBy ?? new Set();
+  return relays(mesh, host).filter((id) => naming.has(id));
+}
+
+/** Members to try as relays: first those that have named the host, then the others, which may know it all the same. */
+export function relaysTo(mesh: Mesh, host: EndpointId): readonly EndpointId[] {
+  const naming = relaysNaming(mesh, host);
+  return [...naming, ...relays(mesh, host).filter((id) => !naming.includes(id))];
+}
+
+function relays(mesh: Mesh, host: EndpointId): readonly EndpointId[] {
   return mesh.peers
-    .filter((peer) => peer.met && naming.has(peer.id) && peer.record?.fields.capabilities.includes(relayCapability))
+    .filter(({ id, met, record }) => id !== host && met && record?.fields.capabilities.includes(relayCapability))
     .map(({ id }) => ({ id, distance: distance(mesh, id) }))
     .toSorted((a, b) => a.distance - b.distance || compareText(a.id, b.id))
     .map(({ id }) => id);

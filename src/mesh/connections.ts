@@ -6,6 +6,7 @@
  */
 import { type EndpointId, shortId } from "../base/brand.ts";
 import { withDeadline } from "../base/deadline.ts";
+import { toMeshError } from "../base/errors.ts";
 import type { ByteStream } from "../base/stream.ts";
 import type { Alpn, CloseReason, Connection, Transport } from "../transport/transport.ts";
 import { dialable, type EndpointAddress } from "../wire/address.ts";
@@ -19,6 +20,9 @@ export interface ConnectionsOptions {
   /** The connection in use to a peer has ended, and no newer one has taken its place. */
   readonly onEnd: (connection: Connection, reason: CloseReason) => void;
 }
+
+/** How long a peer may take to answer on a connection that it seems to have given up, ms. */
+const probeMs = 2_000;
 
 export class Connections {
   readonly #options: ConnectionsOptions;
@@ -67,7 +71,11 @@ export class Connections {
 
   #serve(connection: Connection): void {
     const key = keyOf(connection.peer, connection.alpn);
+    const older = [...this.#live.values()].filter(({ peer }) => peer === connection.peer);
+    // a peer that is still connected has no reason to dial again, unless both dialed at once, or it was restarted
+    const again = !connection.dialed && this.#live.has(key);
     this.#live.set(key, connection);
+    if (again) for (const old of older) void closeUnlessAlive(old);
     void this.#serveStreams(connection);
     void connection.closed.then((reason) => {
       if (this.#live.get(key) !== connection) return;
@@ -80,6 +88,26 @@ export class Connections {
     // each on its own: a stream that never sends its type byte holds up no other
     for await (const stream of connection.streams()) void this.#options.onStream(connection, stream);
   }
+}
+
+/**
+ * Closes a connection whose peer has gone without a word. QUIC itself notices only after its idle time, and iroh sends
+ * everything to where that peer was, new dials too, as long as one of its old connections is kept.
+ */
+async function closeUnlessAlive(connection: Connection): Promise<void> {
+  try {
+    await withDeadline(probe(connection), { what: "a sign of life", ms: probeMs });
+  } catch (thrown) {
+    // a peer that refuses the stream lives
+    if (toMeshError(thrown).code === "E_TIMEOUT") connection.close();
+  }
+}
+
+/** A stream without bytes, which every node answers with its end (protocol.md §2). */
+async function probe(connection: Connection): Promise<void> {
+  const stream = await connection.open();
+  await stream.finish();
+  await stream.read();
 }
 
 function keyOf(peer: EndpointId, alpn: Alpn): string {

@@ -74,7 +74,7 @@ export interface MeshOptions {
   readonly describe: () => SelfDescription;
   /** Keys seen in earlier sessions, and where to keep new ones. */
   readonly shown: ReadonlyMap<EndpointId, Shown>;
-  readonly onShown: (id: EndpointId, shown: Shown) => void;
+  readonly onShown: (shown: ReadonlyMap<EndpointId, Shown>) => void;
   /** Called after peers or their models changed. */
   readonly onChange: () => void;
   readonly handlers: {
@@ -486,12 +486,15 @@ export class Mesh {
   #apply(event: MembershipEvent): void {
     const { state, actions } = step(this.#state, event, this.#options.clock.now());
     this.#state = state;
+    // kept at once and together: a frame may name thousands, and each keeping is a write to disk
+    const shown = new Map(actions.flatMap((action) => (action.kind === "remember" ? [[action.id, action.shown]] : [])));
+    if (shown.size > 0) this.#options.onShown(shown);
     for (const action of actions) this.#perform(action);
     if (actions.length > 0) this.#options.onChange();
   }
 
   #perform(action: MembershipAction): void {
-    const { log, onShown } = this.#options;
+    const { log } = this.#options;
     switch (action.kind) {
       case "meet": {
         const peer = this.peer(action.id);
@@ -501,7 +504,7 @@ export class Mesh {
       case "announce":
         return this.announce(action.except);
       case "remember":
-        return onShown(action.id, action.shown);
+        return; // done in #apply
       case "joined": {
         const { id, role, record } = action.peer;
         return log.write("info", { event: "peer-joined", peer: id, role, sealed: record !== undefined });

@@ -13,7 +13,7 @@ import { Places } from "../base/places.ts";
 import { identityFrom } from "../crypto/identity.ts";
 import { InferenceKeys } from "../crypto/inference-keys.ts";
 import { answer, type AnswerParts, type Arrival, ask, type AskParts } from "../exchange.ts";
-import { HostLoad, relayCapability, relaysTo } from "../mesh/choose.ts";
+import { HostLoad, relayCapability, relaysNaming } from "../mesh/choose.ts";
 import { Mesh, type SelfDescription, type StreamHandler } from "../mesh/mesh.ts";
 import { defaultPolicy } from "../policy/policy.ts";
 import { transports } from "../transport/registry.ts";
@@ -222,7 +222,7 @@ class RunningNode implements Node {
           key: mesh.keyStanding(peer.id),
           connected: mesh.isConnected(peer.id),
           rttMs: mesh.rttMs(peer.id),
-          relays: relaysTo(mesh, peer.id).length,
+          relays: relaysNaming(mesh, peer.id).length,
           route,
           plainAllowed: defaultPolicy.plain,
         }),
@@ -283,7 +283,7 @@ class RunningNode implements Node {
       log: this.#log,
       describe,
       shown: state.shown,
-      onShown: (id, shown) => state.rememberShown(id, shown),
+      onShown: (shown) => state.rememberShown(shown),
       onChange: () => this.#options.onChange?.(),
       meetMentioned: route !== "relay",
       handlers: {

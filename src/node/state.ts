@@ -32,7 +32,8 @@ export interface State {
   /** 32-byte Ed25519 seed. */
   readonly identitySeed: Uint8Array;
   readonly shown: ReadonlyMap<EndpointId, Shown>;
-  rememberShown(id: EndpointId, shown: Shown): void;
+  /** On disk when it returns. */
+  rememberShown(news: ReadonlyMap<EndpointId, Shown>): void;
   /** max(last + 1, now), kept on disk before it is returned. */
   nextRecordSeq(nowMs: number): bigint;
   /** Gives the directory free for another process. */
@@ -56,9 +57,11 @@ export function openState(directory: string): State {
       directory,
       identitySeed,
       shown,
-      rememberShown(id, what): void {
-        shown.delete(id);
-        shown.set(id, what);
+      rememberShown(news): void {
+        for (const [id, what] of news) {
+          shown.delete(id);
+          shown.set(id, what);
+        }
         for (const oldest of shown.keys()) {
           if (shown.size <= shownLimit) break;
           shown.delete(oldest);

@@ -88,7 +88,12 @@ describe("K5: who asks", () => {
     const seen = new Set<string>();
     for (const { bytes } of [...requests, { bytes: Uint8Array.of(0xe1, 0x7b) }, { bytes: Uint8Array.of(0xe1) }]) {
       const reading = (await sendDirect(direct, bytes)).read();
-      seen.add(await reading.then(() => "read", (thrown: Error) => thrown.message));
+      seen.add(
+        await reading.then(
+          () => "read",
+          (thrown: Error) => thrown.message,
+        ),
+      );
     }
     expect([...seen]).toEqual(["the peer aborted the stream (code 1)"]);
     expect(refusals(host)).toHaveLength(9);

@@ -43,7 +43,9 @@ describe("D2: a key is stripped", () => {
     const stripped = { ...attacker.entryOf(host.endpointId), inferenceKey: undefined, record: undefined };
     attacker.announcements = () => [stripped, attacker.own({ hostname: "stripped" })];
     await attacker.meet(client);
-    await eventually("the lie has arrived", () => client.status().peers.some(({ hostname }) => hostname === "stripped"));
+    await eventually("the lie has arrived", () =>
+      client.status().peers.some(({ hostname }) => hostname === "stripped"),
+    );
     const answer = await call(client);
     expect([answer.content, answer.headers.get("x-sealmesh-sealed")]).toEqual(["fine", "true"]);
     expect(attacker.couldRead(secret)).toBe(false);
@@ -56,7 +58,9 @@ describe("D2: a key is stripped", () => {
     const stripped = { ...relay.entryOf(host.endpointId), inferenceKey: undefined, record: undefined };
     relay.announcements = () => [stripped, relay.own({ hostname: "stripped" })];
     await relay.meet(client);
-    await eventually("the lie has arrived", () => client.status().peers.some(({ hostname }) => hostname === "stripped"));
+    await eventually("the lie has arrived", () =>
+      client.status().peers.some(({ hostname }) => hostname === "stripped"),
+    );
     expect((await call(client)).content).toBe("fine");
     expect(relay.couldRead(secret)).toBe(false);
     await engine.close();
@@ -121,7 +125,10 @@ describe("D2: a key is stripped", () => {
     expect(key).toBeUndefined();
     host.announcements = () => [host.own({ record: host.record().bytes })];
     connection.close();
-    const answer = await call(client, { model: "scripted", messages: [{ role: "user", content: "only for the new key" }] });
+    const answer = await call(client, {
+      model: "scripted",
+      messages: [{ role: "user", content: "only for the new key" }],
+    });
     expect(answer.status).not.toBe(200);
     expect(host.tapped.length).toBeGreaterThan(readable);
     expect(host.couldRead("only for the new key")).toBe(false);

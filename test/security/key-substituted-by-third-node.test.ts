@@ -6,10 +6,26 @@ import type { Announcement } from "../../src/wire/gossip.ts";
 import { encodeRecord, encodeSignedRecord, recordSigningBytes } from "../../src/wire/record.ts";
 import { startEngineServer } from "../support/engine-server.ts";
 import { eventually, type TestNode } from "../support/mesh.ts";
-import { attackedMesh, call, openAsk, type RawPeer, relayedMesh, secret } from "../support/raw-peer.ts";
+import {
+  answerSealed,
+  asked,
+  attackedMesh,
+  call,
+  chatResponse,
+  clientOf,
+  openAsk,
+  type RawPeer,
+  relayedMesh,
+  secret,
+} from "../support/raw-peer.ts";
 
 /** The attacker says `entries` and itself under a new name, so that a test sees when they were taken in. */
-async function tell(attacker: RawPeer, client: TestNode, entries: readonly Announcement[], name: string): Promise<void> {
+async function tell(
+  attacker: RawPeer,
+  client: TestNode,
+  entries: readonly Announcement[],
+  name: string,
+): Promise<void> {
   attacker.announcements = () => [...entries, attacker.own({ hostname: name })];
   await attacker.meet(client);
   await eventually("the lie has arrived", () =>
@@ -53,6 +69,40 @@ describe("K1: a third node substitutes the key of a host", () => {
     expect(refused.filter((code) => code === "E_WIRE").length).toBeGreaterThanOrEqual(3);
     expect(attacker.couldRead(secret)).toBe(false);
     await engine.close();
+  });
+
+  it("K1: the attacker's own record names the host: what it signs holds for nobody but itself", async () => {
+    const mesh = attackedMesh();
+    const engine = await startEngineServer({ text: "fine" });
+    const host = await mesh.start("serve", { engine: [engine.url] });
+    const client = await mesh.start("client", { join: [host.invite()] });
+    await eventually("the client knows the model", () => client.models().includes("scripted"));
+    const attacker = await mesh.raw();
+    await attacker.meet(host);
+    const [, forged] = lies(attacker, attacker.entryOf(host.endpointId));
+    attacker.announcements = () => [attacker.own({ record: forged?.record, hostname: "forged" })];
+    await attacker.meet(client);
+    await eventually("the lie has arrived", () => client.status().peers.some(({ hostname }) => hostname === "forged"));
+    expect((await call(client)).content).toBe("fine");
+    expect(asked(engine)).toHaveLength(1);
+    expect(client.events.some((event) => event.event === "peer-refused" && event.peer === attacker.id)).toBe(true);
+    await engine.close();
+  });
+
+  it("K1: the key of a reference host, which no record protects, comes from its own connection alone", async () => {
+    const mesh = attackedMesh();
+    const host = await mesh.raw({ kind: "reference", role: "host", models: ["scripted"] });
+    host.handlers.http = async (stream, reader) =>
+      await answerSealed(stream, await openAsk(reader, host.key), chatResponse("fine"));
+    const client = await clientOf(mesh, [host]);
+    const attacker = await mesh.raw();
+    const lie = host.own({ inferenceKey: toBase64(attacker.key.publicKey) });
+    for (const [at, entry] of [lie, { ...lie, inferenceKey: undefined }, { ...lie, inferenceKey: "bad" }].entries()) {
+      await tell(attacker, client, [entry], `lie-${at}`);
+      const answer = await call(client);
+      expect([answer.content, answer.headers.get("x-sealmesh-sealed")]).toEqual(["fine", "true"]);
+    }
+    expect(attacker.couldRead(secret) || host.couldRead(secret)).toBe(false);
   });
 
   it("K1: a client that knows the host only from the attacker asks the host itself for the key", async () => {

@@ -3,15 +3,7 @@ import { describe, expect, it } from "vitest";
 import { generateKeyPair, type KeyPair } from "../../src/crypto/box.ts";
 import type { VerifiedRecord } from "../../src/crypto/record.ts";
 import { eventually, type TestNode } from "../support/mesh.ts";
-import {
-  answerSealed,
-  attackedMesh,
-  call,
-  chatResponse,
-  openAsk,
-  type RawPeer,
-  secret,
-} from "../support/raw-peer.ts";
+import { answerSealed, attackedMesh, call, chatResponse, openAsk, type RawPeer, secret } from "../support/raw-peer.ts";
 
 interface Scene {
   readonly host: RawPeer;
@@ -22,9 +14,9 @@ interface Scene {
   readonly old: KeyPair;
   readonly now: KeyPair;
   /** The attacker shows a record of the host; resolves when the client has taken it in. */
-  show(record: VerifiedRecord): Promise<void>;
+  readonly show: (record: VerifiedRecord) => Promise<void>;
   /** The host shows one on its own connection. */
-  showOwn(record: VerifiedRecord): Promise<void>;
+  readonly showOwn: (record: VerifiedRecord) => Promise<void>;
 }
 
 async function scene(): Promise<Scene> {

@@ -18,7 +18,13 @@ import type { Flags } from "../../src/node/config.ts";
 import { announcedVersion } from "../../src/node/version.ts";
 import { memoryNetwork } from "../../src/transport/memory.ts";
 import { type TapEntry, tapTransport } from "../../src/transport/tap.ts";
-import { type Alpn, alpns, type Connection, type Transport, type TransportKind } from "../../src/transport/transport.ts";
+import {
+  type Alpn,
+  alpns,
+  type Connection,
+  type Transport,
+  type TransportKind,
+} from "../../src/transport/transport.ts";
 import {
   bytesSource,
   encodeRequest,
@@ -218,7 +224,7 @@ export class RawPeer {
 
   /** Whether `words` stand in what it got: as UTF-8, UTF-16, hex, or base64 at any offset. */
   couldRead(words: string): boolean {
-    const forms = [words, [...words].join("\0"), toHex(utf8(words)), ...base64Forms(words)];
+    const forms = [words, words.replaceAll(/(?!^)/g, "\0"), toHex(utf8(words)), ...base64Forms(words)];
     return this.incoming.some((bytes) => {
       const text = latin1(bytes);
       return forms.some((form) => text.includes(form));
@@ -458,7 +464,12 @@ export function chatResponse(content: string, more: Readonly<Record<string, stri
 export async function answerSealed(stream: ByteStream, exchange: RawExchange, response: Uint8Array): Promise<void> {
   const { seal } = exchange;
   await stream.write(
-    concat([answerHeader(exchange), seal.sealChunk(response, false), seal.sealChunk(new Uint8Array(0), true), endMarker]),
+    concat([
+      answerHeader(exchange),
+      seal.sealChunk(response, false),
+      seal.sealChunk(new Uint8Array(0), true),
+      endMarker,
+    ]),
   );
   await stream.finish();
 }
@@ -479,7 +490,8 @@ export interface RawRelayOptions {
 
 /** Serves relay streams like a relay, but for what `options` change. `host` gives the connection to use at the time. */
 export function relayHandler(host: () => Promise<Connection>, options: RawRelayOptions = {}): RawHandler {
-  const { change = (parts: ResponseParts): ResponseParts => parts, changeRequest = (bytes: Uint8Array) => bytes } = options;
+  const { change = (parts: ResponseParts): ResponseParts => parts, changeRequest = (bytes: Uint8Array) => bytes } =
+    options;
   return async (asker, reader) => {
     decodeRelayOpen(await reader.frame(limits.relayFrameBytes));
     await asker.write(encodeFrame(encodeRelayReply(relayCodes.ok)));
@@ -534,7 +546,8 @@ export async function relayedMesh(mesh: AttackedMesh, engineUrl: string): Promis
   const relay = await mesh.raw();
   await relay.meet(host);
   const toHost = await relay.dial(host, "sealmesh/1");
-  relay.announcements = (to) => (to === host.endpointId ? [relay.own()] : [relay.entryOf(host.endpointId), relay.own()]);
+  relay.announcements = (to) =>
+    to === host.endpointId ? [relay.own()] : [relay.entryOf(host.endpointId), relay.own()];
   const relayOptions: RelayedMesh["relayOptions"] = {};
   relay.handlers.relay = (stream, reader, from) =>
     relayHandler(() => Promise.resolve(toHost), relayOptions)(stream, reader, from);
@@ -583,7 +596,15 @@ export async function call(node: TestNode, body: object = prompt(), path = "/v1/
   const said = objectsIn(text);
   const error = said.map((value) => value.error).find((found) => found !== undefined);
   const content = said.at(0)?.choices?.[0]?.message?.content;
-  return { status: answer.status, headers: answer.headers, text, whole, code: error?.code, message: error?.message, content };
+  return {
+    status: answer.status,
+    headers: answer.headers,
+    text,
+    whole,
+    code: error?.code,
+    message: error?.message,
+    content,
+  };
 }
 
 interface Said {
