@@ -125,7 +125,6 @@ export class Mesh {
   readonly #connections: Connections;
   /** mesh-llm/1 connections on which a gossip exchange was completed. */
   readonly #greeted = new WeakSet<Connection>();
-  readonly #verified = new Map<EndpointId, VerifiedRecord>();
   readonly #stopping = new AbortController();
   readonly #timers = new Set<NodeJS.Timeout>();
   #announcing: NodeJS.Timeout | undefined;
@@ -402,12 +401,10 @@ export class Mesh {
 
   /** A record that holds, or undefined: a bad one in an entry costs the record, not the frame. */
   #verify(bytes: Uint8Array, owner: EndpointId): VerifiedRecord | undefined {
-    const cached = this.#verified.get(owner);
-    if (cached && equal(cached.bytes, bytes)) return cached;
+    const known = this.peer(owner)?.record;
+    if (known && equal(known.bytes, bytes)) return known; // verified when it came first
     try {
-      const record = verifyRecord(bytes, owner, this.#options.clock.now());
-      this.#verified.set(owner, record);
-      return record;
+      return verifyRecord(bytes, owner, this.#options.clock.now());
     } catch (thrown) {
       const { code, message } = toMeshError(thrown);
       this.#options.log.write("warn", { event: "peer-refused", peer: owner, code, what: message });
@@ -510,7 +507,6 @@ export class Mesh {
         return log.write("info", { event: "peer-joined", peer: id, role, sealed: record !== undefined });
       }
       case "gone":
-        this.#verified.delete(action.id);
         return log.write("info", { event: "peer-left", peer: action.id, reason: action.reason });
       case "conflict":
         return log.write("error", { event: "record-conflict", peer: action.id });

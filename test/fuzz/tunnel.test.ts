@@ -104,6 +104,23 @@ describe("HTTP", () => {
     );
   });
 
+  it("the same bytes come to the same, value or code, whatever pieces they come in", async () => {
+    const outcome = async (work: Promise<unknown>): Promise<unknown> =>
+      await work.catch((thrown: unknown) => (isMeshError(thrown) ? thrown.code : Promise.reject(thrown as Error)));
+    const request = encodeRequest({ method: "POST", path: "/v1/x", headers: [["a", "b"]], body: utf8("hello") });
+    const chunked = utf8("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
+    await fc.assert(
+      fc.asyncProperty(fc.oneof(anyBytes, mutated(request), mutated(chunked)), pieces, async (bytes, sizes) => {
+        const whole = [Math.max(1, bytes.length)];
+        const inOne = await outcome(readRequest(inPieces(bytes, whole)));
+        expect(await outcome(readRequest(inPieces(bytes, sizes)))).toEqual(inOne);
+        const answer = await outcome(drain(inPieces(bytes, whole)));
+        expect(await outcome(drain(inPieces(bytes, sizes)))).toEqual(answer);
+      }),
+      { numRuns },
+    );
+  });
+
   it("a chunked body gives the same bytes whatever pieces it comes in", async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(fc.uint8Array({ minLength: 1, maxLength: 60 })), pieces, async (parts, sizes) => {
