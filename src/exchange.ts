@@ -134,9 +134,10 @@ async function candidates(request: AskRequest, parts: AskParts): Promise<readonl
   if (hosts.length === 0) {
     throw new MeshError("E_MODEL", `no machine of the mesh serves the model "${request.model}"`, { param: "model" });
   }
+  const usable = hosts.some(({ key }) => key.kind === "record" || key.kind === "announced");
+  if (usable || parts.route === "relay") return hosts;
   // of a host that others only name, nothing is known at first hand: meet it, or ask it for a key that has expired
   const unclear = hosts.filter(({ key }) => key.kind === "unknown" || key.kind === "withheld").slice(0, maxAttempts);
-  if (unclear.length === 0 || parts.route === "relay") return hosts;
   const options = { dialMs: timing.dialMs, signal: request.signal };
   await Promise.allSettled(
     unclear.map(({ id, key }) =>
@@ -278,7 +279,7 @@ async function openPath(
   parts: AskParts,
 ): Promise<{ stream: ByteStream; reader: StreamReader }> {
   const { mesh, timing } = parts;
-  trial.relay = undefined;
+  trial.use(undefined);
   let failure = new MeshError("E_UNREACHABLE", `no relay of the mesh knows ${shortId(route.host)}`);
   if (parts.route !== "relay") {
     try {
@@ -289,8 +290,8 @@ async function openPath(
       if (parts.route === "direct" || !route.relayable || request.signal.aborted) throw failure;
     }
   }
-  for (const relay of relaysTo(mesh, route.host).slice(0, maxAttempts)) {
-    trial.relay = relay;
+  for (const relay of trial.freshFirst(relaysTo(mesh, route.host)).slice(0, maxAttempts)) {
+    trial.use(relay);
     try {
       const stream = await mesh.openSeal(relay, { dialMs: timing.dialMs, signal: request.signal });
       const reader = new StreamReader(stream);

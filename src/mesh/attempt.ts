@@ -17,22 +17,38 @@ export interface Attempt {
 /** What the attempt that is being made has come to. */
 export class Trial {
   readonly #route: SealedRoute | PlainRoute;
-  /** The relay that the bytes go through; undefined on the host's own connection. */
-  relay: EndpointId | undefined;
+  readonly #usedRelays = new Set<EndpointId>();
+  #relay: EndpointId | undefined;
   /** Request bytes may have reached the host. */
   sent = false;
-  /** A byte of the answer was opened: no other host may be asked any more (wire.md §7). */
+  /** A chunk of the answer was opened: no other host may be asked any more (wire.md §7). */
   answerBegan = false;
 
   constructor(route: SealedRoute | PlainRoute) {
     this.#route = route;
   }
 
+  /** The relay that the bytes go through; undefined on the host's own connection. */
+  get relay(): EndpointId | undefined {
+    return this.#relay;
+  }
+
+  use(relay: EndpointId | undefined): void {
+    this.#relay = relay;
+    if (relay) this.#usedRelays.add(relay);
+  }
+
+  /** The same relays, those that this attempt has used already last: one that cuts must not be able to block a host. */
+  freshFirst(relays: readonly EndpointId[]): readonly EndpointId[] {
+    const used = (relay: EndpointId): boolean => this.#usedRelays.has(relay);
+    return [...relays.filter((relay) => !used(relay)), ...relays.filter(used)];
+  }
+
   report(outcome: "answered" | ErrorCode): Attempt {
     const { host, kind } = this.#route;
     const processed = outcome === "answered" || this.answerBegan ? "yes" : this.sent ? "maybe" : "no";
-    const route = this.relay ? "relay" : "direct";
-    return { host, sealed: kind === "sealed", route, relay: this.relay, outcome, processed };
+    const route = this.#relay ? "relay" : "direct";
+    return { host, sealed: kind === "sealed", route, relay: this.#relay, outcome, processed };
   }
 
   /** Notes the first byte that comes out of `source`, and tells an abort by the other side from the caller's own. */

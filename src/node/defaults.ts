@@ -31,6 +31,9 @@ export const defaults = {
   relayStreamsTotal: 256,
   relayStreamsPerAsker: 128,
 
+  /** Silence on a carried stream, ms: no living host is silent for longer than a few seconds. */
+  relayIdleMs: 120_000,
+
   // self-description
   /** A record is signed anew this often, ms: well inside its validity of one hour. */
   recordRefreshMs: 900_000,

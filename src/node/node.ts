@@ -306,6 +306,7 @@ class RunningNode implements Node {
         },
         admit: () => (release = this.#relayPlaces.take(from)) !== undefined,
         firstByteMs: defaults.firstByteMs,
+        idleMs: defaults.relayIdleMs,
       });
       const bytes = bytesToHost + bytesToAsker;
       this.#relayed.streams += 1;

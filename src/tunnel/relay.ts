@@ -47,6 +47,8 @@ export interface CarryOptions {
   readonly admit: () => boolean;
   /** How long the first byte may take, ms. */
   readonly firstByteMs: number;
+  /** How long either side may send nothing, ms: a living host sends something every few seconds. */
+  readonly idleMs: number;
 }
 
 export interface Carried {
@@ -81,7 +83,7 @@ export async function carry(asker: ByteStream, reader: StreamReader, options: Ca
   } catch {
     return refuse(relayCodes.unreachable, "the target cannot be reached");
   }
-  return await pipeBoth(asker, reader, host, open.target, () => reply(relayCodes.ok), options.firstByteMs);
+  return await pipeBoth(asker, reader, host, open.target, () => reply(relayCodes.ok), options);
 }
 
 async function readOpen(reader: StreamReader): Promise<{ target: EndpointId; hops: number } | undefined> {
@@ -98,7 +100,7 @@ async function pipeBoth(
   host: ByteStream,
   target: EndpointId,
   ready: () => Promise<void>,
-  firstByteMs: number,
+  { firstByteMs, idleMs }: CarryOptions,
 ): Promise<Carried> {
   // whichever side goes, the other learns it at once: a host must not work for an asker that has left
   const abortHost = (): void => host.abort();
@@ -110,7 +112,7 @@ async function pipeBoth(
     await ready();
     const first = await withDeadline(reader.peekByte(), { what: "the asker's first byte", ms: firstByteMs });
     if (first !== envelopeByte) throw new MeshError("E_WIRE", "only envelopes pass a relay");
-    const [bytesToHost, bytesToAsker] = await Promise.all([copy(reader, host), copy(host, asker)]);
+    const [bytesToHost, bytesToAsker] = await Promise.all([copy(reader, host, idleMs), copy(host, asker, idleMs)]);
     return { target, bytesToHost, bytesToAsker };
   } catch (thrown) {
     host.abort();
@@ -123,10 +125,10 @@ async function pipeBoth(
 }
 
 /** Reads no faster than the other side takes. The first byte of each direction must be 0xE1. */
-async function copy(from: Pick<ByteStream, "read">, to: ByteStream): Promise<number> {
+async function copy(from: Pick<ByteStream, "read">, to: ByteStream, idleMs: number): Promise<number> {
   let total = 0;
   for (;;) {
-    const bytes = await from.read();
+    const bytes = await withDeadline(from.read(), { what: "the next bytes to carry", ms: idleMs });
     if (!bytes) break;
     if (total === 0 && bytes[0] !== envelopeByte) throw new MeshError("E_WIRE", "only envelopes pass a relay");
     total += bytes.length;

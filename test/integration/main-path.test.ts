@@ -1,4 +1,5 @@
 /** The main job with all parts in one process: client, relay and host, sealed, streamed, on the in-memory network. */
+import { createConnection } from "node:net";
 import { describe, expect, it } from "vitest";
 import type { LogEvent } from "../../src/base/log.ts";
 import { startEngineServer } from "../support/engine-server.ts";
@@ -13,6 +14,16 @@ async function chat(node: TestNode, body: object, signal?: AbortSignal): Promise
     body: JSON.stringify(body),
     ...(signal ? { signal } : {}),
   });
+}
+
+/** One chat over a bare socket; what came until its end. */
+async function rawChat(node: TestNode, version: string): Promise<string> {
+  const body = JSON.stringify(question);
+  const socket = createConnection(Number(new URL(node.apiUrl).port), "127.0.0.1");
+  socket.write(`POST /v1/chat/completions HTTP/${version}\r\ncontent-length: ${body.length}\r\n\r\n${body}`);
+  let text = "";
+  for await (const piece of socket) text += String(piece);
+  return text;
 }
 
 async function threeNodes(
@@ -103,6 +114,16 @@ describe("the main path", () => {
     expect(text).toContain("word1");
     expect(text.match(/"error"/g)).toHaveLength(1);
     expect(text).not.toContain("[DONE]");
+    await engine.close();
+  });
+
+  it("never lets a broken answer look whole to a caller that speaks HTTP/1.0", async () => {
+    const engine = await startEngineServer({ text: "complete" });
+    const { host } = await threeNodes(testMesh(), engine.url, "auto");
+    const whole = await rawChat(host, "1.0");
+    expect(whole).toMatch(/^HTTP\/1\.1 200[^]*content-length: \d+[^]*complete/);
+    Object.assign(engine.options, { fail: { kind: "cut", afterTokens: 0 } });
+    expect(await rawChat(host, "1.0")).toMatch(/^HTTP\/1\.1 502/);
     await engine.close();
   });
 

@@ -255,14 +255,16 @@ async function readBody(request: IncomingMessage): Promise<Uint8Array> {
 /** Writes the answer as it comes, no faster than it is taken. A failure on the way ends it visibly broken. */
 async function sendAnswer(response: ServerResponse, answer: Answer, requestId: string): Promise<void> {
   const events = answer.headers["content-type"]?.startsWith("text/event-stream") ?? false;
+  if (!events && response.req.httpVersion === "1.0") return await sendWhole(response, answer);
+  const pieces = answer.body[Symbol.asyncIterator]();
+  let piece = await pieces.next(); // what fails before the head is still an ordinary error
   response.writeHead(answer.status, events ? { ...answer.headers, "cache-control": "no-cache" } : answer.headers);
-  response.flushHeaders();
   let last: Uint8Array | undefined;
   try {
-    for await (const piece of answer.body) {
+    for (; !piece.done; piece = await pieces.next()) {
       if (response.destroyed) return;
-      last = piece;
-      if (!response.write(piece)) await drained(response);
+      last = piece.value;
+      if (!response.write(last)) await drained(response);
     }
     response.end();
   } catch (thrown) {
@@ -271,7 +273,22 @@ async function sendAnswer(response: ServerResponse, answer: Answer, requestId: s
     if (events && !(last && isErrorEvent(last))) response.write(sseError(toMeshError(thrown), requestId));
     breakOff(response);
     throw thrown;
+  } finally {
+    await pieces.return?.();
   }
+}
+
+/** For HTTP/1.0, where the end of the connection is the end of the body: a broken answer would look like a whole one. */
+async function sendWhole(response: ServerResponse, answer: Answer): Promise<void> {
+  const parts: Uint8Array[] = [];
+  let total = 0;
+  for await (const part of answer.body) {
+    total += part.length;
+    if (total > limits.requestBodyBytes) throw new MeshError("E_TOO_LARGE", "the answer is too large for HTTP/1.0");
+    parts.push(part);
+  }
+  response.writeHead(answer.status, { ...answer.headers, "content-length": total });
+  response.end(concat(parts));
 }
 
 /** Ends the connection after what was written, without the mark that would make the answer look whole. */
