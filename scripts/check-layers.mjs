@@ -39,7 +39,16 @@ const homes = {
   commander: ["cli/"],
 };
 
-const network = new Set(["node:net", "node:http", "node:https", "node:http2", "node:tls", "node:dgram", "node:dns", "undici"]);
+const network = new Set([
+  "node:net",
+  "node:http",
+  "node:https",
+  "node:http2",
+  "node:tls",
+  "node:dgram",
+  "node:dns",
+  "undici",
+]);
 const withoutNetwork = ["wire/", "crypto/", "policy/", "mesh/", "exchange.ts"];
 /** node:http is allowed for its table of status texts. */
 const networkAllowed = ["tunnel/http.ts"];
@@ -55,7 +64,8 @@ const importPattern = /(?:(?<=[\s}])from\s*|\bimport\s*\(\s*|^\s*import\s+)(["']
 
 const complaints = [];
 const complain = (file, what) => complaints.push(`src/${file}: ${what}`);
-const isIn = (file, places) => places.some((place) => file === place || (place.endsWith("/") && file.startsWith(place)));
+const isIn = (file, places) =>
+  places.some((place) => file === place || (place.endsWith("/") && file.startsWith(place)));
 const layerOf = (file) => file.split("/")[0];
 
 for (const entry of readdirSync(source, { recursive: true, withFileTypes: true })) {
@@ -85,7 +95,8 @@ function checkLayer(file, rank, target) {
 }
 
 function checkPackage(file, name) {
-  if (network.has(name) && isIn(file, withoutNetwork) && !isIn(file, networkAllowed)) complain(file, `${name}: no network here`);
+  if (network.has(name) && isIn(file, withoutNetwork) && !isIn(file, networkAllowed))
+    complain(file, `${name}: no network here`);
   if (name.startsWith("node:")) return;
   const owner = Object.keys(homes).find((known) => name === known || name.startsWith(`${known}/`));
   if (owner === undefined) complain(file, `${name} has no home in scripts/check-layers.mjs`);

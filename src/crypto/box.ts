@@ -9,7 +9,7 @@ import { MeshError } from "../base/errors.ts";
 import { hsalsa20 } from "./hsalsa20.ts";
 import { SecretBytes } from "./secret.ts";
 
-export const keyBytes = 32;
+const keyBytes = 32;
 export const nonceBytes = 24;
 export const tagBytes = 16;
 

@@ -103,7 +103,7 @@ export interface MeshTiming {
   readonly announceAfterMs: number;
 }
 
-export const meshTiming: MeshTiming = {
+const meshTiming: MeshTiming = {
   heartbeatMs: 60_000,
   dialMs: 10_000,
   gossipMs: 10_000,

@@ -95,7 +95,7 @@ export function environmentWithoutSettings(): NodeJS.ProcessEnv {
 }
 
 /** $SEALMESH_DATA_DIR, $STATE_DIRECTORY (systemd), then the platform's place for state. */
-export function defaultDataDir(): string {
+function defaultDataDir(): string {
   const { STATE_DIRECTORY, XDG_STATE_HOME, LOCALAPPDATA } = process.env;
   if (STATE_DIRECTORY) return STATE_DIRECTORY;
   if (process.platform === "darwin") return join(homedir(), "Library/Application Support/sealmesh");
@@ -104,7 +104,7 @@ export function defaultDataDir(): string {
 }
 
 /** Splits "host:port" or "[v6]:port". @throws E_USAGE naming `flag` */
-export function parseHostPort(text: string, flag: string): HostPort {
+function parseHostPort(text: string, flag: string): HostPort {
   const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]+)):([0-9]{1,5})$/.exec(text);
   const host = match?.[1] ?? match?.[2];
   const number = Number(match?.[3]);

@@ -6,7 +6,7 @@
  *              ciphertext, decoded = nonce[24] | tag[16] | encrypted HTTP/1.1 request
  *   response   0xE1 | host inference key[32] | ( u32 LE length | nonce[24] | tag[16] | ciphertext )* | 00 00 00 00 | finish
  */
-import { concat, fromBase64, fromUtf8, latin1, toBase64, u32le, utf8, view } from "../base/bytes.ts";
+import { concat, fromBase64, fromUtf8, latin1, toBase64, utf8, view } from "../base/bytes.ts";
 import { MeshError } from "../base/errors.ts";
 import type { StreamReader } from "./frame.ts";
 import { type JsonMember, jsonMembers } from "./json-members.ts";
@@ -113,16 +113,6 @@ function decodeBase64(text: Uint8Array): Uint8Array {
 /** @param hostKey 32 bytes, the key that the request was sealed to · @returns 0xE1 | key */
 export function encodeResponseHeader(hostKey: Uint8Array): Uint8Array {
   return concat([Uint8Array.of(envelopeByte), hostKey]);
-}
-
-/** @returns u32 LE length of a box, 4 bytes */
-export function encodeChunkHeader(boxBytes: number): Uint8Array {
-  return u32le(boxBytes);
-}
-
-/** @param box nonce[24] | tag[16] | ciphertext · @returns u32 LE length | box */
-export function frameChunk(box: Uint8Array): Uint8Array {
-  return concat([encodeChunkHeader(box.length), box]);
 }
 
 /** What follows the last chunk. Anyone can write it: only the final bit inside the last nonce proves an end. */

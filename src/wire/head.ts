@@ -43,7 +43,7 @@ export interface HeadSigningInput {
 }
 
 /** Header names of the sealed head, lower-case: what answer() strips. */
-export const sealedHeadNames = {
+const sealedHeadNames = {
   version: "x-sealmesh-v",
   id: "x-sealmesh-id",
   time: "x-sealmesh-time",

@@ -14,7 +14,6 @@ import {
   encodeRequestEnvelope,
   encodeResponseHeader,
   endMarker,
-  frameChunk,
   readChunk,
   readResponseHeader,
 } from "../../src/wire/envelope.ts";
@@ -112,7 +111,7 @@ async function readFrames(bytes: Uint8Array): Promise<unknown> {
   return reader.end();
 }
 
-const boxes = [new Uint8Array(40), new Uint8Array(60).fill(1)].map(frameChunk);
+const boxes = [new Uint8Array(40), new Uint8Array(60).fill(1)].map(encodeFrame);
 
 interface Decoder {
   readonly name: string;

@@ -3,7 +3,8 @@ import { randomBytes } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { concat, empty, utf8 } from "../../src/base/bytes.ts";
 import { type KeyPair, sealInto, sharedKey } from "../../src/crypto/box.ts";
-import { encodeResponseHeader, endMarker, frameChunk } from "../../src/wire/envelope.ts";
+import { encodeResponseHeader, endMarker } from "../../src/wire/envelope.ts";
+import { encodeFrame } from "../../src/wire/frame.ts";
 import { eventually, type TestNode } from "../support/mesh.ts";
 import {
   attackedMesh,
@@ -22,7 +23,7 @@ function randomChunk(key: KeyPair, exchange: RawExchange, plaintext: Uint8Array)
   const nonce = new Uint8Array(randomBytes(24));
   const box = new Uint8Array(16 + plaintext.length);
   sealInto(box, plaintext, nonce, sharedKey(key.secretKey, exchange.ephemeralKey));
-  return frameChunk(concat([nonce, box]));
+  return encodeFrame(concat([nonce, box]));
 }
 
 type Answering = (host: RawPeer, exchange: RawExchange) => readonly Uint8Array[];

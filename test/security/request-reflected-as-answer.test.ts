@@ -6,8 +6,8 @@ import {
   encodeRequestEnvelope,
   encodeResponseHeader,
   endMarker,
-  frameChunk,
 } from "../../src/wire/envelope.ts";
+import { encodeFrame } from "../../src/wire/frame.ts";
 import { envelopeByte } from "../../src/wire/stream-types.ts";
 import { startEngineServer } from "../support/engine-server.ts";
 import { eventually } from "../support/mesh.ts";
@@ -31,7 +31,7 @@ describe("I3: boxes that change direction", () => {
     relayOptions.onEnvelope = (bytes) => (envelope = bytes);
     relayOptions.change = async function* () {
       yield encodeResponseHeader(host.keys.current.publicKey);
-      yield frameChunk(decodeRequestEnvelope(envelope.subarray(1)).ciphertext);
+      yield encodeFrame(decodeRequestEnvelope(envelope.subarray(1)).ciphertext);
       yield endMarker;
     };
     const answer = await call(client);
@@ -47,7 +47,7 @@ describe("I3: boxes that change direction", () => {
     host.handlers.http = async (stream, reader) => {
       await reader.byte();
       const { ciphertext } = decodeRequestEnvelope(await reader.readAll(1_000_000, "the request"));
-      await stream.write(concat([encodeResponseHeader(host.key.publicKey), frameChunk(ciphertext), endMarker]));
+      await stream.write(concat([encodeResponseHeader(host.key.publicKey), encodeFrame(ciphertext), endMarker]));
       await stream.finish();
     };
     const client = await mesh.start("client", { join: [host.invite] });

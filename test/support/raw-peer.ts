@@ -40,7 +40,6 @@ import {
   encodeRequestEnvelope,
   encodeResponseHeader,
   endMarker,
-  frameChunk,
   readChunk,
   readResponseHeader,
 } from "../../src/wire/envelope.ts";
@@ -509,7 +508,7 @@ export async function* responseParts(reader: StreamReader): ResponseParts {
   for (;;) {
     const box = await readChunk(reader);
     if (box === "end") break;
-    yield frameChunk(box);
+    yield encodeFrame(box);
   }
   yield endMarker;
 }

@@ -8,7 +8,6 @@ import {
   decodeRequestEnvelope,
   encodeRequestEnvelope,
   endMarker,
-  frameChunk,
   encodeResponseHeader,
   readChunk,
   readResponseHeader,
@@ -149,7 +148,7 @@ describe("sealed responses, framing", () => {
     expect(toHex(key)).toBe(vectors.sealed_request.host_public_hex);
     expect(boxes.map((box) => toHex(box.subarray(0, 24)))).toEqual(vector.chunks.map((chunk) => chunk.nonce_hex));
     expect(boxes.map((box) => box.length)).toEqual(vector.chunks.map((chunk) => 40 + chunk.plaintext_utf8.length));
-    const written = [encodeResponseHeader(key), ...boxes.map(frameChunk), endMarker];
+    const written = [encodeResponseHeader(key), ...boxes.map(encodeFrame), endMarker];
     expect(written.map(toHex).join("")).toBe(vector.stream_bytes_hex);
   });
 

@@ -11,7 +11,6 @@ import {
   encodeRequestEnvelope,
   encodeResponseHeader,
   endMarker,
-  frameChunk,
   readChunk,
   readResponseHeader,
 } from "../../src/wire/envelope.ts";
@@ -142,7 +141,7 @@ describe("responses, framing", () => {
       for (;;) {
         const box = await readChunk(reader);
         if (box === "end") return "ok";
-        written.push(frameChunk(box));
+        written.push(encodeFrame(box));
       }
     })().catch(codeOf);
     // order, final bit and tags are not seen here; a missing marker is
