@@ -336,7 +336,13 @@ export class Mesh {
 
   async #meet(address: EndpointAddress, signal?: AbortSignal, dialMs = this.#timing.dialMs): Promise<Connection> {
     const connection = await this.#connections.connect(address, "mesh-llm/1", dialMs, signal);
-    if (!this.#greeted.has(connection)) await this.#gossip(connection, signal);
+    if (this.#greeted.has(connection)) return connection;
+    await this.#gossip(connection, signal);
+    // the other connection comes from the same side: a node that was restarted gets through to us at once, while iroh
+    // here goes on sending to where that node was, for as long as we try
+    if (connection.dialed && this.peer(connection.peer)?.record) {
+      this.#connections.connect(address, "sealmesh/1", dialMs).catch(() => undefined);
+    }
     return connection;
   }
 
@@ -444,6 +450,9 @@ export class Mesh {
     this.#gossip(connection).catch((thrown: unknown) => {
       // a process that hangs or has vanished: QUIC alone would take half a minute to notice
       if (toMeshError(thrown).code !== "E_TIMEOUT") return;
+      const replaced = this.#connections.live(connection.peer, "mesh-llm/1") !== connection;
+      connection.close(closeCodes.normal);
+      if (replaced) return; // the peer is back, and its new connections are none of this
       for (const alpn of alpns) this.#connections.live(connection.peer, alpn)?.close(closeCodes.normal);
     });
   }
