@@ -41,7 +41,7 @@ import {
   readRequest,
   readResponse,
 } from "./tunnel/http.ts";
-import { closing, endingWith } from "./tunnel/lifetime.ts";
+import { closing, endingWith, settle } from "./tunnel/lifetime.ts";
 import { copyResponse, plainResponse, writePlainRequest } from "./tunnel/plain.ts";
 import { askRelay } from "./tunnel/relay.ts";
 import { openedResponse, readEnvelope, sealResponse, writeEnvelope } from "./tunnel/sealed.ts";
@@ -216,17 +216,17 @@ async function sealAndSend(
   try {
     // 1 a stream to the host, direct or through a relay
     const { stream, reader } = await openPath(request, route, trial, parts);
-    close = closing(stream, request.signal, () => seal.end());
+    close = closing(stream, reader, request.signal, () => seal.end());
     // 2 the HTTP request with the signed head, sealed to the host's inference key
     const head = makeHead(request, route, seal, trial.relay !== undefined, clock.now() + clockOffsetMs, identity);
     const headers = [...allowedRequestHeaders(request.headers), ...sealedHeadFields(head)];
     const plaintext = encodeRequest({ method: request.method, path: request.path, headers, body: request.body });
     trial.sent = true;
-    await writeEnvelope(stream, seal.sealRequest(plaintext)).catch((thrown: unknown) => {
+    const silenceMs = route.order === "indexed" ? timing.silenceMs : timing.referenceSilenceMs;
+    await writeEnvelope(stream, seal.sealRequest(plaintext), silenceMs).catch((thrown: unknown) => {
       throw asOpenFailure(thrown); // a host may refuse before it has read everything
     });
     // 3 the answer, chunk after chunk
-    const silenceMs = route.order === "indexed" ? timing.silenceMs : timing.referenceSilenceMs;
     const opener = seal.openResponse(route.order);
     let opened = false;
     const source = openedResponse(reader, { hostKey: route.hostKey, opener, silenceMs }, (what) => {
@@ -253,13 +253,14 @@ async function attemptPlain(
 ): Promise<HttpResponse> {
   const { mesh, timing } = parts;
   const stream = await mesh.openTunnel(route.host, { dialMs: timing.dialMs, signal: request.signal });
-  const close = closing(stream, request.signal, () => undefined);
+  const close = closing(stream, stream, request.signal, () => undefined);
   try {
     // the connection may be a new one, and the gossip on it may have shown a key since the decision
     if (mesh.keyStanding(route.host).kind !== "none") throw new MeshError("E_REFUSED", "the host shows a key now");
     trial.sent = true;
     const headers = allowedRequestHeaders(request.headers);
-    await writePlainRequest(stream, { method: request.method, path: request.path, headers, body: request.body });
+    const plain = { method: request.method, path: request.path, headers, body: request.body };
+    await withDeadline(writePlainRequest(stream, plain), { what: "the request's way", ms: timing.referenceSilenceMs });
     const response = await readResponse(trial.watch(plainResponse(stream, timing.referenceSilenceMs), request.signal));
     const body = endingWith(response.body, (whole) => {
       close(whole);
@@ -369,8 +370,8 @@ export interface AnswerParts {
   /** The node's own HTTP app, behind an injected connection; gives the raw response bytes. */
   readonly serve: (request: HttpRequest, asker: EndpointId, signal: AbortSignal) => ByteSource;
   readonly timing: AnswerTiming;
-  /** One line per answered exchange, without content. */
-  readonly onAnswered: (asker: EndpointId) => void;
+  /** Whether this host is stopping: running exchanges finish, new ones are sent elsewhere. */
+  readonly draining: () => boolean;
 }
 
 export interface AnswerTiming {
@@ -378,6 +379,13 @@ export interface AnswerTiming {
   readonly firstByteMs: number;
   readonly requestMs: number;
   readonly keepAliveMs: number;
+}
+
+/** What became of an exchange that was accepted. */
+export interface Answered {
+  readonly asker: EndpointId;
+  /** False when the answer broke off. */
+  readonly whole: boolean;
 }
 
 export type Arrival =
@@ -397,7 +405,7 @@ export async function answer(
   reader: StreamReader,
   arrival: Arrival,
   parts: AnswerParts,
-): Promise<void> {
+): Promise<Answered> {
   const { timing } = parts;
   const wait = <T>(work: Promise<T>, what: string, ms: number): Promise<T> =>
     withDeadline(work, { what, ms, signal: stream.aborted });
@@ -417,7 +425,7 @@ export async function answer(
     const envelope = await wait(readEnvelope(reader), "the sealed request", timing.requestMs);
     const opened = openRequest(envelope, parts.keys.opening);
     try {
-      await answerOpened(stream, opened, envelope.ephemeralKey, arrival, parts);
+      return await answerOpened(stream, opened, envelope.ephemeralKey, arrival, parts);
     } finally {
       opened.seal.end();
     }
@@ -433,9 +441,9 @@ async function answerOpened(
   ephemeralKey: Uint8Array,
   arrival: Arrival,
   parts: AnswerParts,
-): Promise<void> {
+): Promise<Answered> {
   const { clock, seen, timing } = parts;
-  const respond = (response: ByteSource): Promise<void> =>
+  const respond = (response: ByteSource): Promise<boolean> =>
     sealResponse(stream, opened.seal, response, timing.keepAliveMs);
   // 3 a request of ours, in time, from whom it says
   const request = await readRequest(bytesSource(opened.plaintext));
@@ -443,7 +451,8 @@ async function answerOpened(
   const now = clock.now();
   if (head && Math.abs(head.timeMs - now) > limits.clockSkewMs) {
     if (head.to !== parts.identity.id) throw new MeshError("E_OPEN", "the request is meant for another host");
-    return await respond(errorResponse(new MeshError("E_CLOCK", "the clocks of asker and host differ"), now));
+    await respond(errorResponse(new MeshError("E_CLOCK", "the clocks of asker and host differ"), now));
+    throw new MeshError("E_CLOCK", "the asker's clock differs");
   }
   const asker = provenAsker(request, head, opened, ephemeralKey, arrival, parts.identity.id);
   try {
@@ -453,18 +462,21 @@ async function answerOpened(
     seen.add(marks, asker, head ? head.timeMs + limits.clockSkewMs : opened.key.notAfterMs, now);
   } catch (thrown) {
     const error = toMeshError(thrown);
-    if (error.code === "E_BUSY") return await respond(errorResponse(error, now));
+    if (error.code === "E_BUSY") await respond(errorResponse(error, now));
     throw thrown;
   }
-  const release = parts.places.take(asker);
+  const refusal = parts.draining()
+    ? new MeshError("E_DRAINING", "this host is stopping; ask another one")
+    : new MeshError("E_BUSY", "this host has no place left for you now", { retryAfterSeconds: 1 });
+  const release = parts.draining() ? undefined : parts.places.take(asker);
   if (!release) {
-    const busy = new MeshError("E_BUSY", "this host has no place left for you now", { retryAfterSeconds: 1 });
-    return await respond(errorResponse(busy, now));
+    await respond(errorResponse(refusal, now));
+    throw refusal;
   }
   // 5 the same HTTP app that serves localhost; every piece sealed as it comes, the end authenticated
   try {
-    await respond(parts.serve({ ...request, headers: allowedRequestHeaders(request.headers) }, asker, stream.aborted));
-    parts.onAnswered(asker);
+    const served = parts.serve({ ...request, headers: allowedRequestHeaders(request.headers) }, asker, stream.aborted);
+    return { asker, whole: await respond(served) };
   } finally {
     release();
   }
@@ -475,18 +487,17 @@ async function answerPlain(
   reader: StreamReader,
   peer: EndpointId,
   parts: AnswerParts,
-): Promise<void> {
+): Promise<Answered> {
   const { timing } = parts;
   const reading = readRequest(reader);
   const request = await withDeadline(reading, { what: "the request", ms: timing.requestMs, signal: stream.aborted });
   const release = parts.places.take(peer);
-  if (!release) throw new MeshError("E_BUSY", "no place left for this peer");
+  if (!release || parts.draining()) throw new MeshError("E_BUSY", "no place left for this peer");
   try {
-    await copyResponse(
-      stream,
-      parts.serve({ ...request, headers: allowedRequestHeaders(request.headers) }, peer, stream.aborted),
-    );
-    parts.onAnswered(peer);
+    const served = parts.serve({ ...request, headers: allowedRequestHeaders(request.headers) }, peer, stream.aborted);
+    const whole = await copyResponse(stream, served);
+    settle(stream, reader); // the asker keeps its side open for as long as the answer lasts
+    return { asker: peer, whole };
   } finally {
     release();
   }

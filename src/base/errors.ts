@@ -151,14 +151,7 @@ export const errorTable: Readonly<Record<ErrorCode, ErrorRow>> = {
     "maybe",
     "The host or a relay cut the answer; what you have is incomplete.",
   ),
-  E_CLOCK: row(
-    425,
-    "server_error",
-    "clock_skew",
-    75,
-    "no",
-    "The clocks of both machines differ by more than 5 minutes.",
-  ),
+  E_CLOCK: row(425, "server_error", "E_CLOCK", 75, "no", "The clocks of both machines differ by more than 5 minutes."),
   E_REPLAY: row(409, "server_error", "replayed", 76, "no", "The same envelope was already answered once."),
   // engines
   E_NO_ENGINE: row(503, "server_error", "no_engine", 69, "no", "Start an engine, or name its URL with --engine URL."),

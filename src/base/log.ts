@@ -27,7 +27,8 @@ export type LogEvent =
       readonly ms: number;
       readonly code?: ErrorCode;
     }
-  | { readonly event: "exchange-answered"; readonly peer: EndpointId; readonly status: number; readonly ms: number }
+  | { readonly event: "state-not-kept"; readonly code: ErrorCode; readonly what: string }
+  | { readonly event: "exchange-answered"; readonly peer: EndpointId; readonly whole: boolean; readonly ms: number }
   | { readonly event: "exchange-refused"; readonly peer: EndpointId; readonly code: ErrorCode }
   | {
       readonly event: "relay-carried";

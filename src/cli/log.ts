@@ -1,6 +1,7 @@
 /** Where a node's log goes: JSON lines on stdout for programs, calm lines on stderr for people. */
 import { type EndpointId, shortId } from "../base/brand.ts";
 import type { Log, LogEvent, LogLevel } from "../base/log.ts";
+import { withoutControls } from "../wire/gossip.ts";
 import { type Paint, paintFor, printJson, printNote } from "./output.ts";
 
 /** {time, level, event, ...}: time is ISO 8601 in UTC. */
@@ -16,7 +17,7 @@ export function prettyLog(): Log {
       const text = sentence(event);
       if (level === "debug" || text === undefined) return;
       const time = new Date().toTimeString().slice(0, 8);
-      printNote(`${paint("dim", time)} ${marked(level, text, paint)}`);
+      printNote(`${paint("dim", time)} ${marked(level, withoutControls(text), paint)}`);
     },
   };
 }
@@ -57,7 +58,9 @@ function sentence(entry: LogEvent): string | undefined {
     case "exchange-asked":
       return askedText(entry);
     case "exchange-answered":
-      return `answered ${short(entry.peer)}: ${entry.status} in ${entry.ms} ms`;
+      return `answered ${short(entry.peer)} ${entry.whole ? "in" : "in part, broken off after"} ${entry.ms} ms`;
+    case "state-not-kept":
+      return `${entry.what} It is kept in memory only, and tried again.`;
     case "exchange-refused":
       return `refused an exchange of ${short(entry.peer)} (${entry.code})`;
     case "relay-carried":

@@ -6,7 +6,8 @@
  * @see wire.md §6
  */
 import type { Clock } from "../base/clock.ts";
-import { type KeyPair, generateKeyPair } from "./box.ts";
+import { limits } from "../wire/limits.ts";
+import { generateKeyPair, type KeyPair } from "./box.ts";
 
 export interface InferenceKeysOptions {
   readonly clock: Clock;
@@ -30,7 +31,12 @@ export class InferenceKeys {
   #previous: InferenceKey | undefined;
 
   constructor(options: InferenceKeysOptions) {
-    this.#options = { rotateEveryMs: 3_600_000, overlapMs: 900_000, generate: generateKeyPair, ...options };
+    this.#options = {
+      rotateEveryMs: limits.keyLifeMs,
+      overlapMs: limits.keyOverlapMs,
+      generate: generateKeyPair,
+      ...options,
+    };
     this.#current = this.#make();
   }
 
@@ -45,12 +51,6 @@ export class InferenceKeys {
     const keys = this.#previous ? [this.#current, this.#previous] : [this.#current];
     // a late timer (a machine that slept) must not lengthen the life of a key
     return keys.filter(({ notAfterMs }) => now < notAfterMs);
-  }
-
-  /** When {@link advance} has something to do next, unix ms. */
-  get nextChangeMs(): number {
-    const rotation = this.#current.createdMs + this.#options.rotateEveryMs;
-    return Math.min(rotation, this.#previous?.notAfterMs ?? rotation);
   }
 
   /** Erases what has ended and makes the next key when it is time. @returns whether there is a new key to publish */

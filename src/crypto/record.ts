@@ -22,13 +22,15 @@ export interface VerifiedRecord {
   readonly fields: RecordFields;
   /** SignedRecord as received: relayed byte for byte. */
   readonly bytes: Uint8Array;
+  /** What the signature covers; the bytes around it are anybody's. */
+  readonly signed: Uint8Array;
 }
 
 export function signRecord(identity: Identity, fields: Omit<RecordFields, "endpointId">): VerifiedRecord {
   const whole: RecordFields = { ...fields, endpointId: identity.id };
   const signed = encodeRecord(whole);
   const signature = identity.sign(recordSigningBytes(signed));
-  return { fields: whole, bytes: encodeSignedRecord({ signed, signature }) };
+  return { fields: whole, bytes: encodeSignedRecord({ signed, signature }), signed };
 }
 
 /**
@@ -49,11 +51,11 @@ export function verifyRecord(bytes: Uint8Array, owner: EndpointId, nowMs: number
   if (fields.inferenceKey && !isUsableKey(fields.inferenceKey)) {
     throw new MeshError("E_KEY", "the signed record carries an inference key of low order");
   }
-  return { fields, bytes };
+  return { fields, bytes, signed };
 }
 
 /**
- * Which of two verified records of one node holds: the higher seq. Two with the same seq and different bytes mean that
+ * Which of two verified records of one node holds: the higher seq. Two with the same seq and different content mean that
  * the endpoint key signs for two parties, or that somebody plays with it: an alarm.
  */
 export function compareRecords(
@@ -62,5 +64,5 @@ export function compareRecords(
 ): "newer" | "older" | "same" | "conflict" {
   if (offered.fields.seq > known.fields.seq) return "newer";
   if (offered.fields.seq < known.fields.seq) return "older";
-  return equal(known.bytes, offered.bytes) ? "same" : "conflict";
+  return equal(known.signed, offered.signed) ? "same" : "conflict";
 }

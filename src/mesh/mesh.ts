@@ -22,6 +22,7 @@ import {
   type Connection,
   type Transport,
 } from "../transport/transport.ts";
+import { settle } from "../tunnel/lifetime.ts";
 import type { EndpointAddress } from "../wire/address.ts";
 import { encodeFrame, StreamReader } from "../wire/frame.ts";
 import {
@@ -97,7 +98,7 @@ export interface MeshTiming {
   readonly typeByteMs: number;
   /** Waits between attempts to reach a lost peer; after the last it counts as lost. */
   readonly redialMs: readonly number[];
-  /** Waits between attempts to join by an invite; the last one repeats. */
+  /** Waits before looking after a node that we joined by: the first while it is connected, the others as it stays away. */
   readonly joinRetryMs: readonly number[];
   /** Changes within this time are told once. */
   readonly announceAfterMs: number;
@@ -178,22 +179,26 @@ export class Mesh {
     await this.#meet(address, signal);
   }
 
-  /** Goes on trying to join, in the background, until it works or the mesh is closed. */
-  joinLater(address: EndpointAddress): void {
-    const signal = this.#stopping.signal;
-    const attempt = async (): Promise<void> => {
-      for (let round = 0; ; round += 1) {
-        const waits = this.#timing.joinRetryMs;
-        await sleep(waits[Math.min(round, waits.length - 1)] ?? 1_000, signal);
+  /**
+   * Stays joined, in the background, until the mesh is closed: whenever there is no connection to the node that an invite
+   * names, it is dialed again, later each time. This is how a member comes back after its peers were away.
+   */
+  keepJoined(address: EndpointAddress): void {
+    const { joinRetryMs } = this.#timing;
+    const waitAfter = (failures: number): number => joinRetryMs[Math.min(failures, joinRetryMs.length - 1)] ?? 1_000;
+    const stay = async (): Promise<void> => {
+      for (let failures = 0; ;) {
+        await sleep(waitAfter(failures), this.#stopping.signal);
         try {
-          await this.#meet(address, signal);
-          return;
+          if (!this.isConnected(address.id)) await this.#meet(address, this.#stopping.signal);
+          failures = 0;
         } catch (thrown) {
-          this.#logJoinFailure(address.id, thrown);
+          if (failures === 0) this.#logJoinFailure(address.id, thrown); // the rest of a series says nothing new
+          failures += 1;
         }
       }
     };
-    attempt().catch(() => undefined); // ends only by joining or by close()
+    stay().catch(() => undefined); // ends by close() only
   }
 
   /** Tells everybody connected what has changed, soon and once; a single teller need not hear its own news. */
@@ -246,14 +251,13 @@ export class Mesh {
 
   /**
    * Fetches a peer's record anew, from itself or from a relay that knows it, and takes it over if it is newer.
-   * @returns whether the record that is believed now is another one than before
+   * @throws as openTunnel
    */
   async refreshRecord(
     owner: EndpointId,
     from: EndpointId,
     options: { dialMs: number; signal: AbortSignal },
-  ): Promise<boolean> {
-    const before = this.peer(owner)?.record;
+  ): Promise<void> {
     const stream = await this.openSeal(from, options);
     try {
       const request = encodeFrame(encodeRecordRequest(owner === from ? undefined : owner));
@@ -272,7 +276,6 @@ export class Mesh {
     } finally {
       stream.abort(abortCodes.cancelled);
     }
-    return this.peer(owner)?.record !== before;
   }
 
   /** Tells the peers that we leave, then closes every connection and the transport. */
@@ -374,6 +377,7 @@ export class Mesh {
       const reply = reader.frame(limits.controlFrameBytes);
       const what = `the gossip of ${shortId(connection.peer)}`;
       this.#take(await withDeadline(reply, { what, ms: this.#timing.gossipMs, signal }), connection);
+      settle(stream, reader);
     } catch (thrown) {
       stream.abort(codeForPeer(thrown));
       throw thrown;
@@ -386,6 +390,7 @@ export class Mesh {
     decodeGossip(bytes, connection.peer); // refuse before answering
     await stream.write(this.#frameFor());
     await stream.finish();
+    settle(stream, reader);
     this.#take(bytes, connection);
   }
 
@@ -467,12 +472,14 @@ export class Mesh {
     const others = this.peers.flatMap((peer) => (peer.met ? peer.models.map((model) => ({ id: peer.id, model })) : []));
     await stream.write(encodeFrame(encodeRouteTable({ entries: [...own, ...others], meshId: undefined })));
     await stream.finish();
+    settle(stream, reader);
   }
 
   async #takeLeaving(stream: ByteStream, reader: StreamReader, from: EndpointId): Promise<void> {
     const frame = reader.frame(limits.controlFrameBytes);
     decodePeerLeaving(await withDeadline(frame, { what: "a goodbye", ms: this.#timing.gossipMs }), from);
     await stream.finish();
+    settle(stream, reader);
     this.#apply({ kind: "left", id: from });
   }
 
@@ -485,6 +492,7 @@ export class Mesh {
     const record = own ? this.#options.describe().record : this.peer(wanted)?.record;
     await stream.write(encodeFrame(encodeRecordReply(record ? [record.bytes] : [])));
     await stream.finish();
+    settle(stream, reader);
   }
 
   // ---- membership

@@ -37,6 +37,8 @@ export const defaults = {
   // self-description
   /** A record is signed anew this often, ms: well inside its validity of one hour. */
   recordRefreshMs: 900_000,
+  /** How often it is looked whether keys or record are due, ms: soon after a machine wakes. */
+  recordCheckMs: 20_000,
 
   // stopping
   /** Exchanges may finish for so long after the first SIGTERM, ms. */

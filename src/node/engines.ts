@@ -22,7 +22,7 @@ export interface Engines {
 
 /**
  * Starts what the settings ask for. An engine that is down does not stop the node: it says so and is looked at again.
- * @throws E_INPUT a model file that is not there · E_NO_HOST --engine auto found none · E_CONFIG
+ * @throws E_INPUT a model file that is not there · E_NO_ENGINE --engine auto found none · E_CONFIG
  */
 export async function openEngines(
   settings: readonly EngineSetting[],

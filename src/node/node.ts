@@ -139,7 +139,7 @@ class RunningNode implements Node {
       places: new Places({ total: defaults.exchangesTotal, perHolder: defaults.exchangesPerAsker }),
       serve: (request, asker, signal) => inject(api, request, asker, signal),
       timing: { firstByteMs: defaults.firstByteMs, requestMs: defaults.requestMs, keepAliveMs: limits.keepAliveMs },
-      onAnswered: () => undefined,
+      draining: () => this.#stopping.signal.aborted,
     };
     const mesh = this.#openMesh(transport, state, records, engines, answering, apiUrl);
     this.#closers.push(() => mesh.close());
@@ -256,10 +256,12 @@ class RunningNode implements Node {
     apiUrl: string,
   ): Mesh {
     const { mode, name, relayTraffic, route } = this.#config;
+    // a node that is stopping offers nothing any more
+    const offered = (): readonly string[] => (this.#stopping.signal.aborted ? [] : engines.models());
     const describe = (): SelfDescription => ({
-      role: mode === "client" ? "client" : engines.models().length > 0 ? "host" : "worker",
-      models: engines.models(),
-      runtimes: engines.runtimes(),
+      role: mode === "client" ? "client" : offered().length > 0 ? "host" : "worker",
+      models: offered(),
+      runtimes: offered().length > 0 ? engines.runtimes() : [],
       httpPort: Number(new URL(apiUrl).port),
       hostname: name,
       version: announcedVersion,
@@ -268,9 +270,12 @@ class RunningNode implements Node {
     const answerFrom =
       (arrival: (from: EndpointId) => Arrival): StreamHandler =>
       async (stream, reader, from) => {
-        const end = this.#begin();
+        const started = performance.now();
+        const end = this.#count();
         try {
-          await answer(stream, reader, arrival(from), answering);
+          const { asker, whole } = await answer(stream, reader, arrival(from), answering);
+          const ms = Math.round(performance.now() - started);
+          this.#log.write("info", { event: "exchange-answered", peer: asker, whole, ms });
         } catch (thrown) {
           this.#log.write("info", { event: "exchange-refused", peer: from, code: toMeshError(thrown).code });
         } finally {
@@ -283,7 +288,13 @@ class RunningNode implements Node {
       log: this.#log,
       describe,
       shown: state.shown,
-      onShown: (shown) => state.rememberShown(shown),
+      onShown: (shown) => {
+        try {
+          state.rememberShown(shown);
+        } catch (thrown) {
+          this.#notKept(thrown);
+        }
+      },
       onChange: () => this.#options.onChange?.(),
       meetMentioned: route !== "relay",
       handlers: {
@@ -325,8 +336,8 @@ class RunningNode implements Node {
     } catch (thrown) {
       const { code, message } = toMeshError(thrown);
       this.#log.write("warn", { event: "join-failed", peer: address.id, code, what: `${message}; trying again` });
-      mesh.joinLater(address);
     }
+    mesh.keepJoined(address);
   }
 
   // ---- running
@@ -338,6 +349,10 @@ class RunningNode implements Node {
 
   #begin(): () => void {
     if (this.#stopping.signal.aborted) throw new MeshError("E_DRAINING", "this node is stopping");
+    return this.#count();
+  }
+
+  #count(): () => void {
     this.#exchanges += 1;
     return () => {
       this.#exchanges -= 1;
@@ -351,18 +366,25 @@ class RunningNode implements Node {
 
   #keepRecordFresh(): void {
     const { records, keys, mesh } = this.#need();
-    const timer = setTimeout(
-      () => {
+    // looked at often, not once when it is due: timers stand still while a machine sleeps
+    const timer = setInterval(() => {
+      try {
         const change = records.advance();
         if (change === "rotated") {
           this.#log.write("info", { event: "key-rotated", fingerprint: keyFingerprint(keys.current.publicKey) });
         }
         if (change) mesh.announce();
-        this.#keepRecordFresh();
-      },
-      Math.max(1_000, records.nextChangeMs - this.#clock.now()),
-    );
-    this.#stopping.signal.addEventListener("abort", () => clearTimeout(timer), { once: true });
+      } catch (thrown) {
+        this.#notKept(thrown); // the old record holds for an hour
+      }
+    }, defaults.recordCheckMs);
+    this.#closers.push(() => clearInterval(timer));
+  }
+
+  /** A full disk must not end what runs. */
+  #notKept(thrown: unknown): void {
+    const { code, message } = toMeshError(thrown);
+    this.#log.write("error", { event: "state-not-kept", code, what: message });
   }
 
   #logAsked(outcome: AskedOutcome): void {
@@ -384,6 +406,7 @@ class RunningNode implements Node {
   // ---- ending
 
   async #end(): Promise<void> {
+    this.#parts?.mesh.announce();
     if (this.#exchanges > 0) this.#log.write("info", { event: "node-draining", exchanges: this.#exchanges });
     while (this.#exchanges > 0 && this.#clock.now() < this.#drainUntilMs) await sleep(50);
     for (const close of this.#closers.toReversed()) await close();

@@ -4,6 +4,7 @@
  *
  * @see wire.md §2, §6
  */
+import { equal } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Identity } from "../crypto/identity.ts";
 import type { InferenceKeys } from "../crypto/inference-keys.ts";
@@ -33,17 +34,16 @@ export class RecordKeeper {
     return this.#record;
   }
 
-  /** When {@link advance} has something to do next, unix ms. */
-  get nextChangeMs(): number {
-    return Math.min(this.#record.fields.issuedAtMs + defaults.recordRefreshMs, this.#options.keys.nextChangeMs);
-  }
-
-  /** Rotates keys and signs anew when it is time. @returns "rotated", "renewed", or undefined when nothing was due */
+  /**
+   * Rotates keys and signs anew when it is time. @returns "rotated", "renewed", or undefined when nothing was due
+   * @throws E_STATE the new number cannot be kept; the old record stands, and the next call tries again
+   */
   advance(): "rotated" | "renewed" | undefined {
     const { keys, clock } = this.#options;
-    const rotated = keys.advance();
-    const due = clock.now() >= this.#record.fields.issuedAtMs + defaults.recordRefreshMs;
-    if (!rotated && !due) return undefined;
+    keys.advance();
+    const { inferenceKey, issuedAtMs } = this.#record.fields;
+    const rotated = !inferenceKey || !equal(inferenceKey, keys.current.publicKey);
+    if (!rotated && clock.now() < issuedAtMs + defaults.recordRefreshMs) return undefined;
     this.#record = this.#sign();
     return rotated ? "rotated" : "renewed";
   }

@@ -1,13 +1,13 @@
 /**
  * The node's state directory: what must outlive the process. Nothing else in the product writes files.
  *
- *   <data dir>/            0700
+ *   <data dir>/            0700 when made here; writable by its owner alone in any case
  *     key                  0600  identity: 32-byte Ed25519 seed as 64 hex digits
  *     record-seq           0600  number of the last signed record (wire.md §2)
  *     shown-keys.json      0600  peers that ever showed an inference key: {"<endpoint id>": "key" | "record"}
  *     lock                 0600  the process that uses the directory: its id and when it started
  *
- * Wider modes are refused: whoever can read `key` can be this node.
+ * Wider modes are refused: whoever can read `key`, or replace it, can be this node.
  */
 import {
   closeSync,
@@ -83,7 +83,7 @@ function makeDirectory(directory: string): void {
   } catch (cause) {
     throw unusable(directory, `cannot be made (${systemCode(cause)})`, cause);
   }
-  refuseWide(directory, 0o700);
+  refuseWide(directory, 0o755); // a service manager may have made it readable
 }
 
 function refuseWide(path: string, mode: number): void {

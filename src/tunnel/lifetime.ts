@@ -1,6 +1,23 @@
 /** Who lives as long as whom: callers and streams, answers and what they hold. */
+import { withDeadline } from "../base/deadline.ts";
 import type { ByteStream } from "../base/stream.ts";
 import { abortCodes } from "../transport/transport.ts";
+
+/** How long the other side may take to end a stream on which all has been said, ms. */
+const endMs = 5_000;
+
+/**
+ * Reads a stream on which all has been said to its end, in the background: only then it is over for both sides. One that
+ * does not end is aborted.
+ */
+export function settle(stream: ByteStream, reader: Pick<ByteStream, "read">): void {
+  withDeadline(reader.read(), { what: "the end of a stream", ms: endMs }).then(
+    (more) => {
+      if (more) stream.abort(abortCodes.protocol);
+    },
+    () => stream.abort(abortCodes.timeout),
+  );
+}
 
 /**
  * Ties a stream to its caller: when the caller goes, the stream is aborted.
@@ -8,13 +25,19 @@ import { abortCodes } from "../transport/transport.ts";
  * @param done runs when the exchange is over, however it ends
  * @returns    to be called at that end; a stream that was not used to its end is aborted
  */
-export function closing(stream: ByteStream, caller: AbortSignal, done: () => void): (whole: boolean) => void {
+export function closing(
+  stream: ByteStream,
+  reader: Pick<ByteStream, "read">,
+  caller: AbortSignal,
+  done: () => void,
+): (whole: boolean) => void {
   const abort = (): void => stream.abort(abortCodes.cancelled);
   if (caller.aborted) abort();
   else caller.addEventListener("abort", abort);
   return (whole) => {
     caller.removeEventListener("abort", abort);
-    if (!whole) abort();
+    if (whole) settle(stream, reader);
+    else abort();
     done();
   };
 }
@@ -30,5 +53,15 @@ export async function* endingWith(
     whole = true;
   } finally {
     done(whole);
+  }
+}
+
+/** The next piece of a response, or "broken" when it breaks off while the asker is still there. */
+export async function unlessBroken<T>(stream: ByteStream, next: Promise<T>): Promise<T | "broken"> {
+  try {
+    return await next;
+  } catch (thrown) {
+    if (stream.aborted.aborted) throw thrown;
+    return "broken";
   }
 }

@@ -6,6 +6,7 @@
 import { withDeadline } from "../base/deadline.ts";
 import type { ByteStream } from "../base/stream.ts";
 import { type ByteSource, encodeRequest, type HttpRequest } from "./http.ts";
+import { unlessBroken } from "./lifetime.ts";
 
 /** Writes the request. Our side stays open until the answer is over: older hosts tie both halves together. */
 export async function writePlainRequest(stream: ByteStream, request: HttpRequest): Promise<void> {
@@ -19,12 +20,20 @@ export function plainResponse(stream: ByteStream, silenceMs: number): ByteSource
   };
 }
 
-/** Writes a host's response as it comes, then finishes: old readers copy until the stream's end. */
-export async function copyResponse(stream: ByteStream, response: ByteSource): Promise<void> {
+/**
+ * Writes a host's response as it comes, then finishes: old readers copy until the stream's end. One that breaks off ends
+ * short of its own framing, which is how the reader sees it.
+ *
+ * @returns whether the response was whole
+ */
+export async function copyResponse(stream: ByteStream, response: ByteSource): Promise<boolean> {
   for (;;) {
-    const bytes = await response.read();
-    if (!bytes) break;
-    await stream.write(bytes);
+    const bytes = await unlessBroken(stream, response.read());
+    if (bytes && bytes !== "broken") {
+      await stream.write(bytes);
+      continue;
+    }
+    await stream.finish();
+    return bytes === undefined;
   }
-  await stream.finish();
 }

@@ -26,15 +26,19 @@ import type { StreamReader } from "../wire/frame.ts";
 import { limits } from "../wire/limits.ts";
 import { envelopeByte } from "../wire/stream-types.ts";
 import type { ByteSource } from "./http.ts";
+import { unlessBroken } from "./lifetime.ts";
 
-/** Bytes given to one write, so that an abort never waits long for a write to settle. */
-const writeSliceBytes = 256 * 1024;
+/** Bytes given to one write: what a slow uplink surely carries in the time that a host may be silent. */
+const writeSliceBytes = 32 * 1024;
 
-export async function writeEnvelope(stream: ByteStream, envelope: RequestEnvelope): Promise<void> {
+/** @param silenceMs how long the host may take no bytes, ms · @throws E_TIMEOUT · E_ABORTED · E_LOST */
+export async function writeEnvelope(stream: ByteStream, envelope: RequestEnvelope, silenceMs: number): Promise<void> {
   const json = encodeRequestEnvelope(envelope);
-  await stream.write(Uint8Array.of(envelopeByte));
+  const write = (bytes: Uint8Array): Promise<void> =>
+    withDeadline(stream.write(bytes), { what: "the host's taking the request", ms: silenceMs });
+  await write(Uint8Array.of(envelopeByte));
   for (let offset = 0; offset < json.length; offset += writeSliceBytes) {
-    await stream.write(json.subarray(offset, offset + writeSliceBytes));
+    await write(json.subarray(offset, offset + writeSliceBytes));
   }
   await stream.finish();
 }
@@ -90,19 +94,27 @@ export function openedResponse(
 
 /**
  * Seals `response` piece by piece onto the stream: header first, an empty chunk after each `keepAliveMs` without bytes,
- * the authenticated end last. Returns when all is written; the stream is finished then.
+ * the authenticated end last. The stream is finished when it returns.
  *
- * @throws what `response` throws (nothing marks the end then: the reader sees a cut) · E_ABORTED the asker has gone
+ * A response that breaks off ends without the mark, so that the reader sees a cut, but after all that was written: an
+ * abort would overtake it, and with it the event that says what went wrong.
+ *
+ * @returns whether the response was whole
+ * @throws  E_ABORTED the asker has gone · E_LOST
  */
 export async function sealResponse(
   stream: ByteStream,
   seal: HostSeal,
   response: ByteSource,
   keepAliveMs: number,
-): Promise<void> {
+): Promise<boolean> {
   await stream.write(encodeResponseHeader(seal.hostKey));
   for (;;) {
-    const bytes = await nextOrKeepAlive(stream, seal, response, keepAliveMs);
+    const bytes = await unlessBroken(stream, nextOrKeepAlive(stream, seal, response, keepAliveMs));
+    if (bytes === "broken") {
+      await stream.finish();
+      return false;
+    }
     if (!bytes) break;
     for (let offset = 0; offset < bytes.length; offset += limits.sealChunkBytes) {
       await stream.write(seal.sealChunk(bytes.subarray(offset, offset + limits.sealChunkBytes), false));
@@ -110,6 +122,7 @@ export async function sealResponse(
   }
   await stream.write(concat([seal.sealChunk(empty, true), endMarker]));
   await stream.finish();
+  return true;
 }
 
 async function nextOrKeepAlive(

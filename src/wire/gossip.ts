@@ -119,8 +119,8 @@ function announcementMessage(announcement: Announcement): MessageInitShape<typeo
 
 /**
  * Left out of the result: entries whose address names another id (reference nodes would file them under that one) and
- * entries with an over-long scalar field. A key that is too long must not turn into "no key". Lists are cut at their
- * limits, over-long names in them are skipped.
+ * entries with an over-long or unclean scalar field. A key that is too long must not turn into "no key". Lists are cut
+ * at their limits, over-long and unclean names in them are skipped.
  *
  * @param bytes  protobuf GossipFrame, at most limits.controlFrameBytes; nothing of the result shares their memory
  * @param sender the QUIC peer
@@ -144,12 +144,12 @@ function announcementFrom(entry: PeerAnnouncement): Announcement | undefined {
     throw new MeshError("E_WIRE", "a host is announced without port");
 
   const names = [entry.version, entry.hostname, entry.meshId];
-  const isOverLong =
+  const isUnfit =
     names.some((name) => name !== undefined && !isName(name)) ||
     (entry.inferencePublicKey?.length ?? 0) > limits.keyTextBytes ||
     (entry.hardwareAttestationBlob?.length ?? 0) > limits.evidenceBytes ||
     (entry.signedRecord?.length ?? 0) > limits.recordBytes;
-  if (isOverLong) return undefined;
+  if (isUnfit) return undefined;
 
   const address = addressFrom(entry.serializedAddr);
   if (address !== undefined && address.id !== id) return undefined;
@@ -197,9 +197,16 @@ function addressFrom(bytes: Uint8Array): EndpointAddress | undefined {
   }
 }
 
-function isName(text: string): boolean {
+/** Whether text may be a name: short, and nothing in it that a terminal or a log would act on. */
+export function isName(text: string): boolean {
   // a character has up to 3 bytes per UTF-16 unit, so short text needs no encoding
-  return text.length * 3 <= limits.nameBytes || utf8(text).length <= limits.nameBytes;
+  const isShort = text.length * 3 <= limits.nameBytes || utf8(text).length <= limits.nameBytes;
+  return isShort && withoutControls(text) === text;
+}
+
+/** The text with U+FFFD for each control character (C0, DEL, C1) and each that changes the direction of writing. */
+export function withoutControls(text: string): string {
+  return text.replace(/[\p{Cc}\u202a-\u202e\u2066-\u2069]/gu, "\ufffd");
 }
 
 function isModelName(text: string): boolean {
@@ -240,7 +247,7 @@ export function encodeRouteTable(table: RouteTable): Uint8Array {
   return toBinary(RouteTableSchema, message);
 }
 
-/** Over-long names are skipped. @throws E_WIRE, also for more than limits.routesPerTable entries */
+/** Over-long and unclean names are skipped. @throws E_WIRE, also for more than limits.routesPerTable entries */
 export function decodeRouteTable(bytes: Uint8Array): RouteTable {
   const table = decodeMessage(RouteTableSchema, bytes, limits.fieldsPerFrame);
   checkGeneration(table.gen);

@@ -9,7 +9,7 @@ export const meshStreams = {
   gossip: 0x01,
   /** Retired: raw TCP to an rpc-server in 0.65.0. Sent to a later node it ends that node's whole dispatcher. */
   retiredTunnel: 0x02,
-  /** frame TunnelMap, no reply. Read and ignored. */
+  /** frame TunnelMap, no reply. Not served. */
   tunnelMap: 0x03,
   /** HTTP/1.1 bytes, or 0xE1 and an envelope. */
   http: 0x04,

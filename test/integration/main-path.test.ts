@@ -1,9 +1,11 @@
 /** The main job with all parts in one process: client, relay and host, sealed, streamed, on the in-memory network. */
+import { mkdirSync, renameSync } from "node:fs";
 import { createConnection } from "node:net";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { LogEvent } from "../../src/base/log.ts";
 import { startEngineServer } from "../support/engine-server.ts";
-import { eventually, type TestMesh, testMesh, type TestNode } from "../support/mesh.ts";
+import { eventually, temporaryDirectory, type TestMesh, testMesh, type TestNode } from "../support/mesh.ts";
 
 const question = { model: "scripted", messages: [{ role: "user", content: "Where does the otter sleep?" }] };
 
@@ -114,6 +116,49 @@ describe("the main path", () => {
     expect(text).toContain("word1");
     expect(text.match(/"error"/g)).toHaveLength(1);
     expect(text).not.toContain("[DONE]");
+    await engine.close();
+  });
+
+  it("finds a host again that was restarted at the same address, without being told", async () => {
+    const engine = await startEngineServer({ text: "yes" });
+    const mesh = testMesh();
+    const dataDir = temporaryDirectory();
+    const flags = { engine: [engine.url], dataDir, bind: "127.0.0.1:4321" };
+    const host = await mesh.start("serve", flags);
+    const client = await mesh.start("client", { join: [host.invite()] });
+    expect((await chat(client, question)).status).toBe(200);
+    await host.stop(0);
+    await eventually("the client has heard it", () => client.models().length === 0);
+    await mesh.start("serve", flags);
+    await eventually("the client has found it", () => client.models().includes("scripted"), 10_000);
+    expect((await chat(client, question)).status).toBe(200);
+    await engine.close();
+  });
+
+  it("finishes what runs when a host stops, and sends new requests elsewhere", async () => {
+    const engine = await startEngineServer({ tokens: 20, tokenMs: 40 });
+    const { host, client } = await threeNodes(testMesh(), engine.url, "auto");
+    const running = await chat(client, { ...question, stream: true });
+    const stopped = host.stop(10_000);
+    await eventually("it is offered no more", () => client.models().length === 0);
+    expect((await chat(client, question)).status).toBe(404);
+    expect(await running.text()).toContain("[DONE]");
+    await stopped;
+    await engine.close();
+  });
+
+  it("goes on when its state directory cannot be written any more", async () => {
+    const engine = await startEngineServer({ text: "yes" });
+    const mesh = testMesh();
+    const dataDir = temporaryDirectory();
+    const client = await mesh.start("client", { dataDir });
+    renameSync(join(dataDir, "key"), join(dataDir, "key.away"));
+    mkdirSync(join(dataDir, "shown-keys.json")); // in the way of the file
+    const host = await mesh.start("serve", { engine: [engine.url], join: [client.invite()] });
+    await eventually("the client knows the model", () => client.models().includes("scripted"));
+    expect((await chat(client, question)).status).toBe(200);
+    expect(client.events.some(({ event }) => event === "state-not-kept")).toBe(true);
+    expect(host.models()).toEqual(["scripted"]);
     await engine.close();
   });
 

@@ -90,7 +90,7 @@ describe("R2: the time of an envelope", () => {
       const late = sealAsk(asker.identity, host.endpointId, key, { timeMs: Math.max(0, before + off) });
       const answer = await readAnswer(await sendDirect(connection, late.bytes), late);
       expect(answer.status).toBe(425);
-      expect(answer.text).toContain("clock_skew");
+      expect(answer.text).toContain("E_CLOCK");
       const hostTime = Number(answer.headers["x-sealmesh-time"]);
       expect(hostTime).toBeGreaterThanOrEqual(before);
       expect(asked(engine)).toHaveLength(0);
@@ -131,7 +131,7 @@ describe("R2: the time of an envelope", () => {
     const times: number[] = [];
     const { client } = await skewed(times, 99);
     const answer = await call(client);
-    expect([answer.status, answer.code]).toEqual([425, "clock_skew"]);
+    expect([answer.status, answer.code]).toEqual([425, "E_CLOCK"]);
     expect(outcomes(client)).toEqual(["E_CLOCK"]);
     expect(times).toHaveLength(2);
   });

@@ -2,6 +2,7 @@
 import { MeshError } from "../../base/errors.ts";
 import { defaults } from "../../node/defaults.ts";
 import type { Status } from "../../node/status.ts";
+import { withoutControls } from "../../wire/gossip.ts";
 import type { Command } from "../command.ts";
 import { labelled, paintFor, printJson, printLine, table } from "../output.ts";
 
@@ -55,7 +56,10 @@ async function fetchStatus(url: URL): Promise<Status> {
   let document: unknown;
   try {
     const response = await fetch(url, { signal: AbortSignal.timeout(answerMs) });
-    document = await response.json();
+    // it goes to a terminal, and with --url it may come from anywhere
+    document = JSON.parse(await response.text(), (_name, value: unknown) =>
+      typeof value === "string" ? withoutControls(value) : value,
+    );
   } catch (cause) {
     throw new MeshError("E_UNREACHABLE", `no node answers at ${url.origin}: is it running, and on that console port?`, {
       cause,
@@ -67,7 +71,7 @@ async function fetchStatus(url: URL): Promise<Status> {
   return document;
 }
 
-/** Enough to know our own document; it comes from this machine and is only printed. */
+/** Enough to know our own document; it is only printed. */
 function isStatus(value: unknown): value is Status {
   return (
     typeof value === "object" &&

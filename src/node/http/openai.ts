@@ -5,7 +5,8 @@
  * On node:http itself: fetch-shaped handlers cost several times the CPU per request.
  */
 import { randomUUID } from "node:crypto";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from "node:http";
+import type { Duplex } from "node:stream";
 import type { EndpointId } from "../../base/brand.ts";
 import { concat, fromUtf8, latin1, utf8 } from "../../base/bytes.ts";
 import { MeshError, toMeshError } from "../../base/errors.ts";
@@ -13,6 +14,7 @@ import type { Answer, Engine } from "../../engine/engine.ts";
 import type { Asked, AskRequest } from "../../exchange.ts";
 import { openAiError } from "../../openai/errors.ts";
 import { sseError } from "../../openai/sse.ts";
+import { withoutControls } from "../../wire/gossip.ts";
 import { limits } from "../../wire/limits.ts";
 import { askerOf } from "./inject.ts";
 import { refuseForeignPages } from "./local-only.ts";
@@ -33,6 +35,7 @@ export interface OpenAiParts {
 /** What is known of an exchange when it has ended; no content. */
 export interface AskedOutcome {
   readonly id: string;
+  /** Empty unless it is a model of the mesh: what else a caller wrote there is content. */
   readonly model: string;
   readonly status: number;
   readonly served: Served | undefined;
@@ -48,20 +51,33 @@ interface Served {
   readonly route: "direct" | "relay" | "local";
 }
 
+/** What an engine may answer; which of them a model can do is the engine's to say. */
+const enginePaths: ReadonlySet<string> = new Set([
+  "/v1/chat/completions",
+  "/v1/completions",
+  "/v1/embeddings",
+  "/v1/responses",
+]);
+
 /** Model time stamps are required by the type, and there is no creation time to tell. */
 const modelCreated = 0;
 
 export function openAiServer(parts: OpenAiParts): Server {
+  const connections = new Connections();
   const server = createServer(
-    { maxHeaderSize: limits.httpHeadBytes, keepAliveTimeout: 60_000, requestTimeout: 300_000, headersTimeout: 30_000 },
+    {
+      maxHeaderSize: limits.httpHeadBytes,
+      keepAliveTimeout: 60_000,
+      requestTimeout: 300_000,
+      headersTimeout: 30_000,
+      requireHostHeader: false, // handle() does, with an error that clients can read
+    },
     (request, response) => {
+      connections.begin(request.socket, response);
       void handle(request, response, parts);
     },
   );
-  server.on("clientError", (_error, socket) => {
-    if (socket.writable) socket.end("HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
-    else socket.destroy();
-  });
+  server.on("clientError", (error: NodeJS.ErrnoException, socket) => connections.refuse(error, socket));
   return server;
 }
 
@@ -73,6 +89,9 @@ async function handle(request: IncomingMessage, response: ServerResponse, parts:
   response.once("close", () => gone.abort(new MeshError("E_ABORTED", "the caller has gone")));
   let end: (() => void) | undefined;
   try {
+    if (request.httpVersion === "1.1" && request.headers.host === undefined) {
+      throw new MeshError("E_INPUT", "a request of HTTP/1.1 needs a Host header");
+    }
     if (!asker) {
       refuseForeignPages(request.headers);
       end = parts.begin(); // a peer's exchange is counted where it arrives
@@ -80,13 +99,69 @@ async function handle(request: IncomingMessage, response: ServerResponse, parts:
     const path = (request.url ?? "/").split("?", 1)[0] ?? "/";
     if (path === "/v1/models" || path === "/models") return listModels(request, response, asker, parts);
     if (path.startsWith("/v1/models/")) return showModel(request, response, path, asker, parts);
-    if (path !== "/v1/chat/completions") throw new MeshError("E_NOT_FOUND", `there is no ${path} here`);
+    if (!enginePaths.has(path)) throw new MeshError("E_NOT_FOUND", `there is no ${repeated(path)} here`);
     allowMethod(request, "POST");
-    await chat(request, response, path, { asker, id, signal: gone.signal }, parts);
+    await exchange(request, response, path, { asker, id, signal: gone.signal }, parts);
   } catch (thrown) {
     sendError(response, toMeshError(thrown), id);
   } finally {
     end?.();
+  }
+}
+
+// ---- what is no HTTP
+
+/** What a client may still send after it was refused, before its connection is cut, ms. */
+const lingerMs = 1_000;
+
+/** Answers on a connection whose bytes cannot be read as requests: node:http has no response object for those. */
+class Connections {
+  readonly #answers = new WeakMap<object, Set<ServerResponse>>();
+  readonly #refused = new WeakSet<object>();
+
+  begin(socket: object, response: ServerResponse): void {
+    const answers = this.#answers.get(socket) ?? new Set();
+    this.#answers.set(socket, answers.add(response));
+    response.once("close", () => answers.delete(response));
+  }
+
+  refuse({ code }: NodeJS.ErrnoException, socket: Duplex): void {
+    if (this.#refused.has(socket)) return; // the parser complains again about whatever follows
+    this.#refused.add(socket);
+    const answers = [...(this.#answers.get(socket) ?? [])];
+    // never into the midst of an answer, where it would be read as a part of it
+    if (!socket.writable || answers.some(({ headersSent }) => headersSent)) return void socket.destroy();
+    const { status, error } = malformed(code);
+    const id = randomUUID();
+    const { headers, body } = openAiError(error, id);
+    const fields = {
+      ...headers,
+      ...(askerOf(socket) ? {} : { "x-request-id": id }),
+      "content-length": body.length,
+      connection: "close",
+    };
+    const lines = Object.entries(fields).map(([name, value]) => `${name}: ${value}\r\n`);
+    socket.write(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join("")}\r\n`);
+    // closed at once, with bytes unread, the connection would be reset and the client might not see the answer
+    socket.end(body, () => {
+      if (socket.destroyed) return;
+      const timer = setTimeout(() => socket.destroy(), lingerMs);
+      socket.once("close", () => clearTimeout(timer));
+    });
+  }
+}
+
+/** The status of the answer is HTTP's own here, which the table of errors need not know. */
+function malformed(code: string | undefined): { readonly status: number; readonly error: MeshError } {
+  switch (code) {
+    case "HPE_HEADER_OVERFLOW": {
+      const message = `the head of the request is larger than ${limits.httpHeadBytes >> 10} KiB`;
+      return { status: 431, error: new MeshError("E_TOO_LARGE", message) };
+    }
+    case "ERR_HTTP_REQUEST_TIMEOUT":
+      return { status: 408, error: new MeshError("E_INPUT", "the request was not complete in time") };
+    default:
+      return { status: 400, error: new MeshError("E_INPUT", "what was sent is no HTTP/1.1 request") };
   }
 }
 
@@ -129,7 +204,7 @@ function decodeName(text: string): string {
   }
 }
 
-// ---- chat
+// ---- exchanges
 
 interface Caller {
   /** The peer that asks; undefined for this machine. */
@@ -138,7 +213,7 @@ interface Caller {
   readonly signal: AbortSignal;
 }
 
-async function chat(
+async function exchange(
   request: IncomingMessage,
   response: ServerResponse,
   path: string,
@@ -150,7 +225,7 @@ async function chat(
   let model = "";
   try {
     const received = parseBody(await readBody(request));
-    model = received.model;
+    if (parts.meshModels().includes(received.model)) model = received.model;
     const { answer, served, attempts } = await obtain(request, path, received, caller, parts);
     outcome = { status: answer.status, served, attempts };
     // set by this node alone: what a peer sends under these names was dropped on the way
@@ -194,7 +269,8 @@ async function obtain(
     return { answer, served: { host: parts.self, sealed: "local", route: "local" }, attempts: 0 };
   }
   // a host that opened a request answers it or refuses: it is never passed on (protocol.md §11 D5)
-  if (caller.asker) throw new MeshError("E_MODEL", `the model "${model}" is not served here`, { param: "model" });
+  if (caller.asker)
+    throw new MeshError("E_MODEL", `the model "${repeated(model)}" is not served here`, { param: "model" });
   if (!parts.meshModels().includes(model)) throw unknownModel(model, parts.meshModels());
   const headers = Object.entries(request.headers).flatMap(([name, value]) =>
     typeof value === "string" ? [[name, value] as const] : [],
@@ -341,5 +417,15 @@ function allowMethod(request: IncomingMessage, method: string): void {
 
 function unknownModel(model: string, known: readonly string[]): MeshError {
   const there = known.length > 0 ? `it serves: ${known.slice(0, 20).join(", ")}` : "it serves none at the moment";
-  return new MeshError("E_MODEL", `the mesh does not serve the model "${model}"; ${there}`, { param: "model" });
+  return new MeshError("E_MODEL", `the mesh does not serve the model "${repeated(model)}"; ${there}`, {
+    param: "model",
+  });
+}
+
+/** Longest text of a caller's that a message repeats. */
+const repeatedCharacters = 100;
+
+function repeated(text: string): string {
+  const start = withoutControls(text.slice(0, repeatedCharacters));
+  return text.length > repeatedCharacters ? `${start}…` : start;
 }

@@ -37,17 +37,6 @@ describe("inference keys", () => {
     expect(keys.opening).toHaveLength(1);
   });
 
-  it("F1: tell when something is due next, so that it happens without traffic", () => {
-    const { keys, clock } = keysAt();
-    for (let change = 0; change < 6; change += 1) {
-      const due = keys.nextChangeMs;
-      expect(due).toBeGreaterThan(clock.ms);
-      clock.ms = due;
-      keys.advance();
-    }
-    expect(clock.ms).toBeGreaterThanOrEqual(3 * hour);
-  });
-
   it("are gone when the node stops", () => {
     const { keys, clock } = keysAt();
     clock.ms = hour;

@@ -1,9 +1,10 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type EndpointId, endpointIdFromBytes } from "../../../src/base/brand.ts";
+import { concat } from "../../../src/base/bytes.ts";
 import { generateKeyPair } from "../../../src/crypto/box.ts";
 import { identityFrom } from "../../../src/crypto/identity.ts";
-import { signRecord, type VerifiedRecord } from "../../../src/crypto/record.ts";
+import { signRecord, type VerifiedRecord, verifyRecord } from "../../../src/crypto/record.ts";
 import {
   type Claim,
   emptyMembership,
@@ -76,6 +77,15 @@ describe("what is believed about a key", () => {
     expect(keyStanding(conflict.state, host, 2).kind).toBe("withheld");
     const decided = after(conflict.state, [gossip(host, claim(host, { record: newer })), 3]);
     expect(keyStanding(decided, host, 3)).toMatchObject({ kind: "record", key: hostKey });
+  });
+
+  it("K2: what stands around a signed record is anybody's, and makes no other record of it", () => {
+    const record = recordOf(1, 6);
+    const met = after(start, [gossip(host, claim(host, { record })), 1]);
+    const rewrapped = verifyRecord(concat([record.bytes, Uint8Array.of(0x18, 0x01)]), host, 2);
+    const heard = step(met, gossip(relay, claim(host, { record: rewrapped })), 2);
+    expect(heard.actions).toEqual([]);
+    expect(keyStanding(heard.state, host, 2)).toMatchObject({ kind: "record", key: hostKey });
   });
 
   it("D2: once shown, never absent again: not by its own silence, not after a restart", () => {

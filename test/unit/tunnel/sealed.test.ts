@@ -1,0 +1,111 @@
+/** Both ends of a sealed exchange on a stream that misbehaves: waits end, and streams are let go. */
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { concat, utf8 } from "../../../src/base/bytes.ts";
+import { MeshError } from "../../../src/base/errors.ts";
+import type { ByteStream } from "../../../src/base/stream.ts";
+import { generateKeyPair } from "../../../src/crypto/box.ts";
+import { AskerSeal, openRequest } from "../../../src/crypto/seal.ts";
+import { type ByteSource, bytesSource } from "../../../src/tunnel/http.ts";
+import { settle } from "../../../src/tunnel/lifetime.ts";
+import { openedResponse, sealResponse, writeEnvelope } from "../../../src/tunnel/sealed.ts";
+import { StreamReader } from "../../../src/wire/frame.ts";
+import { rejectsWith } from "../../support/expect-code.ts";
+
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+interface Recorded extends ByteStream {
+  readonly written: Uint8Array[];
+  finished: boolean;
+  aborts: number;
+}
+
+function recorder(more: Partial<ByteStream> = {}): Recorded {
+  const controller = new AbortController();
+  const stream: Recorded = {
+    written: [],
+    finished: false,
+    aborts: 0,
+    aborted: controller.signal,
+    read: () => new Promise(() => undefined),
+    write: (bytes) => Promise.resolve(void stream.written.push(bytes.slice())),
+    finish: () => Promise.resolve(void (stream.finished = true)),
+    abort: () => void (stream.aborts += 1),
+    ...more,
+  };
+  return stream;
+}
+
+const pair = generateKeyPair();
+const keys = [{ ...pair, createdMs: 0, notAfterMs: 1 }];
+
+describe("writing a request", () => {
+  it("gives up on a host that takes no bytes", async () => {
+    vi.useFakeTimers();
+    const stream = recorder({ write: () => new Promise(() => undefined) });
+    const envelope = new AskerSeal(pair.publicKey).sealRequest(new Uint8Array(100_000));
+    const writing = rejectsWith("E_TIMEOUT", writeEnvelope(stream, envelope, 5_000));
+    await vi.advanceTimersByTimeAsync(5_000);
+    await writing;
+  });
+});
+
+describe("sealing a response", () => {
+  const begin = (): { asker: AskerSeal; seal: ReturnType<typeof openRequest>["seal"] } => {
+    const asker = new AskerSeal(pair.publicKey);
+    return { asker, seal: openRequest(asker.sealRequest(utf8("x")), keys).seal };
+  };
+  const read = (asker: AskerSeal, stream: Recorded): ByteSource => {
+    const reader = new StreamReader(bytesSource(concat(stream.written)));
+    const opener = asker.openResponse("indexed");
+    return openedResponse(reader, { hostKey: pair.publicKey, opener, silenceMs: 1_000 }, () => undefined);
+  };
+
+  it("I4: delivers all that came before a break, and then no end", async () => {
+    const { asker, seal } = begin();
+    const stream = recorder();
+    let pieces = 0;
+    const breaking: ByteSource = {
+      read: () => (pieces++ === 0 ? Promise.resolve(utf8("why")) : Promise.reject(new MeshError("E_ENGINE", "lost"))),
+    };
+    expect(await sealResponse(stream, seal, breaking, 1_000)).toBe(false);
+    expect([stream.finished, stream.aborts]).toEqual([true, 0]);
+    const source = read(asker, stream);
+    expect(await source.read()).toEqual(utf8("why"));
+    await rejectsWith("E_TRUNCATED", source.read());
+  });
+
+  it("says every two seconds that it lives, in chunks that carry nothing", async () => {
+    vi.useFakeTimers();
+    const { asker, seal } = begin();
+    const stream = recorder();
+    let answer: (bytes: Uint8Array | undefined) => void = () => undefined;
+    const slow: ByteSource = { read: () => new Promise((resolve) => (answer = resolve)) };
+    const sealing = sealResponse(stream, seal, slow, 2_000);
+    await vi.advanceTimersByTimeAsync(20_000);
+    expect(stream.written).toHaveLength(1 + 10); // header, then the signs of life
+    expect(new Set(stream.written.slice(1).map(({ length }) => length))).toEqual(new Set([44]));
+    answer(utf8("at last"));
+    await vi.advanceTimersByTimeAsync(0);
+    answer(undefined);
+    expect(await sealing).toBe(true);
+    const source = read(asker, stream);
+    expect(await source.read()).toEqual(utf8("at last"));
+    expect(await source.read()).toBeUndefined();
+  });
+});
+
+describe("a stream on which all has been said", () => {
+  it("is read to its end, and aborted when there is none", async () => {
+    vi.useFakeTimers();
+    const ended = recorder({ read: () => Promise.resolve(undefined) });
+    const more = recorder({ read: () => Promise.resolve(utf8("more")) });
+    const silent = recorder();
+    for (const stream of [ended, more, silent]) settle(stream, stream);
+    await vi.advanceTimersByTimeAsync(0);
+    expect([ended.aborts, more.aborts, silent.aborts]).toEqual([0, 1, 0]);
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(silent.aborts).toBe(1);
+  });
+});
