@@ -404,8 +404,9 @@ export class Mesh {
   #claim(entry: Announcement): Claim {
     const { id, role, models, runtimes, version, hostname, address } = entry;
     const record = entry.record && id !== this.#state.self ? this.#verify(entry.record, id) : undefined;
-    // a record that does not hold still says that its sender seals: it must not turn into "no key" (protocol.md §11 D1)
-    const unusable = entry.inferenceKey === undefined && entry.record !== undefined && record === undefined;
+    // a record that does not hold still says that its sender seals, and in which way: it must turn neither into "no key"
+    // nor into a reference host's key, whose answers would be read leniently (protocol.md §11 D1, wire.md §5)
+    const unusable = entry.record !== undefined && record === undefined;
     const key: AnnouncedKey = unusable ? { kind: "bad" } : announcedKey(entry.inferenceKey);
     return { id, role, models, runtimes, version, hostname, address, key, record };
   }

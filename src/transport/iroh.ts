@@ -375,7 +375,7 @@ function halves({ send, recv }: Iroh.BiStream): StreamHalves {
   return {
     read: async () => {
       const bytes = await translated(recv.read(readBytes));
-      return bytes.length === 0 ? undefined : new Uint8Array(bytes);
+      return bytes.length === 0 ? undefined : Uint8Array.from(bytes);
     },
     write: (bytes) => translated(send.writeAll(numbers(bytes))),
     finish: () => translated(send.finish()),

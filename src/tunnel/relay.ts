@@ -69,26 +69,28 @@ export async function carry(asker: ByteStream, reader: StreamReader, options: Ca
     await asker.finish();
     throw new MeshError("E_RELAY", why);
   };
-  const open = await readOpen(reader);
+  const open = await readOpen(reader, options.firstByteMs);
   if (!open) return refuse(relayCodes.badRequest, "malformed relay request");
   if (open.hops > 0) return refuse(relayCodes.refused, "the bytes came through another relay already");
   if (!options.admit()) return refuse(relayCodes.busy, "no place left");
   const reaching = options.reach(open.target);
   if (!reaching) return refuse(relayCodes.unknownTarget, "the target is not a member that this relay knows");
-  let host: ByteStream;
+  const host = await reaching.catch(() => undefined);
+  if (!host) return refuse(relayCodes.unreachable, "the target cannot be reached");
   try {
-    host = await reaching;
     const head = encodeFrame(encodeRelayedOpen({ hops: 1 }));
     await host.write(Uint8Array.of(sealStreams.relayed, ...head));
   } catch {
+    host.abort();
     return refuse(relayCodes.unreachable, "the target cannot be reached");
   }
   return await pipeBoth(asker, reader, host, open.target, () => reply(relayCodes.ok), options);
 }
 
-async function readOpen(reader: StreamReader): Promise<{ target: EndpointId; hops: number } | undefined> {
+async function readOpen(reader: StreamReader, ms: number): Promise<{ target: EndpointId; hops: number } | undefined> {
   try {
-    return decodeRelayOpen(await reader.frame(limits.relayFrameBytes));
+    const frame = reader.frame(limits.relayFrameBytes);
+    return decodeRelayOpen(await withDeadline(frame, { what: "the relay request", ms }));
   } catch {
     return undefined;
   }

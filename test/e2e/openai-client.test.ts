@@ -264,6 +264,23 @@ describe("what the client is told", () => {
     await engine.change({ tokenMs: 0, fail: null });
   });
 
+  it("says of the other routes what a model cannot do, and which model nobody has", async () => {
+    for (const node of [clients.relay, clients.direct, embeddedHost]) {
+      const client = openAiFor(node);
+      const asked = (model: string): readonly Promise<unknown>[] => [
+        client.embeddings.create({ model, input: "hello" }),
+        client.completions.create({ model, prompt: "hello" }),
+        client.responses.create({ model, input: "hello" }),
+      ];
+      for (const asking of asked("demo")) {
+        const unsupported = await failureOf(asking);
+        expect(unsupported).toBeInstanceOf(OpenAI.BadRequestError);
+        expect(unsupported).toMatchObject({ code: "unsupported_model_feature", param: "model" });
+      }
+      for (const asking of asked("nobody")) expect(await failureOf(asking)).toMatchObject({ code: "model_not_found" });
+    }
+  });
+
   it("believes no x-sealmesh-* header, cookie or request id that an engine or a peer sends", async () => {
     const forged = {
       "x-sealmesh-host": "00".repeat(32),

@@ -33,6 +33,13 @@ const shows: readonly [string, (host: RawPeer) => Partial<Announcement>][] = [
   ],
   ["a record whose key has ended", (host) => ({ record: host.record({ keyNotAfterMs: Date.now() - 1_000 }).bytes })],
   ["a record that is no record", () => ({ record: new Uint8Array([1, 2, 3]) })],
+  [
+    "a good key beside an expired record",
+    (host) => ({
+      inferenceKey: toBase64(host.key.publicKey),
+      record: host.record({ issuedAtMs: Date.now() - 2 * hour, notAfterMs: Date.now() - hour }).bytes,
+    }),
+  ],
 ];
 
 /** A host without key and record but for what `entry` puts in its announcement, and a client that met it. */

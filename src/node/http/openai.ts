@@ -153,16 +153,14 @@ class Connections {
 
 /** The status of the answer is HTTP's own here, which the table of errors need not know. */
 function malformed(code: string | undefined): { readonly status: number; readonly error: MeshError } {
-  switch (code) {
-    case "HPE_HEADER_OVERFLOW": {
-      const message = `the head of the request is larger than ${limits.httpHeadBytes >> 10} KiB`;
-      return { status: 431, error: new MeshError("E_TOO_LARGE", message) };
-    }
-    case "ERR_HTTP_REQUEST_TIMEOUT":
-      return { status: 408, error: new MeshError("E_INPUT", "the request was not complete in time") };
-    default:
-      return { status: 400, error: new MeshError("E_INPUT", "what was sent is no HTTP/1.1 request") };
+  if (code === "HPE_HEADER_OVERFLOW") {
+    const message = `the head of the request is larger than ${limits.httpHeadBytes >> 10} KiB`;
+    return { status: 431, error: new MeshError("E_TOO_LARGE", message) };
   }
+  if (code === "ERR_HTTP_REQUEST_TIMEOUT") {
+    return { status: 408, error: new MeshError("E_INPUT", "the request was not complete in time") };
+  }
+  return { status: 400, error: new MeshError("E_INPUT", "what was sent is no HTTP/1.1 request") };
 }
 
 // ---- models

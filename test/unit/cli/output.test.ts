@@ -91,4 +91,12 @@ describe("the log", () => {
     expect(text).toContain("warning: host 677edd9c7a joined, prompts to it are sealed");
     expect(text).not.toContain(peer);
   });
+
+  it("gives a terminal nothing to act on", () => {
+    const what = "it said \u001b[2J\nwarning: all is well\u202e\u009b";
+    const text = captured("stderr", () =>
+      prettyLog().write("info", { event: "peer-refused", peer, code: "E_KEY", what }),
+    );
+    expect(text).toMatch(/it said \ufffd\[2J\ufffdwarning: all is well\ufffd\ufffd\n$/);
+  });
 });

@@ -193,6 +193,40 @@ describe("failures", () => {
     expect(await ask(engine, { stream: true }).catch(codeOf)).toBe("E_OVERFLOW");
   });
 
+  test.each([
+    ["that is not JSON", "data: <html>\n\n"],
+    ["with an error", 'data: {"error":{"message":"the GPU fell over"}}\n\n'],
+    ["named error", 'event: error\ndata: {"message":"the GPU fell over"}\n\n'],
+  ])("an engine that goes on after a first event %s is stopped", async (_name, event) => {
+    let running = 0;
+    const server = createServer((request, response) => {
+      if (request.method === "GET") return response.end(JSON.stringify({ data: [{ id: "m" }] }));
+      running += 1;
+      response.writeHead(200, { "content-type": "text/event-stream" });
+      const timer = setInterval(() => response.write(event), 10);
+      response.once("close", () => {
+        clearInterval(timer);
+        running -= 1;
+      });
+    });
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const engine = await openAiHttpKind.start({ kind: "openai-http", url }, quiet);
+    opened.push({ close: () => new Promise((resolve) => server.close(() => resolve())) }, engine);
+    expect(await ask(engine, { stream: true }).catch(codeOf)).toBe("E_ENGINE");
+    expect(engine.load.running).toBe(0);
+    await vi.waitFor(() => expect(running).toBe(0), 1000);
+  });
+
+  test("an engine is stopped in the middle of a first event that is too long", async () => {
+    const fail = { kind: "error-event", afterTokens: 0, error: "x".repeat(64 * 1024 * 1024) } as const;
+    const { server, engine } = await start({ fail });
+    expect(await ask(engine, { stream: true }).catch(codeOf)).toBe("E_ENGINE");
+    await vi.waitFor(() => expect(server.running).toBe(0), 1000);
+    expect(lastPost(server).disconnectedAt).toBeDefined();
+  });
+
   test("an engine that says nothing any more is given up after the limit", async () => {
     const { server, engine } = await start({ fail: { kind: "stall", afterTokens: 2 } }, { silenceMs: 300 });
     const reading = readText(await ask(engine, { stream: true }));
@@ -242,6 +276,12 @@ describe("state", () => {
     const again = await startEngineServer({ port: server.port });
     opened.push(again);
     await vi.waitFor(() => expect(engine.state.kind).toBe("up"));
+  });
+
+  test("models whose names are not fit for a terminal or the mesh are left out", async () => {
+    const models = ["a", "\u001b[2J", "b\nc", "d\u202ee", "\u20ac".repeat(100), "\u20ac"];
+    const { engine } = await start({ models });
+    expect(engine.models.map(({ id }) => id)).toEqual(["a", "\u20ac"]);
   });
 
   test("says that a key is missing or wrong", async () => {

@@ -192,6 +192,20 @@ describe("bounds of single fields", () => {
     expect(decodeOne(host(field))).toBeUndefined();
   });
 
+  it.each(["\u001b[2J", "a\nb", "\u007f", "\u009b31m", "a\u202eb", "a\u2066b"])("%j is in no name", (unclean) => {
+    const entry = host(bytes(23, "a"), bytes(23, unclean), bytes(23, "b"), bytes(27, bytes(1, unclean)));
+    expect(decodeOne(entry)).toMatchObject({ models: ["a", "b"], runtimes: [] });
+    for (const field of [4, 6, 19]) expect(decodeOne(host(bytes(field, unclean)))).toBeUndefined();
+    const rows = ["a", unclean].map((model) => ({ id: sender, model }));
+    const table = decodeRouteTable(encodeRouteTable({ entries: rows, meshId: unclean }));
+    expect(table).toEqual({ entries: [{ id: sender, model: "a" }], meshId: undefined });
+  });
+
+  it("names in other scripts stay", () => {
+    const names = ["Qwen/Qwen3-4B:Q4_K_M", "模型 ひ", "نموذج", "🦦"];
+    expect(decodeOne(host(...names.map((name) => bytes(23, name))))?.models).toEqual(names);
+  });
+
   it("a malformed key is handed on as it came", () => {
     expect(decodeOne(host(bytes(36, "no key")))?.inferenceKey).toBe("no key");
     expect(decodeOne(host(bytes(36, "")))?.inferenceKey).toBe("");
