@@ -92,7 +92,12 @@ async function show(flags: DemoFlags, directory: string, nodes: DemoNode[], sign
   if (flags.json) printJson(resultDocument({ question, model, answer, evidence, totalMs }));
   else printLine(resultText(answer, evidence, paint));
   if (evidence.finds.length > 0) return failLoudly(evidence, paintFor(process.stderr));
-  if (flags.keep) await keep(nodes, { client, model, question }, signal);
+  if (flags.keep) {
+    // with --json, stdout is one document
+    const print = flags.json ? printNote : printLine;
+    print(keptText(nodes, client, requestBody(model, question)));
+    await kept(nodes, signal);
+  }
   return 0;
 }
 
@@ -188,26 +193,24 @@ function failLoudly({ finds }: Evidence, paint: Paint): number {
   return new MeshError("E_WIRE", "the relay saw text").row.exit;
 }
 
+/** What a person needs to use the nodes that stay up. */
+function keptText(nodes: readonly DemoNode[], client: DemoNode, request: object): string {
+  const body = JSON.stringify(request).replaceAll("'", String.raw`'\''`);
+  return [
+    "",
+    "The nodes stay up: OpenAI base URL and console of each",
+    ...nodes.map(({ name, ready }) => `  ${name.padEnd(6)}  ${ready.api_url}/v1  ${ready.console_url ?? ""}`),
+    "",
+    "Ask through the relay with",
+    `  curl -sN ${client.ready.api_url}/v1/chat/completions -H 'content-type: application/json' -d '${body}'`,
+    "",
+    "Press Control-C to stop them.",
+    "",
+  ].join("\n");
+}
+
 /** Leaves the nodes up until a signal comes, or one of them ends. */
-async function keep(
-  nodes: readonly DemoNode[],
-  { client, model, question }: { client: DemoNode; model: string; question: string },
-  signal: AbortSignal,
-): Promise<void> {
-  const body = JSON.stringify(requestBody(model, question)).replaceAll("'", String.raw`'\''`);
-  const lines = nodes.map(({ name, ready }) => `  ${name.padEnd(6)}  ${ready.api_url}/v1  ${ready.console_url ?? ""}`);
-  printNote(
-    [
-      "",
-      "The nodes stay up: OpenAI base URL and console of each",
-      ...lines,
-      "",
-      "Ask through the relay with",
-      `  curl -sN ${client.ready.api_url}/v1/chat/completions -H 'content-type: application/json' -d '${body}'`,
-      "",
-      "Press Control-C to stop them.",
-    ].join("\n"),
-  );
+async function kept(nodes: readonly DemoNode[], signal: AbortSignal): Promise<void> {
   const ended = nodes.map(async ({ name, exited }) => {
     throw new MeshError("E_BUG", `the ${name} ended by itself: ${await exited}`);
   });
