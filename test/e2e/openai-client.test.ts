@@ -267,17 +267,19 @@ describe("what the client is told", () => {
   it("says of the other routes what a model cannot do, and which model nobody has", async () => {
     for (const node of [clients.relay, clients.direct, embeddedHost]) {
       const client = openAiFor(node);
-      const asked = (model: string): readonly Promise<unknown>[] => [
-        client.embeddings.create({ model, input: "hello" }),
-        client.completions.create({ model, prompt: "hello" }),
-        client.responses.create({ model, input: "hello" }),
+      const routesOf = (model: string): readonly (() => Promise<unknown>)[] => [
+        async () => await client.embeddings.create({ model, input: "hello" }),
+        async () => await client.completions.create({ model, prompt: "hello" }),
+        async () => await client.responses.create({ model, input: "hello" }),
       ];
-      for (const asking of asked("demo")) {
-        const unsupported = await failureOf(asking);
+      for (const asking of routesOf("demo")) {
+        const unsupported = await failureOf(asking());
         expect(unsupported).toBeInstanceOf(OpenAI.BadRequestError);
         expect(unsupported).toMatchObject({ code: "unsupported_model_feature", param: "model" });
       }
-      for (const asking of asked("nobody")) expect(await failureOf(asking)).toMatchObject({ code: "model_not_found" });
+      for (const asking of routesOf("nobody")) {
+        expect(await failureOf(asking())).toMatchObject({ code: "model_not_found" });
+      }
     }
   });
 

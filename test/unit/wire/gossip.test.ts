@@ -192,7 +192,14 @@ describe("bounds of single fields", () => {
     expect(decodeOne(host(field))).toBeUndefined();
   });
 
-  it.each(["\u001b[2J", "a\nb", "\u007f", "\u009b31m", "a\u202eb", "a\u2066b"])("%j is in no name", (unclean) => {
+  it.each([
+    ["an escape sequence", "\u001b[2J"],
+    ["a line break", "a\nb"],
+    ["a delete", "\u007f"],
+    ["a C1 control", "\u009b31m"],
+    ["a turned direction", "a\u202eb"],
+    ["an isolate", "a\u2066b"],
+  ])("%s is in no name", (_what, unclean) => {
     const entry = host(bytes(23, "a"), bytes(23, unclean), bytes(23, "b"), bytes(27, bytes(1, unclean)));
     expect(decodeOne(entry)).toMatchObject({ models: ["a", "b"], runtimes: [] });
     for (const field of [4, 6, 19]) expect(decodeOne(host(bytes(field, unclean)))).toBeUndefined();
