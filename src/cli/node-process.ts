@@ -13,6 +13,7 @@ import { type NodeConfig, resolveConfig } from "../node/config.ts";
 import { defaults } from "../node/defaults.ts";
 import { type Node, startNode } from "../node/node.ts";
 import { version } from "../node/version.ts";
+import { withoutControls } from "../wire/gossip.ts";
 import { jsonLog, prettyLog } from "./log.ts";
 import type { NodeProcessFlags } from "./node-flags.ts";
 import { labelled, type OutputFormat, paintFor, printJson, printLine, printNote } from "./output.ts";
@@ -199,7 +200,7 @@ function sayReady(node: Node, mode: Mode, format: OutputFormat): void {
 
 function noModelsText(node: Node, mode: Mode): string {
   const down = node.status().engines.find(({ state }) => state === "down");
-  if (down) return `none: ${down.name} is down (${down.why ?? "no reason known"})`;
+  if (down) return withoutControls(`none: ${down.name} is down (${down.why ?? "no reason known"})`);
   if (mode === "serve") return "none yet";
   return "none yet: they come with the hosts of the mesh";
 }

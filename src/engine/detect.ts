@@ -4,6 +4,7 @@
  */
 import type { EngineModel } from "./engine.ts";
 import { baseUrlOf, getJson, type HttpClient, httpClient, isRecord, type JsonAnswer } from "./http.ts";
+import { isName } from "../wire/gossip.ts";
 
 export type EngineProgram = "ollama" | "lm-studio" | "llama-server" | "vllm" | "generic";
 
@@ -107,16 +108,16 @@ export function modelEntries(json: unknown): readonly Record<string, unknown>[] 
   return json["data"].filter(isRecord);
 }
 
-// bounds of what a stranger's list may make us hold and show
+// a bound of what a stranger's list may make us hold
 const modelLimit = 1000;
-const nameLimit = 256;
 
 /** Names and windows as `/v1/models` tells them; entries without a usable name are left out. */
 export function modelsOf(entries: readonly Record<string, unknown>[]): EngineModel[] {
   const models = new Map<string, EngineModel>();
   for (const entry of entries.slice(0, modelLimit)) {
     const id = entry["id"];
-    if (typeof id !== "string" || id === "" || id.length > nameLimit || hasControls(id)) continue;
+    if (typeof id !== "string" || id === "" || !isName(id)) continue; // what could not be announced
+
     const meta = isRecord(entry["meta"]) ? entry["meta"] : {};
     // llama-server (the window of one slot), vLLM, and routers that copy OpenRouter's field
     const contextLength =
@@ -181,9 +182,4 @@ function lengths(
 
 function tokens(value: unknown): number | undefined {
   return typeof value === "number" && Number.isSafeInteger(value) && value > 0 ? value : undefined;
-}
-
-/** Names go to terminals and logs. */
-function hasControls(text: string): boolean {
-  return /\p{Cc}/u.test(text);
 }

@@ -12,7 +12,6 @@ import { checkChat, completionId, wantsUsage } from "../openai/chat.ts";
 import { readUpstreamError, readUpstreamErrorText, type UpstreamError } from "../openai/errors.ts";
 import { answerRoom, isOverflow, overflowError, overflowFacts } from "../openai/overflow.ts";
 import { type SseEvent, sseDone, sseReader, sseText } from "../openai/sse.ts";
-import { isName } from "../wire/gossip.ts";
 import { type EngineProgram, identify, modelEntries, modelsOf, withContextLengths } from "./detect.ts";
 import type { Answer, Engine, EngineKind, EngineModel, EngineOptions, EngineRequest, EngineState } from "./engine.ts";
 import {
@@ -280,7 +279,7 @@ class OpenAiHttpEngine implements Engine {
       if (entries === undefined) return this.#enter(stateOf(status, key !== undefined), []);
       const options = { key, timeoutMs: probeTimeoutMs, signal };
       this.#program ??= (await identify(this.#client, this.#baseUrl, options))?.kind;
-      const listed = modelsOf(entries).filter(({ id }) => isName(id)); // others could not be announced
+      const listed = modelsOf(entries);
       const models = await withContextLengths(this.#client, this.#program ?? "generic", this.#baseUrl, listed, options);
       this.#enter({ kind: "up" }, models);
     } catch (thrown) {

@@ -1,11 +1,12 @@
 /** The engines of this machine as one: which of them answers for a model, and what they are worth to the mesh. */
 import { stat } from "node:fs/promises";
+import { basename } from "node:path";
 import { MeshError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { detectEngines } from "../engine/detect.ts";
 import type { Engine } from "../engine/engine.ts";
 import { type EngineSettings, startEngines } from "../engine/registry.ts";
-import type { ModelRuntime } from "../wire/gossip.ts";
+import { isName, type ModelRuntime } from "../wire/gossip.ts";
 import type { EngineSetting } from "./config.ts";
 import type { EngineStatus } from "./status.ts";
 
@@ -55,6 +56,12 @@ async function resolved(setting: EngineSetting): Promise<EngineSettings[]> {
       const { modelPath, contextSize } = setting;
       const file = await stat(modelPath).catch(() => undefined);
       if (!file?.isFile()) throw new MeshError("E_INPUT", `--model ${modelPath}: there is no such file`);
+      if (!isName(basename(modelPath))) {
+        throw new MeshError(
+          "E_INPUT",
+          "--model: the file's name becomes the model's; rename it, it is too long or unclean",
+        );
+      }
       return [{ kind: "llama", modelPath, ...(contextSize === undefined ? {} : { contextSize }) }];
     }
     case "openai-http":

@@ -384,8 +384,9 @@ function halves({ send, recv }: Iroh.BiStream): StreamHalves {
   };
 }
 
-/** As the binding wants them. A plain loop takes an eighth of the time of Array.from. */
+/** As the binding wants them. A loop over an array of the right length takes a sixth of the time of Array.from. */
 function numbers(bytes: Uint8Array): number[] {
+  // oxlint-disable-next-line unicorn/no-new-array -- a length, not an element
   const out = new Array<number>(bytes.length);
   for (let index = 0; index < bytes.length; index += 1) out[index] = bytes[index] ?? 0;
   return out;
