@@ -83,14 +83,18 @@ function makeDirectory(directory: string): void {
   } catch (cause) {
     throw unusable(directory, `cannot be made (${systemCode(cause)})`, cause);
   }
-  refuseWide(directory, 0o755); // a service manager may have made it readable
+  refuseWide(directory, 0o755, 0o700); // a service manager may have made it readable
 }
 
-function refuseWide(path: string, mode: number): void {
+/** @param advised mode to set instead, when it is not the widest allowed one */
+function refuseWide(path: string, allowed: number, advised: number = allowed): void {
   if (process.platform === "win32") return; // modes mean nothing there
   const actual = statSync(path).mode & 0o777;
-  if ((actual & ~mode) === 0) return;
-  throw unusable(path, `has mode ${actual.toString(8)}: others can get at it. Run: chmod ${mode.toString(8)} ${path}`);
+  if ((actual & ~allowed) === 0) return;
+  throw unusable(
+    path,
+    `has mode ${actual.toString(8)}: others can get at it. Run: chmod ${advised.toString(8)} ${path}`,
+  );
 }
 
 function readIdentity(path: string): Uint8Array {
