@@ -93,7 +93,7 @@ export interface Asked {
   readonly attempts: readonly Attempt[];
 }
 
-/** Tries at most so many hosts, each only while no byte of an answer has been opened (wire.md §7). */
+/** Tries at most so many hosts, each only while no chunk of an answer has been opened (wire.md §7). */
 const maxAttempts = 3;
 
 /**

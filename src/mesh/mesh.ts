@@ -5,13 +5,12 @@
  * @see protocol.md §2, §3 · wire.md §2, §3
  */
 import { type EndpointId, shortId } from "../base/brand.ts";
-import { equal, fromBase64, toBase64 } from "../base/bytes.ts";
+import { equal } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
 import { sleep, withDeadline } from "../base/deadline.ts";
 import { isMeshError, MeshError, toMeshError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { ByteStream } from "../base/stream.ts";
-import { isUsableKey } from "../crypto/box.ts";
 import { type VerifiedRecord, verifyRecord } from "../crypto/record.ts";
 import type { KeyStanding } from "../policy/decide.ts";
 import {
@@ -26,23 +25,19 @@ import { settle } from "../tunnel/lifetime.ts";
 import type { EndpointAddress } from "../wire/address.ts";
 import { encodeFrame, StreamReader } from "../wire/frame.ts";
 import {
-  type Announcement,
   decodeGossip,
   decodePeerLeaving,
   decodeRouteRequest,
   encodeGossip,
   encodePeerLeaving,
   encodeRouteTable,
-  type ModelRuntime,
-  type Role,
 } from "../wire/gossip.ts";
 import { limits } from "../wire/limits.ts";
 import { decodeRecordReply, decodeRecordRequest, encodeRecordReply, encodeRecordRequest } from "../wire/relay.ts";
 import { meshStreams, sealStreams } from "../wire/stream-types.ts";
 import { Connections } from "./connections.ts";
+import { claimOf, ownEntry, relayedEntry, type SelfDescription } from "./entries.ts";
 import {
-  type AnnouncedKey,
-  type Claim,
   emptyMembership,
   keyStanding,
   type Membership,
@@ -52,18 +47,6 @@ import {
   type Shown,
   step,
 } from "./membership.ts";
-
-/** What this node says about itself; asked for anew with every gossip. */
-export interface SelfDescription {
-  readonly role: Role;
-  readonly models: readonly string[];
-  readonly runtimes: readonly ModelRuntime[];
-  readonly httpPort: number;
-  readonly hostname: string | undefined;
-  readonly version: string;
-  /** Signed and fresh; its key is also field 36. */
-  readonly record: VerifiedRecord;
-}
 
 /** A stream that is not the mesh's own business, type byte taken. */
 export type StreamHandler = (stream: ByteStream, reader: StreamReader, from: EndpointId) => Promise<void>;
@@ -397,18 +380,11 @@ export class Mesh {
   #take(bytes: Uint8Array, connection: Connection): void {
     const frame = decodeGossip(bytes, connection.peer);
     this.#greeted.add(connection);
-    const claims = frame.announcements.map((entry) => this.#claim(entry));
+    const claims = frame.announcements.map((entry) => {
+      const foreign = entry.id !== this.#state.self;
+      return claimOf(entry, entry.record && foreign ? this.#verify(entry.record, entry.id) : undefined);
+    });
     this.#apply({ kind: "gossip", from: connection.peer, claims });
-  }
-
-  #claim(entry: Announcement): Claim {
-    const { id, role, models, runtimes, version, hostname, address } = entry;
-    const record = entry.record && id !== this.#state.self ? this.#verify(entry.record, id) : undefined;
-    // a record that does not hold still says that its sender seals, and in which way: it must turn neither into "no key"
-    // nor into a reference host's key, whose answers would be read leniently (protocol.md §11 D1, wire.md §5)
-    const unusable = entry.record !== undefined && record === undefined;
-    const key: AnnouncedKey = unusable ? { kind: "bad" } : announcedKey(entry.inferenceKey);
-    return { id, role, models, runtimes, version, hostname, address, key, record };
   }
 
   /** A record that holds, or undefined: a bad one in an entry costs the record, not the frame. */
@@ -426,22 +402,7 @@ export class Mesh {
 
   /** u32 LE length | GossipFrame: peers that we met, our own entry last. */
   #frameFor(): Uint8Array {
-    const self = this.#options.describe();
-    const own: Announcement = {
-      id: this.#state.self,
-      role: self.role,
-      httpPort: self.httpPort,
-      version: self.version,
-      hostname: self.hostname,
-      models: self.models,
-      runtimes: self.runtimes,
-      address: this.#options.transport.address(),
-      meshId: undefined,
-      inferenceKey: self.record.fields.inferenceKey && toBase64(self.record.fields.inferenceKey),
-      posture: [],
-      evidence: undefined,
-      record: self.record.bytes,
-    };
+    const own = ownEntry(this.#state.self, this.#options.describe(), this.#options.transport.address());
     const others = this.peers.filter((peer) => peer.met && this.isConnected(peer.id)).map(relayedEntry);
     return encodeFrame(encodeGossip({ sender: own.id, announcements: [...others, own] }));
   }
@@ -574,40 +535,6 @@ async function sayGoodbye(connection: Connection, frame: Uint8Array): Promise<vo
   await stream.write(frame);
   await stream.finish();
   await stream.read(); // the peer's end says that it was heard
-}
-
-/** A peer's entry for others: what it said itself, its record byte for byte; never posture or evidence (protocol.md §3.4). */
-function relayedEntry(peer: Peer): Announcement {
-  const { id, role, version, hostname, models, runtimes, address, record, announced } = peer;
-  const key = record?.fields.inferenceKey ?? (announced.kind === "key" ? announced.key : undefined);
-  return {
-    id,
-    role,
-    httpPort: role === "host" ? relayedHttpPort : undefined,
-    version,
-    hostname,
-    models,
-    runtimes,
-    address,
-    meshId: undefined,
-    inferenceKey: key && toBase64(key),
-    posture: [],
-    evidence: undefined,
-    record: record?.bytes,
-  };
-}
-
-/** Field 3 of a relayed host entry: required by readers, dialed by nobody (protocol.md §3.2). */
-const relayedHttpPort = 9337;
-
-function announcedKey(text: string | undefined): AnnouncedKey {
-  if (text === undefined) return { kind: "absent" };
-  try {
-    const key = fromBase64(text, 32);
-    return isUsableKey(key) ? { kind: "key", key } : { kind: "bad" };
-  } catch {
-    return { kind: "bad" };
-  }
 }
 
 /** What a peer learns of a failure: one coarse code. */

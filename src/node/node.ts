@@ -14,7 +14,8 @@ import { identityFrom } from "../crypto/identity.ts";
 import { InferenceKeys } from "../crypto/inference-keys.ts";
 import { answer, type AnswerParts, type Arrival, ask, type AskParts } from "../exchange.ts";
 import { HostLoad, relayCapability, relaysNaming } from "../mesh/choose.ts";
-import { Mesh, type SelfDescription, type StreamHandler } from "../mesh/mesh.ts";
+import type { SelfDescription } from "../mesh/entries.ts";
+import { Mesh, type StreamHandler } from "../mesh/mesh.ts";
 import { defaultPolicy } from "../policy/policy.ts";
 import { transports } from "../transport/registry.ts";
 import { fileTap, tapTransport } from "../transport/tap.ts";
@@ -31,7 +32,7 @@ import { inject } from "./http/inject.ts";
 import { type AskedOutcome, openAiServer } from "./http/openai.ts";
 import { RecordKeeper } from "./record-keeper.ts";
 import { openState, type State } from "./state.ts";
-import { keyFingerprint, peerStatus, type Status } from "./status.ts";
+import { keyFingerprint, noOwner, peerStatus, type Status } from "./status.ts";
 import { announcedVersion, version } from "./version.ts";
 
 export interface Node {
@@ -196,6 +197,8 @@ class RunningNode implements Node {
     const { mode, name, route, relayTraffic } = this.#config;
     const hosted = engines.models();
     const serving = hosted.length > 0 ? "serving" : engines.loading ? "loading" : "standby";
+    const state = mode === "client" ? "client" : serving;
+    const engineStates = engines.status();
     return {
       version,
       node_id: endpointId.slice(0, 10),
@@ -203,18 +206,27 @@ class RunningNode implements Node {
       pid: process.pid,
       token: this.invite(),
       name: name ?? null,
-      node_state: mode === "client" ? "client" : serving,
+      node_state: state,
+      node_status: `${state.charAt(0).toUpperCase()}${state.slice(1)}`,
+      owner: noOwner,
       is_host: hosted.length > 0,
       is_client: mode === "client",
       api_port: Number(new URL(apiUrl).port),
+      llama_ready: engineStates.some(({ kind, state: engine }) => kind === "embedded" && engine === "up"),
+      model_name: hosted[0] ?? "",
       hosted_models: hosted,
+      serving_models: hosted,
+      available_models: [],
+      requested_models: [],
       models: this.models(),
       inference_key: keyFingerprint(keys.current.publicKey),
       route,
       relays_for_others: relayTraffic,
       plain_allowed: defaultPolicy.plain,
-      engines: engines.status(),
+      engines: engineStates,
       inflight_requests: this.#exchanges,
+      nostr_discovery: false,
+      publication_state: "private",
       relayed: { ...this.#relayed, running: this.#relayPlaces.taken },
       peers: mesh.peers.map((peer) =>
         peerStatus({

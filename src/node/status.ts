@@ -1,6 +1,7 @@
 /**
  * /api/status: what a node says about itself and its peers. Names and shape of protocol.md §9.2 where they mean the same,
- * ours beside them; no content, no secret.
+ * ours beside them; what is not known here (memory, graphics cards, other instances) is left out rather than made up. No
+ * content, no secret.
  */
 import { createHash } from "node:crypto";
 import { type EndpointId, shortId } from "../base/brand.ts";
@@ -18,12 +19,22 @@ export interface Status {
   /** Invite that admits further nodes. */
   readonly token: string;
   readonly name: string | null;
-  readonly node_state: "client" | "standby" | "loading" | "serving";
+  readonly node_state: NodeState;
+  /** The same, capitalised. */
+  readonly node_status: string;
+  readonly owner: OwnerStatus;
   readonly is_host: boolean;
   readonly is_client: boolean;
   readonly api_port: number;
-  /** Models that this machine serves now. */
+  /** Whether an embedded engine is up. */
+  readonly llama_ready: boolean;
+  /** First of `hosted_models`, or "". */
+  readonly model_name: string;
+  /** Models that this machine serves now, under both names that mesh-llm has for them. */
   readonly hosted_models: readonly string[];
+  readonly serving_models: readonly string[];
+  readonly available_models: readonly string[];
+  readonly requested_models: readonly string[];
   /** Models of the whole mesh. */
   readonly models: readonly string[];
   readonly inference_key: string;
@@ -33,9 +44,21 @@ export interface Status {
   readonly plain_allowed: boolean;
   readonly engines: readonly EngineStatus[];
   readonly inflight_requests: number;
+  readonly nostr_discovery: boolean;
+  readonly publication_state: "private";
   readonly relayed: { readonly streams: number; readonly running: number; readonly bytes: number };
   readonly peers: readonly PeerStatus[];
 }
+
+export type NodeState = "client" | "standby" | "loading" | "serving";
+
+/** Owner identities are not part of this version: every node counts as unsigned. */
+export interface OwnerStatus {
+  readonly status: "unsigned";
+  readonly verified: false;
+}
+
+export const noOwner: OwnerStatus = { status: "unsigned", verified: false };
 
 export interface EngineStatus {
   readonly name: string;
@@ -52,11 +75,18 @@ export interface EngineStatus {
 export interface PeerStatus {
   readonly id: string;
   readonly endpoint_id: EndpointId;
+  readonly owner: OwnerStatus;
   readonly role: "Worker" | "Host" | "Client";
-  readonly state: "client" | "standby" | "loading" | "serving";
+  readonly state: NodeState;
   readonly hostname: string | null;
   readonly version: string | null;
+  /** What it serves, under all the names that mesh-llm has for it. */
+  readonly models: readonly string[];
   readonly hosted_models: readonly string[];
+  readonly hosted_models_known: boolean;
+  readonly serving_models: readonly string[];
+  readonly available_models: readonly string[];
+  readonly requested_models: readonly string[];
   readonly rtt_ms: number | null;
   readonly connected: boolean;
   /** How a prompt to it would travel: sealed, in the clear, or not at all. */
@@ -88,11 +118,17 @@ export function peerStatus(facts: PeerFacts): PeerStatus {
   return {
     id: shortId(peer.id),
     endpoint_id: peer.id,
+    owner: noOwner,
     role: peer.role === "host" ? "Host" : peer.role === "client" ? "Client" : "Worker",
     state: peerState(peer),
     hostname: peer.hostname ?? null,
     version: peer.version ?? null,
+    models: peer.models,
     hosted_models: peer.models,
+    hosted_models_known: true,
+    serving_models: peer.models,
+    available_models: [],
+    requested_models: [],
     rtt_ms: rttMs ?? null,
     connected,
     sealed: sealing(key, plainAllowed),
@@ -101,7 +137,7 @@ export function peerStatus(facts: PeerFacts): PeerStatus {
   };
 }
 
-function peerState(peer: Peer): PeerStatus["state"] {
+function peerState(peer: Peer): NodeState {
   if (peer.role === "client") return "client";
   if (peer.runtimes.some(({ ready }) => ready)) return "serving";
   if (peer.runtimes.length > 0) return "loading";

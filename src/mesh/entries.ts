@@ -1,0 +1,88 @@
+/**
+ * Entries of gossip frames: what this node writes about itself and about others, and how it takes what others write.
+ *
+ * @see protocol.md §3.2-3.4 · wire.md §1, §2
+ */
+import type { EndpointId } from "../base/brand.ts";
+import { fromBase64, toBase64 } from "../base/bytes.ts";
+import { isUsableKey } from "../crypto/box.ts";
+import type { VerifiedRecord } from "../crypto/record.ts";
+import type { EndpointAddress } from "../wire/address.ts";
+import type { Announcement, ModelRuntime, Role } from "../wire/gossip.ts";
+import type { AnnouncedKey, Claim, Peer } from "./membership.ts";
+
+/** What this node says about itself; asked for anew with every gossip. */
+export interface SelfDescription {
+  readonly role: Role;
+  readonly models: readonly string[];
+  readonly runtimes: readonly ModelRuntime[];
+  readonly httpPort: number;
+  readonly hostname: string | undefined;
+  readonly version: string;
+  /** Signed and fresh; its key is also field 36. */
+  readonly record: VerifiedRecord;
+}
+
+/** Field 3 of a relayed host entry: required by readers, dialed by nobody (protocol.md §3.2). */
+const relayedHttpPort = 9337;
+
+export function ownEntry(id: EndpointId, self: SelfDescription, address: EndpointAddress): Announcement {
+  const { role, httpPort, version, hostname, models, runtimes, record } = self;
+  const key = record.fields.inferenceKey;
+  return {
+    id,
+    role,
+    httpPort,
+    version,
+    hostname,
+    models,
+    runtimes,
+    address,
+    meshId: undefined,
+    inferenceKey: key && toBase64(key),
+    posture: [],
+    evidence: undefined,
+    record: record.bytes,
+  };
+}
+
+/** A peer's entry for others: what it said itself, its record byte for byte; never posture or evidence (protocol.md §3.4). */
+export function relayedEntry(peer: Peer): Announcement {
+  const { id, role, version, hostname, models, runtimes, address, record, announced } = peer;
+  const key = record?.fields.inferenceKey ?? (announced.kind === "key" ? announced.key : undefined);
+  return {
+    id,
+    role,
+    httpPort: role === "host" ? relayedHttpPort : undefined,
+    version,
+    hostname,
+    models,
+    runtimes,
+    address,
+    meshId: undefined,
+    inferenceKey: key && toBase64(key),
+    posture: [],
+    evidence: undefined,
+    record: record?.bytes,
+  };
+}
+
+/** @param record of the entry, undefined when it has none or one that does not hold */
+export function claimOf(entry: Announcement, record: VerifiedRecord | undefined): Claim {
+  const { id, role, models, runtimes, version, hostname, address } = entry;
+  // a record that does not hold still says that its sender seals, and in which way: it must turn neither into "no key"
+  // nor into a reference host's key, whose answers would be read leniently (protocol.md §11 D1, wire.md §5)
+  const unusable = entry.record !== undefined && record === undefined;
+  const key: AnnouncedKey = unusable ? { kind: "bad" } : announcedKey(entry.inferenceKey);
+  return { id, role, models, runtimes, version, hostname, address, key, record };
+}
+
+function announcedKey(text: string | undefined): AnnouncedKey {
+  if (text === undefined) return { kind: "absent" };
+  try {
+    const key = fromBase64(text, 32);
+    return isUsableKey(key) ? { kind: "key", key } : { kind: "bad" };
+  } catch {
+    return { kind: "bad" };
+  }
+}
