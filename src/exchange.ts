@@ -455,23 +455,18 @@ async function answerOpened(
     throw new MeshError("E_CLOCK", "the asker's clock differs");
   }
   const asker = provenAsker(request, head, opened, ephemeralKey, arrival, parts.identity.id);
+  // 4 never seen before, and room for it
+  let release: () => void;
   try {
-    // 4 never seen before, and room for it
     const marks = [`key ${toHex(ephemeralKey)}`, ...(head ? [`id ${asker} ${toHex(head.id)}`] : [])];
     // without a head there is no time to go by: remembered for as long as the key opens
     seen.add(marks, asker, head ? head.timeMs + limits.clockSkewMs : opened.key.notAfterMs, now);
+    release = takePlace(asker, parts);
   } catch (thrown) {
     const error = toMeshError(thrown);
-    if (error.code === "E_BUSY") await respond(errorResponse(error, now));
-    throw thrown;
-  }
-  const refusal = parts.draining()
-    ? new MeshError("E_DRAINING", "this host is stopping; ask another one")
-    : new MeshError("E_BUSY", "this host has no place left for you now", { retryAfterSeconds: 1 });
-  const release = parts.draining() ? undefined : parts.places.take(asker);
-  if (!release) {
-    await respond(errorResponse(refusal, now));
-    throw refusal;
+    // a replay ends like everything that does not open; who is only too early is told so
+    if (error.code === "E_BUSY" || error.code === "E_DRAINING") await respond(errorResponse(error, now));
+    throw error;
   }
   // 5 the same HTTP app that serves localhost; every piece sealed as it comes, the end authenticated
   try {
@@ -491,8 +486,7 @@ async function answerPlain(
   const { timing } = parts;
   const reading = readRequest(reader);
   const request = await withDeadline(reading, { what: "the request", ms: timing.requestMs, signal: stream.aborted });
-  const release = parts.places.take(peer);
-  if (!release || parts.draining()) throw new MeshError("E_BUSY", "no place left for this peer");
+  const release = takePlace(peer, parts);
   try {
     const served = parts.serve({ ...request, headers: allowedRequestHeaders(request.headers) }, peer, stream.aborted);
     const whole = await copyResponse(stream, served);
@@ -501,6 +495,14 @@ async function answerPlain(
   } finally {
     release();
   }
+}
+
+/** @returns gives the place back · @throws E_DRAINING this host is stopping · E_BUSY no place is left */
+function takePlace(asker: EndpointId, { draining, places }: AnswerParts): () => void {
+  if (draining()) throw new MeshError("E_DRAINING", "this host is stopping; ask another one");
+  const release = places.take(asker);
+  if (release) return release;
+  throw new MeshError("E_BUSY", "this host has no place left for you now", { retryAfterSeconds: 1 });
 }
 
 /** Who asks: the QUIC peer on a direct stream, the signer of the head through a relay. @throws E_OPEN anything else */

@@ -16,14 +16,44 @@ export interface DeadlineOptions {
  */
 export function withDeadline<T>(work: Promise<T>, options: DeadlineOptions): Promise<T> {
   const { what, ms, code = "E_TIMEOUT", signal } = options;
+  return firstOf(work, signal, ms, (_resolve, reject) => {
+    reject(new MeshError(code, `${what} took longer than ${ms} ms`));
+  });
+}
+
+/** What `work` gives, or "late" when `ms` pass first; the work goes on then. @throws as the work, or when the signal fires */
+export function unlessLate<T>(work: Promise<T>, ms: number, signal: AbortSignal): Promise<{ value: T } | "late"> {
+  return firstOf(
+    work.then((value) => ({ value })),
+    signal,
+    ms,
+    (resolve) => resolve("late"),
+  );
+}
+
+/**
+ * Settles as `work` does, or rejects with the signal's reason as soon as it fires. The work goes on unobserved then: a
+ * late failure of it is no unhandled rejection.
+ */
+export function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return firstOf(work, signal, undefined, () => undefined);
+}
+
+/** The one race of work, time and signal; whoever loses is let go: no timer and no listener stays. */
+function firstOf<T, R extends T>(
+  work: Promise<R>,
+  signal: AbortSignal | undefined,
+  ms: number | undefined,
+  onTime: (resolve: (value: T) => void, reject: (reason: Error) => void) => void,
+): Promise<T> {
   return new Promise<T>((resolve, reject) => {
-    const timer = setTimeout(() => settle(() => reject(new MeshError(code, `${what} took longer than ${ms} ms`))), ms);
-    const onAbort = (): void => settle(() => reject(abortError(signal)));
     const settle = (finish: () => void): void => {
       clearTimeout(timer);
       signal?.removeEventListener("abort", onAbort);
       finish();
     };
+    const onAbort = (): void => settle(() => reject(abortError(signal)));
+    const timer = ms === undefined ? undefined : setTimeout(() => settle(() => onTime(resolve, reject)), ms);
     if (signal?.aborted) onAbort();
     else signal?.addEventListener("abort", onAbort, { once: true });
     work.then(

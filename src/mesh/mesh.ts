@@ -31,6 +31,7 @@ import {
   encodeGossip,
   encodePeerLeaving,
   encodeRouteTable,
+  type GossipFrame,
 } from "../wire/gossip.ts";
 import { limits } from "../wire/limits.ts";
 import { decodeRecordReply, decodeRecordRequest, encodeRecordReply, encodeRecordRequest } from "../wire/relay.ts";
@@ -246,12 +247,8 @@ export class Mesh {
       const request = encodeFrame(encodeRecordRequest(owner === from ? undefined : owner));
       await stream.write(Uint8Array.of(sealStreams.record, ...request));
       await stream.finish();
-      const reply = new StreamReader(stream).frame(limits.recordReplyBytes);
-      const frame = await withDeadline(reply, {
-        what: "the record",
-        ms: this.#timing.gossipMs,
-        signal: options.signal,
-      });
+      const reader = new StreamReader(stream);
+      const frame = await this.#frame(reader, "the record", limits.recordReplyBytes, options.signal);
       for (const bytes of decodeRecordReply(frame)) {
         const record = this.#verify(bytes, owner);
         if (record) this.#apply({ kind: "record", record, owner: owner === from });
@@ -314,12 +311,12 @@ export class Mesh {
     return this.peer(id)?.address ?? { id, relays: [], direct: [] };
   }
 
-  async #greetedConnection(id: EndpointId, dialMs: number, signal?: AbortSignal): Promise<Connection> {
-    const live = this.#connections.live(id, "mesh-llm/1");
-    if (live && this.#greeted.has(live)) return live;
-    return await this.#meet(this.#addressOf(id), signal, dialMs);
+  /** @throws as openTunnel */
+  #greetedConnection(id: EndpointId, dialMs: number, signal: AbortSignal): Promise<Connection> {
+    return this.#meet(this.#addressOf(id), signal, dialMs);
   }
 
+  /** A connection on which gossip was exchanged: the live one, or a new one, greeted first. */
   async #meet(address: EndpointAddress, signal?: AbortSignal, dialMs = this.#timing.dialMs): Promise<Connection> {
     const connection = await this.#connections.connect(address, "mesh-llm/1", dialMs, signal);
     if (this.#greeted.has(connection)) return connection;
@@ -357,9 +354,9 @@ export class Mesh {
       await stream.write(this.#frameFor());
       await stream.finish();
       const reader = new StreamReader(stream);
-      const reply = reader.frame(limits.controlFrameBytes);
       const what = `the gossip of ${shortId(connection.peer)}`;
-      this.#take(await withDeadline(reply, { what, ms: this.#timing.gossipMs, signal }), connection);
+      const reply = await this.#frame(reader, what, limits.controlFrameBytes, signal);
+      this.#take(decodeGossip(reply, connection.peer), connection);
       settle(stream, reader);
     } catch (thrown) {
       stream.abort(codeForPeer(thrown));
@@ -368,17 +365,13 @@ export class Mesh {
   }
 
   async #answerGossip(connection: Connection, stream: ByteStream, reader: StreamReader): Promise<void> {
-    const frame = reader.frame(limits.controlFrameBytes);
-    const bytes = await withDeadline(frame, { what: "a gossip frame", ms: this.#timing.gossipMs });
-    decodeGossip(bytes, connection.peer); // refuse before answering
-    await stream.write(this.#frameFor());
-    await stream.finish();
-    settle(stream, reader);
-    this.#take(bytes, connection);
+    // refused before it is answered, answered before it is taken (protocol.md §3.1)
+    const frame = decodeGossip(await this.#frame(reader, "a gossip frame"), connection.peer);
+    await answerWith(stream, reader, this.#frameFor());
+    this.#take(frame, connection);
   }
 
-  #take(bytes: Uint8Array, connection: Connection): void {
-    const frame = decodeGossip(bytes, connection.peer);
+  #take(frame: GossipFrame, connection: Connection): void {
     this.#greeted.add(connection);
     const claims = frame.announcements.map((entry) => {
       const foreign = entry.id !== this.#state.self;
@@ -427,34 +420,36 @@ export class Mesh {
   // ---- other mesh streams
 
   async #answerRoutes(stream: ByteStream, reader: StreamReader): Promise<void> {
-    const frame = reader.frame(limits.controlFrameBytes);
-    decodeRouteRequest(await withDeadline(frame, { what: "a route request", ms: this.#timing.gossipMs }));
+    decodeRouteRequest(await this.#frame(reader, "a route request"));
     const self = this.#options.describe();
     const own = self.models.map((model) => ({ id: this.#state.self, model }));
     const others = this.peers.flatMap((peer) => (peer.met ? peer.models.map((model) => ({ id: peer.id, model })) : []));
-    await stream.write(encodeFrame(encodeRouteTable({ entries: [...own, ...others], meshId: undefined })));
-    await stream.finish();
-    settle(stream, reader);
+    const table = encodeRouteTable({ entries: [...own, ...others], meshId: undefined });
+    await answerWith(stream, reader, encodeFrame(table));
   }
 
   async #takeLeaving(stream: ByteStream, reader: StreamReader, from: EndpointId): Promise<void> {
-    const frame = reader.frame(limits.controlFrameBytes);
-    decodePeerLeaving(await withDeadline(frame, { what: "a goodbye", ms: this.#timing.gossipMs }), from);
+    decodePeerLeaving(await this.#frame(reader, "a goodbye"), from);
     await stream.finish();
     settle(stream, reader);
     this.#apply({ kind: "left", id: from });
   }
 
   async #answerRecord(stream: ByteStream, reader: StreamReader): Promise<void> {
-    const frame = reader.frame(limits.relayFrameBytes);
-    const wanted = decodeRecordRequest(
-      await withDeadline(frame, { what: "a record request", ms: this.#timing.gossipMs }),
-    );
+    const wanted = decodeRecordRequest(await this.#frame(reader, "a record request", limits.relayFrameBytes));
     const own = wanted === undefined || wanted === this.#state.self;
     const record = own ? this.#options.describe().record : this.peer(wanted)?.record;
-    await stream.write(encodeFrame(encodeRecordReply(record ? [record.bytes] : [])));
-    await stream.finish();
-    settle(stream, reader);
+    await answerWith(stream, reader, encodeFrame(encodeRecordReply(record ? [record.bytes] : [])));
+  }
+
+  /** Payload of the frame that is due next. @throws E_TIMEOUT · E_WIRE over `limitBytes` */
+  #frame(
+    reader: StreamReader,
+    what: string,
+    limitBytes: number = limits.controlFrameBytes,
+    signal?: AbortSignal,
+  ): Promise<Uint8Array> {
+    return withDeadline(reader.frame(limitBytes), { what, ms: this.#timing.gossipMs, signal });
   }
 
   // ---- membership
@@ -528,6 +523,13 @@ async function openTyped(connection: Connection, type: number): Promise<ByteStre
   const stream = await connection.open();
   await stream.write(Uint8Array.of(type));
   return stream;
+}
+
+/** Writes a reply, with which all has been said on the stream. */
+async function answerWith(stream: ByteStream, reader: StreamReader, framed: Uint8Array): Promise<void> {
+  await stream.write(framed);
+  await stream.finish();
+  settle(stream, reader);
 }
 
 async function sayGoodbye(connection: Connection, frame: Uint8Array): Promise<void> {

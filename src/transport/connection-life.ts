@@ -2,9 +2,9 @@
  * What all connections share: the streams that are open, and the one moment at which everything ends. Not a base class:
  * a connection has one and asks it.
  */
+import { setMaxListeners } from "node:events";
 import { MeshError } from "../base/errors.ts";
 import { DuplexStream, type StreamHalves } from "./duplex-stream.ts";
-import { sharedAbortController } from "./pending.ts";
 import type { CloseReason } from "./transport.ts";
 
 export class ConnectionLife {
@@ -43,6 +43,13 @@ export class ConnectionLife {
     for (const stream of this.#streams.values()) void stream.end(error);
     this.#resolveClosed(reason);
   }
+}
+
+/** A controller whose signal many wait on at once; Node would take more than ten for a leak. */
+export function sharedAbortController(): AbortController {
+  const controller = new AbortController();
+  setMaxListeners(0, controller.signal);
+  return controller;
 }
 
 /** What a stream's E_ABORTED says when the peer aborted it. */

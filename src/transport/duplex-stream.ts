@@ -8,9 +8,9 @@
  * the halves in the background whenever they let it. Both halves stay referenced until then, because a dropped one
  * would look finished to the peer.
  */
+import { unlessAborted } from "../base/deadline.ts";
 import { MeshError, toMeshError } from "../base/errors.ts";
 import type { ByteStream } from "../base/stream.ts";
-import { unlessAborted } from "./pending.ts";
 import { abortCodes } from "./transport.ts";
 
 /** Both halves of one stream. Failures are E_ABORTED (the peer reset or stopped this half) or E_LOST. */

@@ -8,14 +8,13 @@ import { isIPv6 } from "node:net";
 import type * as Iroh from "@number0/iroh";
 import { type EndpointId, endpointIdFromBytes, shortId } from "../base/brand.ts";
 import { fromHex, fromUtf8, utf8 } from "../base/bytes.ts";
-import { abortError, withDeadline } from "../base/deadline.ts";
+import { abortError, unlessAborted, withDeadline } from "../base/deadline.ts";
 import { isMeshError, MeshError, toMeshError } from "../base/errors.ts";
 import type { ByteStream } from "../base/stream.ts";
 import type { EndpointAddress } from "../wire/address.ts";
 import { bidirectionalStreamId, decodeAbortNotice, encodeAbortNotice } from "./abort-notice.ts";
-import { ConnectionLife, peerAborted } from "./connection-life.ts";
+import { ConnectionLife, peerAborted, sharedAbortController } from "./connection-life.ts";
 import type { DuplexStream, StreamHalves } from "./duplex-stream.ts";
-import { sharedAbortController, unlessAborted } from "./pending.ts";
 import { type Gate, gate, type Queue, queue } from "./queue.ts";
 import { parseSocketAddress } from "./socket-address.ts";
 import {

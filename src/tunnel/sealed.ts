@@ -9,7 +9,7 @@
  * @see protocol.md §7 · wire.md §5
  */
 import { concat, empty, equal } from "../base/bytes.ts";
-import { abortError, withDeadline } from "../base/deadline.ts";
+import { unlessLate, withDeadline } from "../base/deadline.ts";
 import { MeshError } from "../base/errors.ts";
 import type { ByteStream } from "../base/stream.ts";
 import type { ChunkOpener, HostSeal } from "../crypto/seal.ts";
@@ -134,31 +134,8 @@ async function nextOrKeepAlive(
   const next = response.read();
   next.catch(() => undefined); // awaited below; a failed keep-alive must not leave it unhandled
   for (;;) {
-    const turn = await untilTick(next, keepAliveMs, stream.aborted);
-    if (turn !== "tick") return turn.bytes;
+    const turn = await unlessLate(next, keepAliveMs, stream.aborted);
+    if (turn !== "late") return turn.value;
     await stream.write(seal.sealChunk(empty, false));
   }
-}
-
-/** What `work` gives, or "tick" when `ms` pass first. @throws when the signal fires */
-function untilTick(
-  work: Promise<Uint8Array | undefined>,
-  ms: number,
-  signal: AbortSignal,
-): Promise<"tick" | { bytes: Uint8Array | undefined }> {
-  return new Promise((resolve, reject) => {
-    const onAbort = (): void => settle(() => reject(abortError(signal)));
-    const timer = setTimeout(() => settle(() => resolve("tick")), ms);
-    const settle = (finish: () => void): void => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", onAbort);
-      finish();
-    };
-    if (signal.aborted) onAbort();
-    else signal.addEventListener("abort", onAbort);
-    work.then(
-      (bytes) => settle(() => resolve({ bytes })),
-      (thrown: unknown) => settle(() => reject(thrown)),
-    );
-  });
 }
