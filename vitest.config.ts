@@ -9,7 +9,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: "fast",
-          include: ["test/{unit,vectors,compliance,integration,security,fuzz}/**/*.test.ts"],
+          include: ["test/{unit,vectors,compliance,integration,security,errors,fuzz}/**/*.test.ts"],
           testTimeout: 15_000,
         },
       },

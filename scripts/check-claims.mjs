@@ -2,6 +2,7 @@
 // needs at least one test file whose test titles name the row.
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { titleNames } from "./titles.mjs";
 
 const root = join(import.meta.dirname, "..");
 const claims = JSON.parse(readFileSync(join(root, "test/claims.json"), "utf8"));
@@ -23,9 +24,3 @@ for (const [id, files] of Object.entries(claims)) {
 }
 for (const complaint of complaints) console.error(complaint);
 process.exit(complaints.length > 0 ? 1 : 0);
-
-function titleNames(text, id) {
-  return [...text.matchAll(/\b(?:it|test|describe)(?:\.each\([^)]*\))?\(\s*(["'`])(.*?)\1/gs)].some(([, , title]) =>
-    new RegExp(`\\b${id}\\b`).test(title),
-  );
-}

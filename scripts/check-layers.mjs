@@ -37,6 +37,7 @@ const homes = {
   hono: ["node/http/"],
   "@hono/node-server": ["node/http/"],
   commander: ["cli/"],
+  "prom-client": ["node/metrics.ts"],
 };
 
 const network = new Set([

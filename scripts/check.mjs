@@ -11,7 +11,7 @@ const steps = [
   { name: "lint", command: bin("oxlint"), args: ["--type-aware", "--deny-warnings"] },
   { name: "format", command: bin("oxfmt"), args: ["--check"] },
   { name: "layers", command: process.execPath, args: ["scripts/check-layers.mjs"] },
-  { name: "generated code", command: process.execPath, args: ["scripts/generate.mjs", "--check"] },
+  { name: "generated code and pages", command: process.execPath, args: ["scripts/generate.mjs", "--check"] },
   { name: "claimed attacks", command: process.execPath, args: ["scripts/check-claims.mjs"] },
 ];
 

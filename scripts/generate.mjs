@@ -1,11 +1,14 @@
-// Generates src/wire/gen/ from proto/. With --check: generates into a temporary folder and fails on any difference.
+// Generates src/wire/gen/ from proto/, and docs/errors.md from base/errors.ts and the titles of tests. With --check:
+// generates into a temporary folder and fails on any difference, and on an error code that no test provokes.
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { errorsPage } from "./errors-page.mjs";
 
 const root = join(import.meta.dirname, "..");
 const committed = join(root, "src/wire/gen");
+const errorsFile = join(root, "docs/errors.md");
 
 /** Offline: modules and plugins are local, and buf keeps no cache of its own here. */
 function generate(into) {
@@ -20,7 +23,12 @@ function files(folder) {
   return new Map(readdirSync(folder).map((name) => [name, readFileSync(join(folder, name), "utf8")]));
 }
 
+const errors = await errorsPage(root);
 if (process.argv.includes("--check")) {
+  const complaints = errors.untested.map((code) => `no test provokes ${code}: see the end of docs/errors.md`);
+  if (!existsSync(errorsFile) || readFileSync(errorsFile, "utf8") !== errors.text) {
+    complaints.push("docs/errors.md differs from src/base/errors.ts or from the tests: run npm run generate");
+  }
   const base = mkdtempSync(join(tmpdir(), "sealmesh-generate-"));
   try {
     generate(base);
@@ -29,13 +37,15 @@ if (process.argv.includes("--check")) {
     const names = new Set([...expected.keys(), ...found.keys()]);
     const stale = [...names].filter((name) => expected.get(name) !== found.get(name));
     if (stale.length > 0) {
-      console.error(`src/wire/gen differs from proto/ in ${stale.join(", ")}: run npm run generate`);
-      process.exitCode = 1;
+      complaints.push(`src/wire/gen differs from proto/ in ${stale.join(", ")}: run npm run generate`);
     }
   } finally {
     rmSync(base, { recursive: true, force: true });
   }
+  for (const complaint of complaints) console.error(complaint);
+  if (complaints.length > 0) process.exitCode = 1;
 } else {
   rmSync(committed, { recursive: true, force: true });
   generate(root);
+  writeFileSync(errorsFile, errors.text);
 }

@@ -11,16 +11,19 @@ import { type EndpointId, shortId } from "./base/brand.ts";
 import { toHex } from "./base/bytes.ts";
 import type { Clock } from "./base/clock.ts";
 import { abortError, withDeadline } from "./base/deadline.ts";
-import { MeshError, toMeshError } from "./base/errors.ts";
+import { type ErrorCode, MeshError, toMeshError } from "./base/errors.ts";
+import type { Budget } from "./base/budget.ts";
 import type { Places } from "./base/places.ts";
 import type { ByteStream } from "./base/stream.ts";
 import { type Identity, verifySignature } from "./crypto/identity.ts";
 import type { InferenceKeys } from "./crypto/inference-keys.ts";
 import { AskerSeal, type OpenedRequest, openRequest } from "./crypto/seal.ts";
-import { type Attempt, brokenOff, Trial, withAttempts } from "./mesh/attempt.ts";
+import type { Affinity } from "./mesh/affinity.ts";
+import { AskError, type Attempt, brokenOff, Trial } from "./mesh/attempt.ts";
 import { type HostChoice, type HostLoad, orderHosts, relaysTo } from "./mesh/choose.ts";
 import type { Mesh } from "./mesh/mesh.ts";
 import { openAiError } from "./openai/errors.ts";
+import { refusalOf } from "./openai/refusal.ts";
 import { decide, type PlainRoute, type SealedRoute } from "./policy/decide.ts";
 import type { Policy } from "./policy/policy.ts";
 import { abortCodes } from "./transport/transport.ts";
@@ -32,6 +35,7 @@ import {
   uniqueOwnHeaders,
 } from "./tunnel/headers.ts";
 import {
+  bodyOf,
   type ByteSource,
   bytesSource,
   encodeRequest,
@@ -40,11 +44,12 @@ import {
   type HttpResponse,
   readRequest,
   readResponse,
+  readUpTo,
 } from "./tunnel/http.ts";
 import { closing, endingWith, settle } from "./tunnel/lifetime.ts";
 import { copyResponse, plainResponse, writePlainRequest } from "./tunnel/plain.ts";
 import { askRelay } from "./tunnel/relay.ts";
-import { openedResponse, readEnvelope, sealResponse, writeEnvelope } from "./tunnel/sealed.ts";
+import { type AnswerPace, openedResponse, readEnvelope, sealResponse, writeEnvelope } from "./tunnel/sealed.ts";
 import type { SeenCache } from "./tunnel/seen.ts";
 import { StreamReader } from "./wire/frame.ts";
 import { headSigningBytes, readSealedHead, type SealedHead, sealedHeadFields } from "./wire/head.ts";
@@ -63,6 +68,7 @@ export interface AskParts {
   readonly policy: Policy;
   readonly route: RouteSetting;
   readonly load: HostLoad;
+  readonly affinity: Affinity;
   readonly timing: AskTiming;
 }
 
@@ -84,6 +90,10 @@ export interface AskRequest {
   readonly headers: HeaderList;
   readonly body: Uint8Array;
   readonly model: string;
+  /** Estimate of the tokens of prompt and answer together. */
+  readonly needTokens?: number | undefined;
+  /** What the turns of one conversation have in common, from openai/conversation.ts. */
+  readonly conversation?: string | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -95,44 +105,75 @@ export interface Asked {
 
 /** Tries at most so many hosts, each only while no chunk of an answer has been opened (wire.md §7). */
 const maxAttempts = 3;
+/** How long a host that has failed, or has sent us away, comes behind the others, ms. */
+const avoidMs = 10_000;
+
+/** Failures that say nothing about what the host would do with another request. */
+const ofThisRequest: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["E_OVERFLOW", "E_MODEL", "E_UNSUPPORTED"]);
 
 /**
- * Asks a host of the mesh for an answer.
+ * Asks a host of the mesh for an answer. An error answer is delivered like any other, unless the host says by it that it
+ * did nothing with the request: then the next host is asked.
  *
  * @throws E_MODEL nobody serves the model · E_NO_HOST · E_REFUSED all were refused, with the reasons · the last
- *         attempt's error when all failed · E_ABORTED the caller has gone
+ *         attempt's error, as an AskError, when all failed · E_ABORTED the caller has gone
  */
 export async function ask(request: AskRequest, parts: AskParts): Promise<Asked> {
+  const { mesh, clock, load, affinity } = parts;
   // 1 who serves the model, best first
   const hosts = await candidates(request, parts);
   // 2 who of them may get it, and how
-  const routes = allowedRoutes(hosts, request.model, parts);
+  let routes = allowedRoutes(hosts, request.model, parts);
   // 3 try them, each anew sealed to that host alone
   const attempts: Attempt[] = [];
-  let failure = new MeshError("E_NO_HOST", "no host could be tried");
-  for (const route of routes.slice(0, maxAttempts)) {
+  for (;;) {
+    const [route, ...others] = routes;
+    if (!route) throw new MeshError("E_NO_HOST", "no host could be tried");
     const trial = new Trial(route);
     try {
       const response = await attempt(request, route, trial, parts);
-      attempts.push(trial.report("answered"));
+      attempts.push(trial.report());
+      if (response.status >= 500) {
+        load.avoid(route.host, clock.now() + avoidMs); // it is the answer, but the next one may fare better elsewhere
+      } else {
+        load.trust(route.host);
+        affinity.remember(request.conversation, { model: request.model, host: route.host });
+      }
       return { response, attempts };
     } catch (thrown) {
       if (request.signal.aborted) throw abortError(request.signal);
-      failure = brokenOff(thrown, "E_LOST");
-      attempts.push(trial.report(failure.code));
-      if (failure.code === "E_TIMEOUT") parts.mesh.probe(trial.relay ?? route.host);
-      if (trial.answerBegan) break;
+      const failure = brokenOff(thrown, "E_LOST");
+      attempts.push(trial.report(failure));
+      if (failure.code === "E_TIMEOUT") mesh.probe(trial.relay ?? route.host);
+      if (!ofThisRequest.has(failure.code)) load.avoid(route.host, clock.now() + avoidMs);
+      routes = failure.code === "E_OVERFLOW" ? withMoreRoom(others, route.host, hosts) : others;
+      if (!trial.mayMoveOn || routes.length === 0 || attempts.length === maxAttempts) {
+        throw new AskError(failure, attempts);
+      }
     }
   }
-  throw withAttempts(failure, attempts);
+}
+
+/** After an overflow: hosts with a larger context than that one, or one that nobody knows. */
+function withMoreRoom<Route extends { readonly host: EndpointId }>(
+  routes: readonly Route[],
+  full: EndpointId,
+  hosts: readonly HostChoice[],
+): readonly Route[] {
+  const room = (id: EndpointId): number | undefined => hosts.find((host) => host.id === id)?.contextTokens;
+  const tooSmall = room(full) ?? 0;
+  return routes.filter(({ host }) => (room(host) ?? Number.POSITIVE_INFINITY) > tooSmall);
 }
 
 async function candidates(request: AskRequest, parts: AskParts): Promise<readonly HostChoice[]> {
-  const { mesh, load, timing } = parts;
-  const order = (): readonly HostChoice[] => orderHosts(mesh, request.model, load);
+  const { mesh, load, affinity, clock, timing } = parts;
+  const { model, needTokens, conversation } = request;
+  const preferred = affinity.of(conversation)?.host;
+  const order = (): readonly HostChoice[] =>
+    orderHosts(mesh, { model, needTokens, preferred, load, nowMs: clock.now() });
   const hosts = order();
   if (hosts.length === 0) {
-    throw new MeshError("E_MODEL", `no machine of the mesh serves the model "${request.model}"`, { param: "model" });
+    throw new MeshError("E_MODEL", `no machine of the mesh serves the model "${model}"`, { param: "model" });
   }
   const usable = hosts.some(({ key }) => key.kind === "record" || key.kind === "announced");
   if (usable || parts.route === "relay") return hosts;
@@ -169,17 +210,28 @@ async function attempt(
   trial: Trial,
   parts: AskParts,
 ): Promise<HttpResponse> {
-  const release = parts.load.add(route.host);
+  const release = endedOrGone(parts.load.add(route.host), request.signal);
   try {
     const response =
       route.kind === "plain"
         ? await attemptPlain(request, route, trial, parts)
         : await attemptSealed(request, route, trial, parts);
-    return { ...response, headers: allowedResponseHeaders(response.headers), body: endingWith(response.body, release) };
+    const body = endingWith(response.body, release);
+    return await unlessRefused({ ...response, headers: allowedResponseHeaders(response.headers), body }, trial);
   } catch (thrown) {
     release();
     throw thrown;
   }
+}
+
+/** An error answer is short and read here, whole. @throws the refusal, when it says that the host did nothing */
+async function unlessRefused(response: HttpResponse, trial: Trial): Promise<HttpResponse> {
+  if (response.status < 400) return response;
+  const body = await readUpTo(limits.errorBodyBytes, response.body);
+  const refusal = refusalOf(response.status, body, response.headers["retry-after"]);
+  if (!refusal) return { ...response, body: bodyOf(body) };
+  trial.refused = true;
+  throw refusal;
 }
 
 /** Seals once; a second time when the host could not open (its key has changed) or its clock is another, never more. */
@@ -193,7 +245,7 @@ async function attemptSealed(
     return await sealAndSend(request, route, trial, parts, 0);
   } catch (thrown) {
     if (thrown instanceof ClockDiffers) {
-      trial.answerBegan = false; // what was opened is a refusal: nothing was processed
+      trial.startAnew(); // what was opened is a refusal: nothing was processed
       return await sealAndSend(request, route, trial, parts, thrown.offsetMs);
     }
     const refused = toMeshError(thrown).code === "E_OPEN" && route.order === "indexed" && !request.signal.aborted;
@@ -212,11 +264,12 @@ async function sealAndSend(
 ): Promise<HttpResponse> {
   const { clock, identity, timing } = parts;
   const seal = new AskerSeal(route.hostKey);
-  let close: (whole: boolean) => void = () => seal.end();
+  const end = endedOrGone(() => seal.end(), request.signal);
+  let close: (whole: boolean) => void = end;
   try {
     // 1 a stream to the host, direct or through a relay
     const { stream, reader } = await openPath(request, route, trial, parts);
-    close = closing(stream, reader, request.signal, () => seal.end());
+    close = closing(stream, reader, request.signal, end);
     // 2 the HTTP request with the signed head, sealed to the host's inference key
     const head = makeHead(request, route, seal, trial.relay !== undefined, clock.now() + clockOffsetMs, identity);
     const headers = [...allowedRequestHeaders(request.headers), ...sealedHeadFields(head)];
@@ -236,8 +289,8 @@ async function sealAndSend(
     const response = await readResponse(trial.watch(source, request.signal)).catch((thrown: unknown) => {
       throw opened ? thrown : asOpenFailure(thrown);
     });
-    throwIfClockDiffers(response, clock.now());
-    // 4 hand the rest to the caller; the exchange's key goes when the answer ends, however it ends
+    throwIfClockDiffers(response, clock.now(), trial);
+    // 4 hand the rest to the caller; the exchange's key goes when the answer ends, however it ends, read or not
     return { ...response, body: endingWith(response.body, close) };
   } catch (thrown) {
     close(false);
@@ -346,9 +399,10 @@ class ClockDiffers extends MeshError {
   }
 }
 
-function throwIfClockDiffers(response: HttpResponse, nowMs: number): void {
+function throwIfClockDiffers(response: HttpResponse, nowMs: number, trial: Trial): void {
   const hostTime = response.headers[hostTimeHeader];
   if (response.status !== 425 || !hostTime || !/^[0-9]{1,15}$/.test(hostTime)) return;
+  trial.refused = true;
   throw new ClockDiffers(Number(hostTime) - nowMs);
 }
 
@@ -366,7 +420,10 @@ export interface AnswerParts {
   readonly keys: InferenceKeys;
   readonly clock: Clock;
   readonly seen: SeenCache;
+  /** Exchanges per connection's peer, counted before anything of them is read. */
   readonly places: Places;
+  /** Bytes of requests that are held at a time. */
+  readonly budget: Budget;
   /** The node's own HTTP app, behind an injected connection; gives the raw response bytes. */
   readonly serve: (request: HttpRequest, asker: EndpointId, signal: AbortSignal) => ByteSource;
   readonly timing: AnswerTiming;
@@ -374,11 +431,10 @@ export interface AnswerParts {
   readonly draining: () => boolean;
 }
 
-export interface AnswerTiming {
-  /** First byte, and whole request. */
+export interface AnswerTiming extends AnswerPace {
+  /** First byte, and whole request, ms. */
   readonly firstByteMs: number;
   readonly requestMs: number;
-  readonly keepAliveMs: number;
 }
 
 /** What became of an exchange that was accepted. */
@@ -406,10 +462,16 @@ export async function answer(
   arrival: Arrival,
   parts: AnswerParts,
 ): Promise<Answered> {
-  const { timing } = parts;
+  const { timing, places, budget } = parts;
   const wait = <T>(work: Promise<T>, what: string, ms: number): Promise<T> =>
     withDeadline(work, { what, ms, signal: stream.aborted });
+  const peer = arrival.kind === "direct" ? arrival.peer : arrival.relay;
+  const held = budget.open(peer);
+  const release = places.take(peer);
   try {
+    // 0 room for it, before anything of it is taken
+    if (!release) throw new MeshError("E_BUSY", "this peer has too many exchanges here already");
+    reader.meter((bytes) => held.take(bytes));
     if (arrival.kind === "relayed") {
       const frame = await wait(reader.frame(limits.relayFrameBytes), "the relay's frame", timing.firstByteMs);
       decodeRelayedOpen(frame);
@@ -432,6 +494,9 @@ export async function answer(
   } catch (thrown) {
     stream.abort(abortCodes.refused);
     throw thrown;
+  } finally {
+    release?.();
+    held.close();
   }
 }
 
@@ -443,10 +508,14 @@ async function answerOpened(
   parts: AnswerParts,
 ): Promise<Answered> {
   const { clock, seen, timing } = parts;
-  const respond = (response: ByteSource): Promise<boolean> =>
-    sealResponse(stream, opened.seal, response, timing.keepAliveMs);
+  const respond = (response: ByteSource): Promise<boolean> => sealResponse(stream, opened.seal, response, timing);
   // 3 a request of ours, in time, from whom it says
-  const request = await readRequest(bytesSource(opened.plaintext));
+  const request = await readRequest(bytesSource(opened.plaintext)).catch(async (thrown: unknown) => {
+    const error = toMeshError(thrown);
+    // the same words as on every other way: a larger request is no wrong one
+    if (error.code === "E_TOO_LARGE") await respond(errorResponse(error, clock.now()));
+    throw error;
+  });
   const head = readSealedHead(uniqueOwnHeaders(request.headers));
   const now = clock.now();
   if (head && Math.abs(head.timeMs - now) > limits.clockSkewMs) {
@@ -455,13 +524,12 @@ async function answerOpened(
     throw new MeshError("E_CLOCK", "the asker's clock differs");
   }
   const asker = provenAsker(request, head, opened, ephemeralKey, arrival, parts.identity.id);
-  // 4 never seen before, and room for it
-  let release: () => void;
+  // 4 never seen before
   try {
     const marks = [`key ${toHex(ephemeralKey)}`, ...(head ? [`id ${asker} ${toHex(head.id)}`] : [])];
     // without a head there is no time to go by: remembered for as long as the key opens
     seen.add(marks, asker, head ? head.timeMs + limits.clockSkewMs : opened.key.notAfterMs, now);
-    release = takePlace(asker, parts);
+    if (parts.draining()) throw stopping();
   } catch (thrown) {
     const error = toMeshError(thrown);
     // a replay ends like everything that does not open; who is only too early is told so
@@ -469,12 +537,8 @@ async function answerOpened(
     throw error;
   }
   // 5 the same HTTP app that serves localhost; every piece sealed as it comes, the end authenticated
-  try {
-    const served = parts.serve({ ...request, headers: allowedRequestHeaders(request.headers) }, asker, stream.aborted);
-    return { asker, whole: await respond(served) };
-  } finally {
-    release();
-  }
+  const served = parts.serve({ ...request, headers: allowedRequestHeaders(request.headers) }, asker, stream.aborted);
+  return { asker, whole: await respond(served) };
 }
 
 async function answerPlain(
@@ -484,25 +548,23 @@ async function answerPlain(
   parts: AnswerParts,
 ): Promise<Answered> {
   const { timing } = parts;
-  const reading = readRequest(reader);
-  const request = await withDeadline(reading, { what: "the request", ms: timing.requestMs, signal: stream.aborted });
-  const release = takePlace(peer, parts);
+  const taking = { what: "the request", ms: timing.requestMs, signal: stream.aborted };
+  let served: ByteSource;
   try {
-    const served = parts.serve({ ...request, headers: allowedRequestHeaders(request.headers) }, peer, stream.aborted);
-    const whole = await copyResponse(stream, served);
-    settle(stream, reader); // the asker keeps its side open for as long as the answer lasts
-    return { asker: peer, whole };
-  } finally {
-    release();
+    const request = await withDeadline(readRequest(reader), taking);
+    served = parts.draining()
+      ? errorResponse(stopping(), parts.clock.now())
+      : parts.serve({ ...request, headers: allowedRequestHeaders(request.headers) }, peer, stream.aborted);
+  } catch (thrown) {
+    const error = toMeshError(thrown);
+    if (error.code !== "E_TOO_LARGE") throw error;
+    await copyResponse(stream, errorResponse(error, parts.clock.now()), timing.unreadMs);
+    await withDeadline(readToEnd(reader), taking); // an asker in the midst of writing sees the answer only behind it
+    throw error;
   }
-}
-
-/** @returns gives the place back · @throws E_DRAINING this host is stopping · E_BUSY no place is left */
-function takePlace(asker: EndpointId, { draining, places }: AnswerParts): () => void {
-  if (draining()) throw new MeshError("E_DRAINING", "this host is stopping; ask another one");
-  const release = places.take(asker);
-  if (release) return release;
-  throw new MeshError("E_BUSY", "this host has no place left for you now", { retryAfterSeconds: 1 });
+  const whole = await copyResponse(stream, served, timing.unreadMs);
+  settle(stream, reader); // the asker keeps its side open for as long as the answer lasts
+  return { asker: peer, whole };
 }
 
 /** Who asks: the QUIC peer on a direct stream, the signer of the head through a relay. @throws E_OPEN anything else */
@@ -534,6 +596,27 @@ function provenAsker(
 }
 
 // --------------------------------------------------------------------------------------------------- helpers
+
+function stopping(): MeshError {
+  return new MeshError("E_DRAINING", "this host is stopping");
+}
+
+/** Runs `done` once: when it is called, or when the caller goes, since an answer may never be read. */
+function endedOrGone(done: () => void, caller: AbortSignal): () => void {
+  let ended = false;
+  const end = (): void => {
+    caller.removeEventListener("abort", end);
+    if (!ended) done();
+    ended = true;
+  };
+  caller.addEventListener("abort", end);
+  return end;
+}
+
+/** Takes what still comes, and keeps nothing of it. @throws E_BUSY more than the peer's share */
+async function readToEnd(reader: StreamReader): Promise<void> {
+  while (await reader.read());
+}
 
 function errorResponse(error: MeshError, nowMs: number): ByteSource {
   const { status, headers, body } = openAiError(error, "");

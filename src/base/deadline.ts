@@ -22,7 +22,7 @@ export function withDeadline<T>(work: Promise<T>, options: DeadlineOptions): Pro
 }
 
 /** What `work` gives, or "late" when `ms` pass first; the work goes on then. @throws as the work, or when the signal fires */
-export function unlessLate<T>(work: Promise<T>, ms: number, signal: AbortSignal): Promise<{ value: T } | "late"> {
+export function unlessLate<T>(work: Promise<T>, ms: number, signal?: AbortSignal): Promise<{ value: T } | "late"> {
   return firstOf(
     work.then((value) => ({ value })),
     signal,

@@ -45,7 +45,11 @@ export type ErrorCode =
   | "E_NOT_FOUND"
   | "E_METHOD"
   | "E_FOREIGN"
+  | "E_UNAUTHORIZED"
   | "E_TOO_LARGE"
+  | "E_HEAD_TOO_LARGE"
+  | "E_SLOW"
+  | "E_EXPECT"
   | "E_MODEL"
   | "E_UNSUPPORTED"
   | "E_OVERFLOW"
@@ -77,13 +81,80 @@ export type ErrorCode =
 
 export const errorTable: Readonly<Record<ErrorCode, ErrorRow>> = {
   // what a caller sent
-  E_INPUT: row(400, "invalid_request_error", "invalid_value", 65, "no", "Correct the named field and send it again."),
-  E_USAGE: row(400, "invalid_request_error", "invalid_value", 64, "no", "See `sealmesh help`."),
-  E_NOT_FOUND: row(404, "invalid_request_error", "not_found", 65, "no", "See /v1/models and /v1/chat/completions."),
-  E_METHOD: row(405, "invalid_request_error", "method_not_allowed", 65, "no", "Use the method named in the message."),
-  E_FOREIGN: row(403, "permission_error", "foreign_origin", 77, "no", "Use localhost or 127.0.0.1, from this machine."),
-  E_TOO_LARGE: row(413, "invalid_request_error", "payload_too_large", 65, "no", "Send a smaller request."),
-  E_MODEL: row(404, "invalid_request_error", "model_not_found", 65, "no", "Pick a model that /v1/models lists."),
+  E_INPUT: row(
+    400,
+    "invalid_request_error",
+    "invalid_value",
+    65,
+    "no",
+    "Correct what the message names and send the request again.",
+  ),
+  E_USAGE: row(
+    400,
+    "invalid_request_error",
+    "invalid_value",
+    64,
+    "no",
+    "Run `sealmesh help` to see the commands and their flags.",
+  ),
+  E_NOT_FOUND: row(
+    404,
+    "invalid_request_error",
+    "not_found",
+    65,
+    "no",
+    "Check the path: there are /v1/models, /v1/chat/completions, /v1/completions, /v1/embeddings and /v1/responses.",
+  ),
+  E_METHOD: row(
+    405,
+    "invalid_request_error",
+    "method_not_allowed",
+    65,
+    "no",
+    "Send POST to ask for an answer, and GET to list models.",
+  ),
+  E_FOREIGN: row(
+    403,
+    "permission_error",
+    "foreign_origin",
+    77,
+    "no",
+    "Call http://127.0.0.1 from a program on this machine, not from a web page of another site.",
+  ),
+  E_UNAUTHORIZED: row(
+    401,
+    "authentication_error",
+    "invalid_api_key",
+    77,
+    "no",
+    "Send a key of the node's --api-key-file as `Authorization: Bearer KEY`.",
+  ),
+  E_TOO_LARGE: row(
+    413,
+    "invalid_request_error",
+    "payload_too_large",
+    65,
+    "no",
+    "Send less at once: shorter messages, or fewer and smaller images.",
+  ),
+  E_HEAD_TOO_LARGE: row(431, "invalid_request_error", "payload_too_large", 65, "no", "Send fewer or shorter headers."),
+  E_SLOW: row(
+    408,
+    "invalid_request_error",
+    "request_timeout",
+    75,
+    "no",
+    "Check the connection to the node, and send the whole request without pauses.",
+  ),
+  E_EXPECT: row(417, "invalid_request_error", "expectation_failed", 65, "no", "Leave the Expect header out."),
+  E_MODEL: row(
+    404,
+    "invalid_request_error",
+    "model_not_found",
+    65,
+    "no",
+    "Pick a model that /v1/models lists, or start a host that serves this one.",
+  ),
   E_UNSUPPORTED: row(
     400,
     "invalid_request_error",
@@ -98,7 +169,7 @@ export const errorTable: Readonly<Record<ErrorCode, ErrorRow>> = {
     "context_length_exceeded",
     65,
     "no",
-    "Shorten the messages, or use a model with a larger context.",
+    "Please reduce the length of the messages.",
   ),
   // choosing and reaching a host
   E_NO_HOST: row(
@@ -109,9 +180,16 @@ export const errorTable: Readonly<Record<ErrorCode, ErrorRow>> = {
     "no",
     "Wait for a host to join, or start one with `sealmesh serve`.",
   ),
-  E_REFUSED: row(503, "server_error", "refused", 77, "no", "The message names the rule and the host's factor."),
+  E_REFUSED: row(
+    503,
+    "server_error",
+    "refused",
+    77,
+    "no",
+    "Update or restart the hosts that the message names, or change the setting of this node that refuses them.",
+  ),
   E_BUSY: row(429, "rate_limit_error", "rate_limit_exceeded", 75, "no", "Try again after the time in Retry-After."),
-  E_DRAINING: row(503, "server_error", "draining", 75, "no", "This node is stopping; ask another one."),
+  E_DRAINING: row(503, "server_error", "draining", 75, "no", "Ask another node, or this one again after its restart."),
   E_UNREACHABLE: row(
     503,
     "server_error",
@@ -120,10 +198,38 @@ export const errorTable: Readonly<Record<ErrorCode, ErrorRow>> = {
     "no",
     "Check that the machine is up and its address right.",
   ),
-  E_RELAY: row(503, "server_error", "relay_failed", 69, "maybe", "Try another relay, or the direct route."),
-  E_TIMEOUT: row(504, "server_error", "timeout", 75, "maybe", "The host said nothing for too long; try again."),
-  E_LOST: row(502, "server_error", "connection_lost", 75, "maybe", "The connection to the host ended; try again."),
-  E_ABORTED: row(499, "server_error", "aborted", 75, "maybe", "The caller went away."),
+  E_RELAY: row(
+    503,
+    "server_error",
+    "relay_failed",
+    69,
+    "maybe",
+    "Try again; if it stays so, join another relay, or let hosts be reached directly (--route auto).",
+  ),
+  E_TIMEOUT: row(
+    504,
+    "server_error",
+    "timeout",
+    75,
+    "maybe",
+    "Try again; if it stays so, see on the host whether its engine is stuck.",
+  ),
+  E_LOST: row(
+    502,
+    "server_error",
+    "connection_lost",
+    75,
+    "maybe",
+    "Try again; if it stays so, check the network between this machine and the host.",
+  ),
+  E_ABORTED: row(
+    499,
+    "server_error",
+    "aborted",
+    75,
+    "maybe",
+    "Keep the connection open until the answer is whole, or raise the client's time-out.",
+  ),
   // the sealed path
   E_WIRE: row(
     502,
@@ -131,17 +237,24 @@ export const errorTable: Readonly<Record<ErrorCode, ErrorRow>> = {
     "protocol_error",
     76,
     "maybe",
-    "The peer sent bytes that the protocol does not allow.",
+    "Bring sealmesh to the same version on both machines; if it stays so, leave out the peer or relay in between.",
   ),
-  E_KEY: row(502, "server_error", "bad_key", 76, "no", "The host shows a key that cannot be used; restart that host."),
-  E_OPEN: row(502, "server_error", "cannot_open", 76, "maybe", "The bytes do not open under the expected key."),
+  E_KEY: row(502, "server_error", "bad_key", 76, "no", "Restart the host: it makes a new key then."),
+  E_OPEN: row(
+    502,
+    "server_error",
+    "cannot_open",
+    76,
+    "maybe",
+    "Try again: the host may have a new key; if it stays so, restart the host.",
+  ),
   E_ORDER: row(
     502,
     "server_error",
     "chunk_order",
     76,
     "maybe",
-    "Chunks were dropped, repeated or reordered on the way.",
+    "Ask again without that relay (--route direct): it has dropped, repeated or reordered parts of the answer.",
   ),
   E_TRUNCATED: row(
     502,
@@ -149,10 +262,24 @@ export const errorTable: Readonly<Record<ErrorCode, ErrorRow>> = {
     "truncated",
     76,
     "maybe",
-    "The host or a relay cut the answer; what you have is incomplete.",
+    "Throw away what came, it is not the whole answer, and ask again.",
   ),
-  E_CLOCK: row(425, "server_error", "E_CLOCK", 75, "no", "The clocks of both machines differ by more than 5 minutes."),
-  E_REPLAY: row(409, "server_error", "replayed", 76, "no", "The same envelope was already answered once."),
+  E_CLOCK: row(
+    425,
+    "server_error",
+    "E_CLOCK",
+    75,
+    "no",
+    "Let both machines take their time from a time server: their clocks differ by more than 5 minutes.",
+  ),
+  E_REPLAY: row(
+    409,
+    "server_error",
+    "replayed",
+    76,
+    "no",
+    "Send the request anew; if you sent it only once, leave out the relay in between: it repeats requests.",
+  ),
   // engines
   E_NO_ENGINE: row(503, "server_error", "no_engine", 69, "no", "Start an engine, or name its URL with --engine URL."),
   E_ENGINE: row(502, "server_error", "engine_error", 69, "maybe", "Look at the engine's own log on the host."),
@@ -162,10 +289,17 @@ export const errorTable: Readonly<Record<ErrorCode, ErrorRow>> = {
     "engine_lost",
     69,
     "maybe",
-    "The engine's process ended; it is being restarted.",
+    "Try again in a few seconds, when the engine is up again; if it ends again, give it a smaller model or context.",
   ),
   // this machine
-  E_CONFIG: row(500, "server_error", "bad_configuration", 78, "no", "Correct the named setting."),
+  E_CONFIG: row(
+    500,
+    "server_error",
+    "bad_configuration",
+    78,
+    "no",
+    "Correct the setting that the message names, and start again.",
+  ),
   E_STATE: row(
     500,
     "server_error",
@@ -183,8 +317,15 @@ export const errorTable: Readonly<Record<ErrorCode, ErrorRow>> = {
     "Stop the program that has the port, or choose another (0 picks one).",
   ),
   E_INVITE: row(400, "invalid_request_error", "bad_invite", 65, "no", "Ask for a fresh invite and paste all of it."),
-  E_CLOSED: row(503, "server_error", "closed", 75, "no", "This part of the node has been shut down."),
-  E_BUG: row(500, "server_error", "internal_error", 70, "maybe", "Please report it with the request id."),
+  E_CLOSED: row(503, "server_error", "closed", 75, "no", "Start the node again, or ask another one."),
+  E_BUG: row(
+    500,
+    "server_error",
+    "internal_error",
+    70,
+    "maybe",
+    "Please report it, with the request id and the lines of the node's log around it.",
+  ),
 };
 
 export interface MeshErrorOptions {

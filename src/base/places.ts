@@ -18,9 +18,14 @@ export class Places {
     return this.#total;
   }
 
+  /** Places that `holder` has. */
+  of(holder: string): number {
+    return this.#held.get(holder) ?? 0;
+  }
+
   /** Takes a place for `holder`. @returns the function that gives it back (once), or undefined when there is none */
   take(holder: string): (() => void) | undefined {
-    const held = this.#held.get(holder) ?? 0;
+    const held = this.of(holder);
     if (this.#total >= this.#options.total || held >= this.#options.perHolder) return undefined;
     this.#total += 1;
     this.#held.set(holder, held + 1);
@@ -29,7 +34,7 @@ export class Places {
       if (given) return;
       given = true;
       this.#total -= 1;
-      const left = (this.#held.get(holder) ?? 1) - 1;
+      const left = this.of(holder) - 1;
       if (left === 0) this.#held.delete(holder);
       else this.#held.set(holder, left);
     };

@@ -27,7 +27,24 @@ export function addNodeFlags(command: Commander): void {
   command
     .optionsGroup("This machine:")
     .option("--port <port>", `port of the OpenAI API on 127.0.0.1; 0 picks a free one (default: ${defaults.apiPort})`)
-    .option("--listen <host:port>", "the same with a loopback address of your choice, instead of --port")
+    .option(
+      "--listen <host:port>",
+      "address and port of the OpenAI API, instead of --port; one that other machines reach needs --api-key-file, and " +
+        "--tls-cert with --tls-key, or --insecure-http",
+    )
+    .option("--api-key-file <file>", "file with the keys that callers of the OpenAI API must show, one a line")
+    .option("--tls-cert <file>", "PEM certificate (chain) of the OpenAI API, which then speaks HTTPS only")
+    .option("--tls-key <file>", "PEM private key of that certificate")
+    .option(
+      "--insecure-http",
+      "let other machines use the OpenAI API without TLS: keys and prompts can be read on the way",
+    )
+    .addOption(
+      new Option(
+        "--allow-host <name>",
+        "a further name under which the OpenAI API may be called, such as that of a proxy in front; may be repeated",
+      ).argParser(repeated),
+    )
     .option("--console <port>", `port of the console, which answers /api/status (default: ${defaults.consolePort})`)
     .option("--headless", "no console")
     .option("--data-dir <directory>", "where the node keeps its identity (default: the platform's place for state)");
@@ -45,7 +62,11 @@ export function addNodeFlags(command: Commander): void {
       "--route <route>",
       "how hosts are asked: auto (direct, else through a relay), direct or relay (default: auto)",
     )
-    .option("--no-relay-traffic", "do not carry sealed bytes for other members");
+    .option("--no-relay-traffic", "do not carry sealed bytes for other members")
+    .option(
+      "--require-encryption",
+      "never ask a host that takes prompts in the clear only, such as an old mesh-llm node",
+    );
   command
     .optionsGroup("Output:")
     .addOption(

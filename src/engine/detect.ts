@@ -5,6 +5,7 @@
 import type { EngineModel } from "./engine.ts";
 import { baseUrlOf, getJson, type HttpClient, httpClient, isRecord, type JsonAnswer } from "./http.ts";
 import { isName } from "../wire/gossip.ts";
+import type { ModelKind } from "../wire/record.ts";
 
 export type EngineProgram = "ollama" | "lm-studio" | "llama-server" | "vllm" | "generic";
 
@@ -127,43 +128,70 @@ export function modelsOf(entries: readonly Record<string, unknown>[]): EngineMod
   return [...models.values()];
 }
 
+/** What only an engine's native routes tell. */
+export interface NativeFacts {
+  readonly models: readonly EngineModel[];
+  /** Exchanges that it runs at a time; undefined when it does not say. */
+  readonly slots: number | undefined;
+}
+
 /**
- * Fills windows that `/v1/models` does not tell: LM Studio's and Ollama's native lists know those of loaded models. The
+ * Fills in what `/v1/models` does not tell. LM Studio's and Ollama's native lists know the windows of loaded models; the
  * trained length is never used: what counts is what one request may use.
  */
-export async function withContextLengths(
+export async function nativeFacts(
   client: HttpClient,
   program: EngineProgram,
   baseUrl: string,
   models: readonly EngineModel[],
   options: ProbeOptions,
-): Promise<readonly EngineModel[]> {
-  const known = await nativeContextLengths(client, program, rootOf(baseUrl), options);
-  if (known.size === 0) return models;
-  return models.map((model) => ({ ...model, contextLength: model.contextLength ?? known.get(model.id) }));
-}
-
-async function nativeContextLengths(
-  client: HttpClient,
-  program: EngineProgram,
-  root: string,
-  options: ProbeOptions,
-): Promise<ReadonlyMap<string, number>> {
+): Promise<NativeFacts> {
+  const root = rootOf(baseUrl);
   switch (program) {
     case "lm-studio": {
-      const answer = await probe(client, new URL(`${root}/api/v0/models`), options);
-      return lengths(modelEntries(answer?.json) ?? [], "id", "loaded_context_length");
+      const entries = modelEntries((await probe(client, new URL(`${root}/api/v0/models`), options))?.json) ?? [];
+      const windows = lengths(entries, "id", "loaded_context_length");
+      const withKinds = models.map((model) => {
+        const type = entries.find(({ id }) => id === model.id)?.["type"];
+        const kinds = typeof type === "string" ? studioKinds[type] : undefined;
+        return kinds ? { ...model, kinds } : model;
+      });
+      return { models: withWindows(withKinds, windows), slots: undefined };
     }
     case "ollama": {
       const answer = await probe(client, new URL(`${root}/api/ps`), options);
       const running = isRecord(answer?.json) ? answer.json["models"] : undefined;
-      return lengths(Array.isArray(running) ? running.filter(isRecord) : [], "name", "context_length");
+      const entries = Array.isArray(running) ? running.filter(isRecord) : [];
+      return { models: withWindows(models, lengths(entries, "name", "context_length")), slots: undefined };
     }
-    case "llama-server":
+    case "llama-server": {
+      const props = (await probe(client, new URL(`${root}/props`), options))?.json;
+      return isRecord(props)
+        ? { models: withModalities(models, props["modalities"]), slots: tokens(props["total_slots"]) }
+        : { models, slots: undefined };
+    }
     case "vllm":
     case "generic":
-      return new Map();
+      return { models, slots: undefined };
   }
+}
+
+/** LM Studio's `type` of a model. */
+const studioKinds: Readonly<Record<string, readonly ModelKind[]>> = {
+  llm: ["chat"],
+  vlm: ["chat", "vision"],
+  embeddings: ["embeddings"],
+};
+
+/** What llama-server's only model takes besides text. */
+function withModalities(models: readonly EngineModel[], modalities: unknown): readonly EngineModel[] {
+  if (!isRecord(modalities)) return models;
+  const parts = (["vision", "audio"] as const).filter((kind) => modalities[kind] === true);
+  return models.map((model) => ({ ...model, kinds: ["chat", ...parts] }));
+}
+
+function withWindows(models: readonly EngineModel[], windows: ReadonlyMap<string, number>): readonly EngineModel[] {
+  return models.map((model) => ({ ...model, contextLength: model.contextLength ?? windows.get(model.id) }));
 }
 
 function lengths(

@@ -3,6 +3,7 @@
  * peers, sealing or policy. A new kind is one file with an {@link EngineKind} and one line in registry.ts.
  */
 import type { Log } from "../base/log.ts";
+import type { ModelKind } from "../wire/record.ts";
 
 /** A model that an engine can answer for right now. */
 export interface EngineModel {
@@ -10,6 +11,8 @@ export interface EngineModel {
   readonly id: string;
   /** Tokens that one request may use, prompt and answer together; undefined when the engine does not say. */
   readonly contextLength: number | undefined;
+  /** What it is known to do; undefined when the engine does not say. */
+  readonly kinds?: readonly ModelKind[];
 }
 
 /** One request to an engine, already checked to name one of its models. */

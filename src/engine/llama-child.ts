@@ -6,10 +6,16 @@
 import { randomInt } from "node:crypto";
 import { availableParallelism } from "node:os";
 import { Template } from "@huggingface/jinja";
-import type { Llama, LlamaContextSequence, LlamaModel, SequenceEvaluateOptions, Token } from "node-llama-cpp";
+import type {
+  Llama,
+  LlamaContextSequence,
+  LlamaGrammarEvaluationState,
+  SequenceEvaluateOptions,
+  Token,
+} from "node-llama-cpp";
 import { MeshError, toMeshError } from "../base/errors.ts";
-import { overflowError } from "../openai/overflow.ts";
-import { type FromChild, longestTokenBytes, type ToChild } from "./llama-protocol.ts";
+import { type PromptReader, promptTokens, sentence } from "./llama-prompt.ts";
+import type { FromChild, TextRequest, ToChild } from "./llama-protocol.ts";
 import { endsInHalfCharacter, textCutter } from "./text-cutter.ts";
 
 type LoadMessage = Extract<ToChild, { type: "load" }>;
@@ -67,10 +73,11 @@ class Generation {
   }
 }
 
-interface Loaded {
-  readonly model: LlamaModel;
-  readonly template: Template | undefined;
-  readonly contextSize: number;
+type Library = typeof import("node-llama-cpp");
+
+interface Loaded extends PromptReader {
+  readonly library: Library;
+  readonly llama: Llama;
   readonly slots: readonly Slot[];
 }
 
@@ -112,14 +119,14 @@ function receive(message: ToChild): void {
 }
 
 async function load(settings: LoadMessage): Promise<void> {
-  const { getLlama, LlamaLogLevel } = await importLibrary();
-  const llama: Llama = await getLlama({
+  const library = await importLibrary();
+  const llama: Llama = await library.getLlama({
     gpu: settings.gpu,
     // otherwise it may compile or download at run time
     build: "never",
     skipDownload: true,
     progressLogs: false,
-    logLevel: LlamaLogLevel.error,
+    logLevel: library.LlamaLogLevel.error,
     maxThreads: Math.min(settings.threads, availableParallelism()),
   });
   if (llama.buildType !== "prebuilt") {
@@ -138,6 +145,8 @@ async function load(settings: LoadMessage): Promise<void> {
   });
   const source = model.fileInfo.metadata.tokenizer.chat_template;
   loaded = {
+    library,
+    llama,
     model,
     template: source === undefined ? undefined : new Template(source),
     contextSize: context.contextSize,
@@ -151,7 +160,7 @@ async function load(settings: LoadMessage): Promise<void> {
   send({ type: "ready", contextSize: context.contextSize, trainContextSize: model.trainContextSize });
 }
 
-async function importLibrary(): Promise<typeof import("node-llama-cpp")> {
+async function importLibrary(): Promise<Library> {
   try {
     return await import("node-llama-cpp");
   } catch (cause) {
@@ -163,21 +172,17 @@ async function importLibrary(): Promise<typeof import("node-llama-cpp")> {
   }
 }
 
-/** A load failure for a person: the library's own sentence, without stack and line breaks. */
-function sentence(thrown: unknown): string {
-  const message = thrown instanceof Error ? thrown.message : String(thrown);
-  return message.replace(/\s+/g, " ").trim().slice(0, 300);
-}
-
-async function generate(request: GenerateMessage): Promise<void> {
+async function generate(message: GenerateMessage): Promise<void> {
   if (loaded === undefined) throw new MeshError("E_BUG", "a request came before the model was loaded");
-  const generation = new Generation(request.credits);
-  generations.set(request.id, generation);
+  const { id, asker, request, credits } = message;
+  const generation = new Generation(credits);
+  generations.set(id, generation);
   try {
-    const prompt = promptTokens(loaded, request);
-    const slot = takeSlot(loaded.slots, request.asker, prompt);
+    const prompt = promptTokens(loaded, request.prompt);
+    const grammar = await grammarState(loaded, request.grammar);
+    const slot = takeSlot(loaded.slots, asker, prompt);
     try {
-      await run(loaded, slot, prompt, request, generation);
+      await run(loaded, { message, generation, slot, prompt, grammar });
     } catch (thrown) {
       // what the sequence holds is unknown now
       slot.asker = undefined;
@@ -187,43 +192,20 @@ async function generate(request: GenerateMessage): Promise<void> {
       slot.usedAt = performance.now();
     }
   } finally {
-    generations.delete(request.id);
+    generations.delete(id);
   }
 }
 
-/** @throws E_UNSUPPORTED no chat template · E_INPUT the template refuses · E_OVERFLOW */
-function promptTokens({ model, template, contextSize }: Loaded, request: GenerateMessage): Token[] {
-  if (template === undefined) {
-    throw new MeshError("E_UNSUPPORTED", "This model has no chat template, so it cannot answer messages.", {
-      param: "messages",
-    });
-  }
-  const text = render(template, model, request);
-  if (Buffer.byteLength(text) > contextSize * longestTokenBytes) {
-    throw overflowError({ limitTokens: contextSize, promptTokens: undefined });
-  }
-  const tokens = model.tokenize(text, true);
-  const { bos, shouldPrependBosToken } = model.tokens;
-  if (shouldPrependBosToken && bos !== null && tokens[0] !== bos) tokens.unshift(bos);
-  if (tokens.length === 0) throw new MeshError("E_INPUT", "'messages' hold no text.", { param: "messages" });
-  if (tokens.length >= contextSize) {
-    throw overflowError({ limitTokens: contextSize, promptTokens: tokens.length });
-  }
-  return tokens;
-}
-
-function render(template: Template, model: LlamaModel, { messages }: GenerateMessage): string {
+async function grammarState(
+  { library, llama, model }: Loaded,
+  grammar: string | undefined,
+): Promise<LlamaGrammarEvaluationState | undefined> {
+  if (grammar === undefined) return undefined;
   try {
-    return template.render({
-      messages,
-      add_generation_prompt: true,
-      bos_token: model.tokens.bosString ?? "",
-      eos_token: model.tokens.eosString ?? "",
-    });
+    return new library.LlamaGrammarEvaluationState({ model, grammar: await llama.createGrammar({ grammar }) });
   } catch (cause) {
-    // templates raise for roles that they do not know, or an order that they do not take
-    throw new MeshError("E_INPUT", `The model's chat template refuses these messages: ${sentence(cause)}`, {
-      param: "messages",
+    throw new MeshError("E_UNSUPPORTED", `This model cannot hold to the JSON schema: ${sentence(cause)}.`, {
+      param: "response_format",
       cause,
     });
   }
@@ -244,15 +226,18 @@ function sharedTokens({ sequence }: Slot, prompt: readonly Token[]): number {
   return sequence.compareContextTokens([...prompt]).firstDifferentIndex;
 }
 
-async function run(
-  { model, contextSize }: Loaded,
-  slot: Slot,
-  prompt: Token[],
-  request: GenerateMessage,
-  generation: Generation,
-): Promise<void> {
-  const { id } = request;
-  const cachedTokens = await keepPrefix(slot, request.asker, prompt);
+interface Run {
+  readonly message: GenerateMessage;
+  readonly generation: Generation;
+  readonly slot: Slot;
+  readonly prompt: Token[];
+  readonly grammar: LlamaGrammarEvaluationState | undefined;
+}
+
+async function run({ model, contextSize }: Loaded, parts: Run): Promise<void> {
+  const { message, generation, slot, prompt, grammar } = parts;
+  const { id, asker, request } = message;
+  const cachedTokens = await keepPrefix(slot, asker, prompt);
   await prefill(slot.sequence, prompt.slice(cachedTokens, -1), generation);
 
   const mostTokens = Math.min(request.maxTokens ?? Infinity, contextSize - prompt.length);
@@ -274,7 +259,7 @@ async function run(
 
   await generation.ready();
   if (!generation.aborted) {
-    const drawn = slot.sequence.evaluate(prompt.slice(-1), options(request, answer));
+    const drawn = slot.sequence.evaluate(prompt.slice(-1), options(request, grammar, answer));
     for await (const token of alone(drawn)) {
       answer.push(token);
       open.push(token);
@@ -358,7 +343,11 @@ async function prefill(sequence: LlamaContextSequence, tokens: Token[], generati
   }
 }
 
-function options({ sampling }: GenerateMessage, answer: readonly Token[]): SequenceEvaluateOptions {
+function options(
+  { sampling }: TextRequest,
+  grammar: LlamaGrammarEvaluationState | undefined,
+  answer: readonly Token[],
+): SequenceEvaluateOptions {
   const { temperature, topP, topK, minP, seed, frequencyPenalty, presencePenalty } = sampling;
   return {
     temperature,
@@ -368,6 +357,7 @@ function options({ sampling }: GenerateMessage, answer: readonly Token[]): Seque
     minP: minP ?? 0.05,
     // the library's own default is the clock's second: two requests in it would get the same words
     seed: seed ?? randomInt(2 ** 32),
+    ...(grammar === undefined ? {} : { grammarEvaluationState: grammar }),
     ...(frequencyPenalty === 0 && presencePenalty === 0
       ? {}
       : {

@@ -4,10 +4,27 @@
  * it has slots.
  */
 import type { ErrorCode } from "../base/errors.ts";
-import type { ChatMessage, FinishReason, Sampling, Usage } from "../openai/chat.ts";
+import type { ChatMessage, FinishReason, TextOptions, Usage } from "../openai/chat.ts";
 
 /** Bytes that no vocabulary's token exceeds: a longer prompt cannot fit, and is neither carried over nor counted. */
 export const longestTokenBytes = 512;
+
+/** What the model goes on from: messages that its chat template puts together, or a text as it is. */
+export type Prompt =
+  | { readonly kind: "chat"; readonly messages: readonly ChatMessage[] }
+  | { readonly kind: "text"; readonly text: string };
+
+/** The request's field that holds the prompt. */
+export function promptField({ kind }: Prompt): "messages" | "prompt" {
+  return kind === "chat" ? "messages" : "prompt";
+}
+
+/** One text to be made. */
+export interface TextRequest extends TextOptions {
+  readonly prompt: Prompt;
+  /** GBNF that the text must follow to its end; undefined: any text. */
+  readonly grammar: string | undefined;
+}
 
 export type ToChild =
   /** The first message, once. */
@@ -25,10 +42,7 @@ export type ToChild =
       readonly id: number;
       /** Prompt prefixes are shared only between requests of the same asker. */
       readonly asker: string;
-      readonly messages: readonly ChatMessage[];
-      readonly maxTokens: number | undefined;
-      readonly stop: readonly string[];
-      readonly sampling: Sampling;
+      readonly request: TextRequest;
       /** Deltas the child may send before it needs more. */
       readonly credits: number;
     }

@@ -3,29 +3,29 @@
  * them, turns deltas into OpenAI's answers, and restarts the child when it dies; it never loads native code itself, so
  * that no model file can take the node down.
  */
-import { type ChildProcess, fork } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { stat } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { basename } from "node:path";
-import { fileURLToPath } from "node:url";
-import { utf8 } from "../base/bytes.ts";
 import { abortError, sleep } from "../base/deadline.ts";
 import { MeshError, toMeshError } from "../base/errors.ts";
-import {
-  type ChatAnswerHead,
-  chatChunks,
-  chatCompletion,
-  completionId,
-  type FinishReason,
-  readTextChat,
-  type TextChat,
-  type Usage,
-} from "../openai/chat.ts";
+import { readTextChat } from "../openai/chat.ts";
+import { readTextCompletion } from "../openai/completion.ts";
 import { overflowError } from "../openai/overflow.ts";
-import { sseDone, sseText } from "../openai/sse.ts";
 import type { Answer, Engine, EngineKind, EngineModel, EngineOptions, EngineRequest, EngineState } from "./engine.ts";
 import { readGgufHead } from "./gguf.ts";
-import { type FromChild, longestTokenBytes, type ToChild } from "./llama-protocol.ts";
+import { type AnswerForm, chatForm, completionForm, streamed, whole } from "./llama-answer.ts";
+import { creditWindow, Job } from "./llama-job.ts";
+import { collectOutput, forkChild, onceEnded, siblingFile } from "./llama-process.ts";
+import {
+  type FromChild,
+  longestTokenBytes,
+  type Prompt,
+  promptField,
+  type TextRequest,
+  type ToChild,
+} from "./llama-protocol.ts";
+import { anyObjectGrammar, schemaGrammar } from "./llama-schema.ts";
 
 export interface LlamaSettings {
   readonly kind: "llama";
@@ -53,17 +53,10 @@ export interface LlamaSettings {
 
 /** From here on several threads are faster than one (engines.md §1.3). */
 const smallModelBytes = 100_000_000;
-/** Deltas that may be on their way from the child: enough to hide the round trip, few enough to hold. */
-const creditWindow = 64;
-const creditBatch = 16;
 /** A child that does not even confirm an abort is stuck in native or template code. */
 const confirmMs = 30_000;
 /** Longest silence while loading; a large file on a slow disk reports progress. */
 const loadSilenceMs = 10 * 60_000;
-/** What is kept of the child's own output, for the sentence after its death. */
-const lastWordsLimit = 2000;
-const chatPath = "/v1/chat/completions";
-const otherPaths: ReadonlySet<string> = new Set(["/v1/completions", "/v1/embeddings", "/v1/responses"]);
 
 export const llamaKind: EngineKind<LlamaSettings> = {
   kind: "llama",
@@ -106,7 +99,7 @@ class LlamaEngine implements Engine {
       ...settings,
     };
     this.#options = options;
-    this.#model = { id: this.#settings.name, contextLength: undefined };
+    this.#model = { id: this.#settings.name, contextLength: undefined, kinds: ["chat"] };
   }
 
   get state(): EngineState {
@@ -138,19 +131,12 @@ class LlamaEngine implements Engine {
   }
 
   async answer(request: EngineRequest): Promise<Answer> {
-    if (otherPaths.has(request.path)) {
-      throw new MeshError("E_UNSUPPORTED", `This model answers ${chatPath} only, not ${request.path}.`, {
-        param: "model",
-      });
-    }
-    if (request.path !== chatPath) throw new MeshError("E_NOT_FOUND", `No engine answers ${request.path}.`);
-    const chat = readTextChat(request.json);
-    const job = this.#enqueue(chat, request);
-    const head: ChatAnswerHead = { id: completionId(), created: Math.floor(Date.now() / 1000), model: chat.model };
-    return chat.stream ? await streamed(job, head, chat.includeUsage) : await whole(job, head);
+    const { form, stream, ...asked } = readRequest(request.path, request.json);
+    const job = this.#enqueue(asked, request);
+    return stream ? await streamed(job, form) : await whole(job, form);
   }
 
-  #enqueue(chat: TextChat, { asker, signal }: EngineRequest): Job {
+  #enqueue(asked: TextRequest, { asker, signal }: EngineRequest): Job {
     if (this.#closing.signal.aborted) throw new MeshError("E_CLOSED", "the engine has been shut down");
     if (this.#state.kind === "down" && this.#restarting === undefined) {
       throw new MeshError("E_ENGINE", `the engine is down: ${this.#state.why}`);
@@ -160,15 +146,16 @@ class LlamaEngine implements Engine {
     }
     if (signal.aborted) throw abortError(signal);
     const limitTokens = this.#model.contextLength ?? 0;
-    const characters = chat.messages.reduce((sum, { content }) => sum + content.length, 0);
-    if (characters > limitTokens * longestTokenBytes) throw overflowError({ limitTokens, promptTokens: undefined });
+    if (charactersOf(asked.prompt) > limitTokens * longestTokenBytes) {
+      throw overflowError({ limitTokens, promptTokens: undefined, param: promptField(asked.prompt) });
+    }
     const { slots, maxQueue } = this.#settings;
     if (this.#running.size >= slots && this.#queue.length >= maxQueue) {
       throw new MeshError("E_BUSY", `All ${slots} slots are taken and ${this.#queue.length} requests wait.`, {
         retryAfterSeconds: Math.min(30, 1 + Math.ceil(this.#queue.length / slots)),
       });
     }
-    const job: Job = new Job(chat, asker, signal, {
+    const job: Job = new Job(asked, asker, signal, {
       credit: (credits) => this.#send({ type: "credit", id: job.id, credits }),
       abort: () => this.#abort(job),
     });
@@ -184,9 +171,8 @@ class LlamaEngine implements Engine {
       if (job === undefined) return;
       job.id = this.#nextId++;
       this.#running.set(job.id, job);
-      const { messages, maxTokens, stop, sampling } = job.chat;
-      const { id, asker } = job;
-      this.#send({ type: "generate", id, asker, messages, maxTokens, stop, sampling, credits: creditWindow });
+      const { id, asker, request } = job;
+      this.#send({ type: "generate", id, asker, request, credits: creditWindow });
     }
   }
 
@@ -240,12 +226,7 @@ class LlamaEngine implements Engine {
   #launch(): Promise<string | undefined> {
     const { modelPath, childFile, environment, contextSize, slots, gpu } = this.#settings;
     this.#enter({ kind: "loading", percent: undefined });
-    const child = fork(childFile, [], {
-      env: { ...childEnvironment, ...environment },
-      execArgv: [],
-      serialization: "advanced",
-      stdio: ["ignore", "pipe", "pipe", "ipc"],
-    });
+    const child = forkChild(childFile, environment);
     this.#child = child;
     const lastWords = collectOutput(child);
     return new Promise((resolve) => {
@@ -263,7 +244,7 @@ class LlamaEngine implements Engine {
           child.kill("SIGKILL");
         } else if (message.type === "ready") {
           clearTimeout(silence);
-          this.#model = { id: this.#settings.name, contextLength: message.contextSize };
+          this.#model = { ...this.#model, contextLength: message.contextSize };
           this.#enter({ kind: "up" });
           this.#pump();
           resolve(undefined);
@@ -363,184 +344,39 @@ class LlamaEngine implements Engine {
   }
 }
 
-/** GGML_NO_BACKTRACE: otherwise an abort starts a debugger on the process, which holds prompts. */
-const childEnvironment: Readonly<Record<string, string>> = { GGML_NO_BACKTRACE: "1" };
-
-function siblingFile(): string {
-  // .js in dist/; .ts where Node runs the sources
-  return fileURLToPath(new URL(`./llama-child${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url));
+interface Read extends TextRequest {
+  readonly form: AnswerForm;
+  readonly stream: boolean;
 }
 
-/** Calls back once, when the process has ended and its output has been read, with how it ended: "SIGABRT", "code 1". */
-function onceEnded(child: ChildProcess, ended: (how: string) => void): void {
-  if (child.exitCode !== null || child.signalCode !== null) return ended("already");
-  let called = false;
-  const call = (how: string): void => {
-    if (!called) ended(how);
-    called = true;
-  };
-  child.once("exit", (code, signal) => {
-    const how = signal ?? `code ${code}`;
-    child.once("close", () => call(how));
-    // something may still hold the pipes open
-    setTimeout(() => call(how), 200).unref();
-  });
-  // a fork that failed has no exit
-  child.once("error", () => {
-    if (child.pid === undefined) call("it could not be started");
-  });
-}
-
-/** Drains the child's output, which is llama.cpp's and Node's own, and gives the line that says most of an abort. */
-function collectOutput(child: ChildProcess): () => string {
-  let tail = "";
-  for (const stream of [child.stdout, child.stderr]) {
-    stream?.on("data", (bytes: Uint8Array) => {
-      tail = (tail + new TextDecoder().decode(bytes)).slice(-lastWordsLimit);
-    });
-    stream?.on("error", () => undefined);
-  }
-  return () => {
-    const words = /error loading model: [^\n]*|GGML_ASSERT[^\n]*|what\(\): [^\n]*|Error: [^\n]*/.exec(tail)?.[0];
-    return words === undefined ? "" : `: ${words.trim().slice(0, 200)}`;
-  };
-}
-
-interface JobEnd {
-  readonly finish: FinishReason;
-  readonly usage: Usage;
-}
-
-interface JobHooks {
-  /** Lets the child send that many more deltas. */
-  credit(credits: number): void;
-  abort(): void;
-}
-
-/** One request between its caller and the child: what has arrived and was not taken yet, and how it ended. */
-class Job {
-  /** In messages to the child; 0 while waiting. */
-  id = 0;
-  watchdog: NodeJS.Timeout | undefined;
-  readonly chat: TextChat;
-  readonly asker: string;
-  readonly #hooks: JobHooks;
-  readonly #signal: AbortSignal;
-  readonly #onAbort = (): void => {
-    this.fail(toMeshError(abortError(this.#signal), "E_ABORTED"));
-    this.#hooks.abort();
-  };
-  #pieces: string[] = [];
-  #taken = 0;
-  #end: JobEnd | undefined;
-  #failure: MeshError | undefined;
-  #wake: (() => void) | undefined;
-
-  constructor(chat: TextChat, asker: string, signal: AbortSignal, hooks: JobHooks) {
-    this.chat = chat;
-    this.asker = asker;
-    this.#signal = signal;
-    this.#hooks = hooks;
-    signal.addEventListener("abort", this.#onAbort, { once: true });
-  }
-
-  push(text: string): void {
-    this.#pieces.push(text);
-    this.#wake?.();
-  }
-
-  end(end: JobEnd): void {
-    this.#end = end;
-    this.#settle();
-  }
-
-  fail(error: MeshError): void {
-    if (this.#end === undefined) this.#failure ??= error;
-    this.#settle();
-  }
-
-  #settle(): void {
-    this.#signal.removeEventListener("abort", this.#onAbort);
-    this.#wake?.();
-  }
-
-  /** Resolves when there is something to take. @throws the failure, as soon as there is one */
-  async arrival(): Promise<void> {
-    while (this.#failure === undefined && this.#pieces.length === 0 && this.#end === undefined) {
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
+/** @throws E_INPUT, E_UNSUPPORTED with `param` · E_NOT_FOUND for other paths */
+function readRequest(path: string, json: EngineRequest["json"]): Read {
+  switch (path) {
+    case "/v1/chat/completions": {
+      const { model, stream, includeUsage, messages, format, maxTokens, stop, sampling } = readTextChat(json);
+      const grammar =
+        format === undefined
+          ? undefined
+          : format.kind === "object"
+            ? anyObjectGrammar()
+            : schemaGrammar(format.schema, format.strict);
+      const form = chatForm(model, includeUsage);
+      return { form, stream, prompt: { kind: "chat", messages }, grammar, maxTokens, stop, sampling };
     }
-    if (this.#failure !== undefined) throw this.#failure;
-  }
-
-  /** All that has arrived; the child may send as much again. */
-  take(): { readonly pieces: readonly string[]; readonly end: JobEnd | undefined } {
-    const pieces = this.#pieces;
-    this.#pieces = [];
-    this.#taken += pieces.length;
-    if (this.#taken >= creditBatch && this.#end === undefined) {
-      this.#hooks.credit(this.#taken);
-      this.#taken = 0;
+    case "/v1/completions": {
+      const { model, stream, includeUsage, prompt: text, maxTokens, stop, sampling } = readTextCompletion(json);
+      const form = completionForm(model, includeUsage);
+      return { form, stream, prompt: { kind: "text", text }, grammar: undefined, maxTokens, stop, sampling };
     }
-    return { pieces, end: this.#end };
-  }
-
-  /** The caller has stopped reading. */
-  leave(): void {
-    if (this.#end === undefined && this.#failure === undefined) {
-      this.fail(new MeshError("E_ABORTED", "the caller stopped reading"));
-      this.#hooks.abort();
-    }
+    case "/v1/embeddings":
+      throw new MeshError("E_UNSUPPORTED", `This model writes text; it does not answer ${path}.`, { param: "model" });
+    default:
+      throw new MeshError("E_NOT_FOUND", `No engine answers ${path}.`);
   }
 }
 
-async function whole(job: Job, head: ChatAnswerHead): Promise<Answer> {
-  let content = "";
-  for (;;) {
-    await job.arrival();
-    const { pieces, end } = job.take();
-    content += pieces.join("");
-    if (end === undefined) continue;
-    const body = utf8(JSON.stringify(chatCompletion(head, content, end.finish, end.usage)));
-    return { status: 200, headers: { "content-type": "application/json" }, body: once(body) };
-  }
-}
-
-async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  yield bytes;
-}
-
-/** Resolves with the first token, so that everything that fails before still has its own status. */
-async function streamed(job: Job, head: ChatAnswerHead, includeUsage: boolean): Promise<Answer> {
-  await job.arrival();
-  return {
-    status: 200,
-    headers: { "content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache" },
-    body: events(job, head, includeUsage),
-  };
-}
-
-async function* events(job: Job, head: ChatAnswerHead, includeUsage: boolean): AsyncGenerator<Uint8Array> {
-  const chunks = chatChunks(head, includeUsage);
-  let text = sseText(chunks.role());
-  try {
-    for (;;) {
-      await job.arrival();
-      const { pieces, end } = job.take();
-      // what has arrived together leaves together; each token keeps its event
-      for (const piece of pieces) text += sseText(chunks.content(piece));
-      if (end !== undefined) {
-        text += sseText(chunks.finish(end.finish));
-        if (includeUsage) text += sseText(chunks.usage(end.usage));
-        yield utf8(text);
-        yield sseDone;
-        return;
-      }
-      yield utf8(text);
-      text = "";
-    }
-  } finally {
-    job.leave();
-  }
+function charactersOf(prompt: Prompt): number {
+  return prompt.kind === "text"
+    ? prompt.text.length
+    : prompt.messages.reduce((sum, { content }) => sum + content.length, 0);
 }

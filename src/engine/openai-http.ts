@@ -12,7 +12,7 @@ import { checkChat, completionId, wantsUsage } from "../openai/chat.ts";
 import { readUpstreamError, readUpstreamErrorText, type UpstreamError } from "../openai/errors.ts";
 import { answerRoom, isOverflow, overflowError, overflowFacts } from "../openai/overflow.ts";
 import { type SseEvent, sseDone, sseReader, sseText } from "../openai/sse.ts";
-import { type EngineProgram, identify, modelEntries, modelsOf, withContextLengths } from "./detect.ts";
+import { type EngineProgram, identify, modelEntries, modelsOf, nativeFacts } from "./detect.ts";
 import type { Answer, Engine, EngineKind, EngineModel, EngineOptions, EngineRequest, EngineState } from "./engine.ts";
 import {
   baseUrlOf,
@@ -49,13 +49,12 @@ const pollTimeoutMs = 5000;
 const lateLimit = 3;
 const probeTimeoutMs = 1000;
 
-type Route = "chat" | "completions" | "embeddings" | "responses";
+type Route = "chat" | "completions" | "embeddings";
 
 const routes: ReadonlyMap<string, Route> = new Map<string, Route>([
   ["/v1/chat/completions", "chat"],
   ["/v1/completions", "completions"],
   ["/v1/embeddings", "embeddings"],
-  ["/v1/responses", "responses"],
 ]);
 
 export const openAiHttpKind: EngineKind<OpenAiHttpSettings> = {
@@ -81,6 +80,7 @@ class OpenAiHttpEngine implements Engine {
   #state: EngineState = { kind: "loading", percent: undefined };
   #models: readonly EngineModel[] = [];
   #program: EngineProgram | undefined;
+  #slots: number | undefined;
   #timer: NodeJS.Timeout | undefined;
   #polling: Promise<void> | undefined;
   #late = 0;
@@ -102,7 +102,9 @@ class OpenAiHttpEngine implements Engine {
   }
 
   get load(): Engine["load"] {
-    return { running: this.#exchanges.size, waiting: 0, slots: undefined };
+    const slots = this.#slots;
+    const waiting = slots === undefined ? 0 : Math.max(0, this.#exchanges.size - slots);
+    return { running: this.#exchanges.size - waiting, waiting, slots };
   }
 
   async answer(request: EngineRequest): Promise<Answer> {
@@ -280,7 +282,9 @@ class OpenAiHttpEngine implements Engine {
       const options = { key, timeoutMs: probeTimeoutMs, signal };
       this.#program ??= (await identify(this.#client, this.#baseUrl, options))?.kind;
       const listed = modelsOf(entries);
-      const models = await withContextLengths(this.#client, this.#program ?? "generic", this.#baseUrl, listed, options);
+      const program = this.#program ?? "generic";
+      const { models, slots } = await nativeFacts(this.#client, program, this.#baseUrl, listed, options);
+      this.#slots = slots;
       this.#enter({ kind: "up" }, models);
     } catch (thrown) {
       const error = toMeshError(thrown, "E_ENGINE");
@@ -335,7 +339,7 @@ interface Plan {
   readonly model: string;
   readonly stream: boolean;
   readonly includeUsage: boolean;
-  /** One id for all chunks; undefined where the engine's own stays (embeddings have none, responses are referred to). */
+  /** One id for all chunks; undefined where there is none: embeddings. */
   readonly id: string | undefined;
   readonly promptParam: string;
   /** The body to send: as received unless a stream needs its usage, or the answer a shorter limit. */
@@ -370,7 +374,7 @@ function planOf(route: Route, request: EngineRequest): Plan {
   return {
     ...common,
     model: modelName(json),
-    stream: route === "responses" && json["stream"] === true,
+    stream: false,
     includeUsage: true,
     id: undefined,
     promptParam: "input",
@@ -445,7 +449,7 @@ class StreamCleaner {
       throw this.#toError(readUpstreamErrorText(errorStatus(json), data));
     }
     if (!isRecord(json)) throw new MeshError("E_ENGINE", "the engine sent an event that is not JSON");
-    return this.#plan.route === "responses" ? this.#responseEvent(event, json) : this.#chunk(json);
+    return this.#chunk(json);
   }
 
   #chunk(json: Record<string, unknown>): string {
@@ -459,17 +463,6 @@ class StreamCleaner {
       if (choices.length === 0) return "";
     }
     return sseText(chunk);
-  }
-
-  #responseEvent(event: string | undefined, json: Record<string, unknown>): string {
-    const type = event ?? json["type"];
-    if (type === "response.completed" || type === "response.incomplete" || type === "response.failed") {
-      this.finished = true;
-      this.done = true;
-    }
-    const response = json["response"];
-    const clean = isRecord(response) ? { ...json, response: cleaned(response, this.#plan, undefined) } : json;
-    return `${event === undefined ? "" : `event: ${event}\n`}${sseText(clean)}`;
   }
 }
 

@@ -1,5 +1,6 @@
 /** One try to get an answer, for the report and for the rule of retries. Never content. */
 import { type EndpointId, shortId } from "../base/brand.ts";
+import { abortError } from "../base/deadline.ts";
 import { type ErrorCode, MeshError, toMeshError } from "../base/errors.ts";
 import type { PlainRoute, SealedRoute } from "../policy/decide.ts";
 import type { ByteSource } from "../tunnel/http.ts";
@@ -10,9 +11,22 @@ export interface Attempt {
   readonly route: "direct" | "relay";
   readonly relay: EndpointId | undefined;
   readonly outcome: "answered" | ErrorCode;
-  /** Whether this host may have seen and worked on the request. */
+  /** Whether this host may have worked on the request; "no" only on its own word, or when nothing was sent. */
   readonly processed: "yes" | "maybe" | "no";
+  /** Why it failed, for a person, in our own words; null when it answered. */
+  readonly reason: string | null;
 }
+
+/** What a host says by refusing. Its own words go to the caller alone: they might repeat the prompt. */
+const refusals: Partial<Record<ErrorCode, string>> = {
+  E_BUSY: "the host has no free place",
+  E_DRAINING: "the host is stopping",
+  E_MODEL: "the host does not serve the model now",
+  E_UNSUPPORTED: "the host's engine cannot do what was asked",
+  E_NO_ENGINE: "the host has no engine now",
+  E_CLOSED: "the host is stopping",
+  E_OVERFLOW: "the prompt does not fit the host's context",
+};
 
 /** What the attempt that is being made has come to. */
 export class Trial {
@@ -23,6 +37,8 @@ export class Trial {
   sent = false;
   /** A chunk of the answer was opened: no other host may be asked any more (wire.md §7). */
   answerBegan = false;
+  /** The answer was the host's own word that it did nothing with the request. */
+  refused = false;
 
   constructor(route: SealedRoute | PlainRoute) {
     this.#route = route;
@@ -44,11 +60,31 @@ export class Trial {
     return [...relays.filter((relay) => !used(relay)), ...relays.filter(used)];
   }
 
-  report(outcome: "answered" | ErrorCode): Attempt {
+  /** What came so far was a refusal, and the same host is asked again. */
+  startAnew(): void {
+    this.answerBegan = false;
+    this.refused = false;
+  }
+
+  /** Whether another host may be asked: nothing of an answer has come, or all of it was a refusal (wire.md §7). */
+  get mayMoveOn(): boolean {
+    return this.refused || !this.answerBegan;
+  }
+
+  /** @param failure undefined when the host answered */
+  report(failure?: MeshError): Attempt {
     const { host, kind } = this.#route;
-    const processed = outcome === "answered" || this.answerBegan ? "yes" : this.sent ? "maybe" : "no";
-    const route = this.#relay ? "relay" : "direct";
-    return { host, sealed: kind === "sealed", route, relay: this.#relay, outcome, processed };
+    const began = !failure || this.answerBegan;
+    const processed = this.refused ? "no" : began ? "yes" : this.sent ? "maybe" : "no";
+    return {
+      host,
+      sealed: kind === "sealed",
+      route: this.#relay ? "relay" : "direct",
+      relay: this.#relay,
+      outcome: failure?.code ?? "answered",
+      processed,
+      reason: failure ? ((this.refused ? refusals[failure.code] : undefined) ?? failure.message) : null,
+    };
   }
 
   /** Notes the first byte that comes out of `source`, and tells an abort by the other side from the caller's own. */
@@ -60,7 +96,7 @@ export class Trial {
           if (bytes) this.answerBegan = true;
           return bytes;
         } catch (thrown) {
-          throw signal.aborted ? thrown : brokenOff(thrown, "E_TRUNCATED");
+          throw signal.aborted ? abortError(signal) : brokenOff(thrown, "E_TRUNCATED");
         }
       },
     };
@@ -74,10 +110,36 @@ export function brokenOff(thrown: unknown, code: "E_LOST" | "E_RELAY" | "E_TRUNC
   return new MeshError(code, "the host or a relay broke the exchange off", { cause: error });
 }
 
-/** The last attempt's error, with what was tried. */
-export function withAttempts(error: MeshError, attempts: readonly Attempt[]): MeshError {
+/** The last attempt's error, with all that was tried. */
+export class AskError extends MeshError {
+  readonly attempts: readonly Attempt[];
+
+  constructor(failure: MeshError, attempts: readonly Attempt[]) {
+    const { param, retryAfterSeconds } = failure;
+    super(failure.code, `${withFullStop(failure.message)}${triedText(attempts)}`, {
+      cause: failure,
+      ...(param === undefined ? {} : { param }),
+      ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
+    });
+    this.attempts = attempts;
+  }
+}
+
+/** What a failed exchange has tried; nothing for failures before the first attempt. */
+export function attemptsOf(error: MeshError): readonly Attempt[] {
+  return error instanceof AskError ? error.attempts : [];
+}
+
+/** Empty after one refusal: the host's own sentence says it all. */
+function triedText(attempts: readonly Attempt[]): string {
+  const [only] = attempts;
+  if (attempts.length === 1 && only && only.processed === "no" && refusals[only.outcome as ErrorCode]) return "";
   const tried = attempts.map(({ host, route, outcome, processed }) => {
     return `${shortId(host)} (${route}, ${outcome}, ${processed === "no" ? "not processed" : "maybe processed"})`;
   });
-  return new MeshError(error.code, `${error.message}. Tried: ${tried.join("; ")}`, { cause: error });
+  return ` Tried: ${tried.join("; ")}.`;
+}
+
+function withFullStop(text: string): string {
+  return /[.!?…]$/.test(text) ? text : `${text}.`;
 }

@@ -7,7 +7,7 @@
 import { type EndpointId, shortId } from "../base/brand.ts";
 import { equal } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
-import { sleep, withDeadline } from "../base/deadline.ts";
+import { sleep, unlessAborted, withDeadline } from "../base/deadline.ts";
 import { isMeshError, MeshError, toMeshError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { ByteStream } from "../base/stream.ts";
@@ -207,7 +207,9 @@ export class Mesh {
    */
   async openTunnel(host: EndpointId, options: { dialMs: number; signal: AbortSignal }): Promise<ByteStream> {
     const connection = await this.#greetedConnection(host, options.dialMs, options.signal);
-    return await openTyped(connection, meshStreams.http);
+    const stream = await openUnlessAborted(connection, options.signal);
+    await stream.write(Uint8Array.of(meshStreams.http));
+    return stream;
   }
 
   /** A stream on sealmesh/1 to a peer that we met; the caller writes the type byte. @throws as openTunnel */
@@ -219,7 +221,7 @@ export class Mesh {
       options.dialMs,
       options.signal,
     );
-    return await connection.open();
+    return await openUnlessAborted(connection, options.signal);
   }
 
   /** Does our own gossip exchange with a peer unless a live connection has seen one. @throws as openTunnel */
@@ -516,6 +518,20 @@ export class Mesh {
     }, ms);
     this.#timers.add(timer);
     return timer;
+  }
+}
+
+/** A peer that lets no further stream in holds the caller only for as long as it wants to wait. @throws E_ABORTED */
+async function openUnlessAborted(connection: Connection, signal: AbortSignal): Promise<ByteStream> {
+  const opening = connection.open();
+  try {
+    return await unlessAborted(opening, signal);
+  } catch (thrown) {
+    opening.then(
+      (late) => late.abort(abortCodes.cancelled),
+      () => undefined,
+    );
+    throw thrown;
   }
 }
 

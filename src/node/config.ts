@@ -3,19 +3,27 @@
  * wins over the default. The only reader of process.env.
  */
 import { readFileSync } from "node:fs";
+import { isIPv4 } from "node:net";
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
+import { createSecureContext } from "node:tls";
 import { MeshError } from "../base/errors.ts";
 import type { RouteSetting } from "../exchange.ts";
 import { type EndpointAddress } from "../wire/address.ts";
 import { decodeInvite } from "../wire/invite.ts";
 import { limits } from "../wire/limits.ts";
+import { keyHashes } from "./api-keys.ts";
 import { defaults } from "./defaults.ts";
 
 export interface HostPort {
   /** Without brackets, also for IPv6. */
   readonly host: string;
   readonly port: number;
+}
+
+export interface TlsFiles {
+  readonly cert: string;
+  readonly key: string;
 }
 
 export type EngineSetting =
@@ -30,6 +38,14 @@ export interface NodeConfig {
   readonly dataDir: string;
   readonly join: readonly EndpointAddress[];
   readonly api: HostPort;
+  /** Who can reach the API port: this machine, or others too. */
+  readonly reach: "loopback" | "network";
+  /** PEM of certificate (chain) and key; undefined: the API port speaks plain HTTP. */
+  readonly tls: TlsFiles | undefined;
+  /** SHA-256 of each key that opens the API port, 32 bytes; none: it asks for no key. */
+  readonly apiKeyHashes: readonly Uint8Array[];
+  /** Further names in Host headers of the API port: of a proxy in front, or in DNS. */
+  readonly allowHosts: readonly string[];
   /** Undefined with --headless: no console port at all. */
   readonly console: HostPort | undefined;
   /** UDP socket, host:port. */
@@ -38,6 +54,11 @@ export interface NodeConfig {
   readonly route: RouteSetting;
   /** Whether we carry envelopes of other members. */
   readonly relayTraffic: boolean;
+  /** Hosts that take prompts in the clear only are not asked. */
+  readonly requireEncryption: boolean;
+  /** Exchanges that our engines answer at a time, and that may wait for a place there. */
+  readonly maxRunning: number;
+  readonly maxQueued: number;
   readonly engines: readonly EngineSetting[];
   /** Debug: file that records every byte above QUIC, as JSON lines. */
   readonly tap: string | undefined;
@@ -51,12 +72,20 @@ export interface Flags {
   readonly joinFile?: string;
   readonly port?: string;
   readonly listen?: string;
+  readonly apiKeyFile?: string;
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
+  readonly insecureHttp?: boolean;
+  readonly allowHost?: readonly string[];
   readonly console?: string;
   readonly headless?: boolean;
   readonly bind?: string;
   readonly relay?: readonly string[];
   readonly route?: string;
   readonly relayTraffic?: boolean;
+  readonly requireEncryption?: boolean;
+  readonly maxRunning?: string;
+  readonly maxQueued?: string;
   readonly openMesh?: boolean;
   readonly engine?: readonly string[];
   readonly engineKeyFile?: string;
@@ -76,7 +105,7 @@ export function resolveConfig(mode: "serve" | "client", flags: Flags): NodeConfi
     name: checkedName(flags.name ?? environment("NAME")),
     dataDir: resolve(flags.dataDir ?? environment("DATA_DIR") ?? defaultDataDir()),
     join: invites(flags),
-    api: apiAddress(flags),
+    ...apiPort(flags),
     console: flags.headless
       ? undefined
       : { host: "127.0.0.1", port: port(flags.console, "--console", defaults.consolePort) },
@@ -84,6 +113,9 @@ export function resolveConfig(mode: "serve" | "client", flags: Flags): NodeConfi
     irohRelays: irohRelays(flags.relay ?? []),
     route: route(flags.route ?? environment("ROUTE") ?? "auto"),
     relayTraffic: flags.relayTraffic ?? true,
+    requireEncryption: flags.requireEncryption ?? yes("REQUIRE_ENCRYPTION"),
+    maxRunning: count(flags.maxRunning ?? environment("MAX_RUNNING"), "--max-running", 1) ?? defaults.exchangesTotal,
+    maxQueued: count(flags.maxQueued ?? environment("MAX_QUEUED"), "--max-queued", 0) ?? defaults.queuedTotal,
     engines,
     tap: flags.debugTap === undefined ? undefined : resolve(flags.debugTap),
   };
@@ -118,6 +150,14 @@ function environment(name: string): string | undefined {
   return process.env[`SEALMESH_${name}`] || undefined;
 }
 
+/** @throws E_USAGE for anything but 1, true, 0 and false */
+function yes(name: string): boolean {
+  const text = environment(name) ?? "0";
+  if (["1", "true"].includes(text)) return true;
+  if (["0", "false"].includes(text)) return false;
+  throw new MeshError("E_USAGE", `SEALMESH_${name} takes 1 or 0, not "${text}"`);
+}
+
 function invites(flags: Flags): readonly EndpointAddress[] {
   const tokens = [...(flags.join ?? [])];
   if (flags.joinFile !== undefined) tokens.push(...words(readSmallFile(flags.joinFile, "--join-file")));
@@ -129,17 +169,73 @@ function words(text: string): string[] {
   return text.split(/\s+/).filter((word) => word !== "");
 }
 
+type ApiPort = Pick<NodeConfig, "api" | "reach" | "tls" | "apiKeyHashes" | "allowHosts">;
+
+/** @throws E_CONFIG beyond loopback without a key, or without either TLS or --insecure-http */
+function apiPort(flags: Flags): ApiPort {
+  const api = apiAddress(flags);
+  const reach = isLoopback(api.host) ? "loopback" : "network";
+  const keyFile = flags.apiKeyFile ?? environment("API_KEY_FILE");
+  const apiKeyHashes =
+    keyFile === undefined ? [] : keyHashes(readSmallFile(keyFile, "--api-key-file"), "--api-key-file");
+  const tls = tlsFiles(flags);
+  if (tls && flags.insecureHttp) {
+    throw new MeshError("E_USAGE", "give --tls-cert and --tls-key, or --insecure-http, not both");
+  }
+  if (reach === "network") {
+    const where = `--listen ${flags.listen} lets other machines ask`;
+    if (apiKeyHashes.length === 0) {
+      throw new MeshError("E_CONFIG", `${where}: give --api-key-file FILE with the keys that callers must show`);
+    }
+    if (!tls && !flags.insecureHttp) {
+      const why = "so that nobody on the way reads keys and prompts; --insecure-http goes without";
+      throw new MeshError("E_CONFIG", `${where}: give --tls-cert FILE and --tls-key FILE, ${why}`);
+    }
+  }
+  return { api, reach, tls, apiKeyHashes, allowHosts: allowHosts(flags.allowHost ?? []) };
+}
+
 function apiAddress(flags: Flags): HostPort {
   if (flags.listen === undefined) {
     return { host: "127.0.0.1", port: port(flags.port ?? environment("PORT"), "--port", defaults.apiPort) };
   }
   if (flags.port !== undefined) throw new MeshError("E_USAGE", "give --listen HOST:PORT or --port, not both");
-  const address = parseHostPort(flags.listen, "--listen");
-  if (!["127.0.0.1", "::1", "localhost"].includes(address.host)) {
-    // anybody who reaches the port could ask: that needs a key and TLS, which this version does not have
-    throw new MeshError("E_CONFIG", `--listen ${flags.listen}: this version listens on loopback addresses only`);
+  return parseHostPort(flags.listen, "--listen");
+}
+
+/** A name other than localhost may stand for any address. */
+function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || (isIPv4(host) && host.startsWith("127."));
+}
+
+function tlsFiles(flags: Flags): TlsFiles | undefined {
+  const certFile = flags.tlsCert ?? environment("TLS_CERT");
+  const keyFile = flags.tlsKey ?? environment("TLS_KEY");
+  if (certFile === undefined && keyFile === undefined) return undefined;
+  if (keyFile === undefined) throw new MeshError("E_CONFIG", "--tls-cert needs --tls-key FILE, the private key to it");
+  if (certFile === undefined) throw new MeshError("E_CONFIG", "--tls-key needs --tls-cert FILE, the certificate to it");
+  const cert = readSmallFile(certFile, "--tls-cert", pemCharacters);
+  const key = readSmallFile(keyFile, "--tls-key", pemCharacters);
+  try {
+    createSecureContext({ cert, key });
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    const what = "are no PEM certificate and its unencrypted private key";
+    throw new MeshError("E_CONFIG", `--tls-cert ${certFile} and --tls-key ${keyFile} ${what} (${why})`, { cause });
   }
-  return address;
+  return { cert, key };
+}
+
+function allowHosts(names: readonly string[]): readonly string[] {
+  for (const name of names) {
+    if (!/^[A-Za-z0-9._-]{1,253}$/.test(name)) {
+      throw new MeshError(
+        "E_USAGE",
+        `--allow-host takes a name without port, for example api.example.org, not "${name}"`,
+      );
+    }
+  }
+  return names;
 }
 
 function port(text: string | undefined, flag: string, fallback: number): number {
@@ -203,10 +299,22 @@ function positive(text: string | undefined, flag: string): number | undefined {
   return Number(text);
 }
 
-function readSmallFile(path: string, flag: string): string {
+/** A whole number from `least` to a million. */
+function count(text: string | undefined, flag: string, least: number): number | undefined {
+  if (text === undefined) return undefined;
+  if (!/^[0-9]{1,7}$/.test(text) || Number(text) < least || Number(text) > 1_000_000) {
+    throw new MeshError("E_USAGE", `${flag} takes a number from ${least} to 1000000, not "${text}"`);
+  }
+  return Number(text);
+}
+
+/** A certificate with its whole chain stays below. */
+const pemCharacters = 262_144;
+
+function readSmallFile(path: string, flag: string, characters: number = limits.tokenBytes): string {
   try {
     const text = readFileSync(path, "utf8");
-    if (text.length > limits.tokenBytes) throw new Error("the file is too large");
+    if (text.length > characters) throw new Error("the file is too large");
     return text;
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);

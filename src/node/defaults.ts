@@ -8,6 +8,25 @@ export const defaults = {
   /** QUIC socket: all interfaces, a port of the system's choice. */
   bind: "0.0.0.0:0",
 
+  // the API port
+  /** Exchanges of callers on this machine at a time: far above what any engine runs, far below what memory holds. */
+  localExchanges: 1_024,
+  /** Request bodies that are being read at a time, bytes: eight of the largest. */
+  bodyBytesTotal: 536_870_912,
+  /**
+   * Answers that `previous_response_id` can go on from, in memory only: a day's work of a few people, a handful of images
+   * among it. Every minute it is looked for those that are too old.
+   */
+  responses: { entries: 1_000, bytes: 134_217_728, ageMs: 21_600_000, lookMs: 60_000 },
+  /** A request's head, ms: it comes in one packet. */
+  headMs: 15_000,
+  /** A whole request body, ms: 64 MiB over 5 Mbit/s. */
+  bodyMs: 120_000,
+  /** Longest pause inside a request body, ms. */
+  bodyPauseMs: 20_000,
+  /** An idle connection is kept so long, ms. */
+  keepAliveMs: 60_000,
+
   // asking
   /** Direct connection to a host before a relay is tried, ms: a few lost packets, not a person's patience. */
   dialMs: 3_000,
@@ -19,9 +38,20 @@ export const defaults = {
   firstByteMs: 15_000,
   /** A whole request, ms: 96 MiB over a connection of 1 MB/s. */
   requestMs: 120_000,
-  /** Exchanges answered at a time, in all and per asker. */
+  /** Exchanges that our engines answer at a time, in all (--max-running) and per asker. */
   exchangesTotal: 512,
   exchangesPerAsker: 256,
+  /** Exchanges that wait for a place there, in all (--max-queued) and per asker. */
+  queuedTotal: 256,
+  queuedPerAsker: 128,
+  /** Longest wait for a place, ms: a client's patience is ten minutes, and another host may be free. */
+  queueMs: 60_000,
+  /** Exchange streams at a time, in all and per connection's peer, a relay for one; counted before anything is read. */
+  streamsTotal: 1_024,
+  streamsPerPeer: 512,
+  /** Bytes of requests held at a time, in all and per connection's peer: a handful of the largest. */
+  requestBytesTotal: 536_870_912,
+  requestBytesPerPeer: 402_653_184,
   /** Marks of seen envelopes (two a request): 600 s at 150 requests a second, about 30 MB. */
   seenTotal: 200_000,
   seenPerAsker: 50_000,
@@ -37,8 +67,8 @@ export const defaults = {
   // self-description
   /** A record is signed anew this often, ms: well inside its validity of one hour. */
   recordRefreshMs: 900_000,
-  /** How often it is looked whether keys or record are due, ms: soon after a machine wakes. */
-  recordCheckMs: 20_000,
+  /** How often it is looked whether keys or record are due, or the load has changed, ms: choosing wants fresh news. */
+  recordCheckMs: 2_000,
 
   // stopping
   /** Exchanges may finish for so long after the first SIGTERM, ms. */

@@ -1,20 +1,27 @@
 /** The engines of this machine as one: which of them answers for a model, and what they are worth to the mesh. */
 import { stat } from "node:fs/promises";
 import { basename } from "node:path";
+import type { Admission } from "../base/admission.ts";
 import { MeshError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { detectEngines } from "../engine/detect.ts";
-import type { Engine } from "../engine/engine.ts";
+import type { Answer, Engine, EngineModel, EngineRequest } from "../engine/engine.ts";
 import { type EngineSettings, startEngines } from "../engine/registry.ts";
 import { isName, type ModelRuntime } from "../wire/gossip.ts";
+import { limits } from "../wire/limits.ts";
+import type { RecordModel } from "../wire/record.ts";
 import type { EngineSetting } from "./config.ts";
 import type { EngineStatus } from "./status.ts";
 
 export interface Engines {
-  /** The first engine that has the model now. */
-  forModel(model: string): Engine | undefined;
+  /** The first engine that has the model now; what it is asked goes through the node's admission. */
+  forModel(model: string): Pick<Engine, "answer"> | undefined;
   /** Model ids served now, none twice. */
   models(): readonly string[];
+  /** The same with all that is known of them. */
+  known(): readonly EngineModel[];
+  /** What the node's record says of them. */
+  described(): readonly RecordModel[];
   runtimes(): readonly ModelRuntime[];
   status(): readonly EngineStatus[];
   readonly loading: boolean;
@@ -27,15 +34,34 @@ export interface Engines {
  */
 export async function openEngines(
   settings: readonly EngineSetting[],
+  admission: Admission,
   log: Log,
   onChange: () => void,
 ): Promise<Engines> {
   const wanted: EngineSettings[] = [];
   for (const setting of settings) wanted.push(...(await resolved(setting)));
   const engines = await startEngines(wanted, { log, onChange });
+  const having = (model: string): Engine | undefined =>
+    engines.find((engine) => engine.models.some(({ id }) => id === model));
+  const known = (): readonly EngineModel[] => {
+    const models = engines.flatMap((engine) => engine.models);
+    return models.filter(({ id }, index) => models.findIndex((other) => other.id === id) === index);
+  };
   return {
-    forModel: (model) => engines.find((engine) => engine.models.some(({ id }) => id === model)),
-    models: () => [...new Set(engines.flatMap((engine) => engine.models.map(({ id }) => id)))],
+    forModel: (model) => {
+      const engine = having(model);
+      return engine && { answer: (request) => admitted(engine, request, admission) };
+    },
+    models: () => known().map(({ id }) => id),
+    known,
+    described: () =>
+      known()
+        .slice(0, limits.modelsPerRecord)
+        .map(({ id, contextLength, kinds = [] }) => {
+          const { running, waiting, slots } = having(id)?.load ?? { running: 0, waiting: 0, slots: undefined };
+          const busy = admission.busy || (slots !== undefined && running >= slots);
+          return { name: id, context: contextLength, busy, queue: stepped(waiting + admission.queued), kinds };
+        }),
     runtimes: () =>
       engines.flatMap((engine) =>
         engine.models.map(({ id, contextLength }) => ({ name: id, contextLength, ready: true })),
@@ -48,6 +74,38 @@ export async function openEngines(
       await Promise.all(engines.map((engine) => engine.close()));
     },
   };
+}
+
+/** Asks the engine when there is a place, and holds it until the answer has ended. @throws E_BUSY, and as the engine */
+async function admitted(engine: Engine, request: EngineRequest, admission: Admission): Promise<Answer> {
+  const release = await admission.enter(request.asker, request.signal);
+  try {
+    const answer = await engine.answer(request);
+    request.signal.addEventListener("abort", release, { once: true }); // the body may never be read
+    return { ...answer, body: releasing(answer.body, release, request.signal) };
+  } catch (thrown) {
+    release();
+    throw thrown;
+  }
+}
+
+/** The body; `release` runs once it has ended, however it ends. */
+async function* releasing(
+  body: AsyncIterable<Uint8Array>,
+  release: () => void,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  try {
+    yield* body;
+  } finally {
+    signal.removeEventListener("abort", release);
+    release();
+  }
+}
+
+/** The largest power of two that is not above: a record need not be signed anew for each one who waits. */
+function stepped(count: number): number {
+  return count < 1 ? 0 : 2 ** Math.floor(Math.log2(count));
 }
 
 async function resolved(setting: EngineSetting): Promise<EngineSettings[]> {

@@ -5,6 +5,8 @@
 import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { type EndpointId } from "../base/brand.ts";
+import { Admission } from "../base/admission.ts";
+import { Budget } from "../base/budget.ts";
 import { systemClock } from "../base/clock.ts";
 import { sleep, withDeadline } from "../base/deadline.ts";
 import { MeshError, toMeshError } from "../base/errors.ts";
@@ -13,10 +15,11 @@ import { Places } from "../base/places.ts";
 import { identityFrom } from "../crypto/identity.ts";
 import { InferenceKeys } from "../crypto/inference-keys.ts";
 import { answer, type AnswerParts, type Arrival, ask, type AskParts } from "../exchange.ts";
+import { Affinity } from "../mesh/affinity.ts";
 import { HostLoad, relayCapability, relaysNaming } from "../mesh/choose.ts";
 import type { SelfDescription } from "../mesh/entries.ts";
 import { Mesh, type StreamHandler } from "../mesh/mesh.ts";
-import { defaultPolicy } from "../policy/policy.ts";
+import { ResponseStore } from "../openai/responses/store.ts";
 import { transports } from "../transport/registry.ts";
 import { fileTap, tapTransport } from "../transport/tap.ts";
 import { alpns, type Transport, type TransportKind } from "../transport/transport.ts";
@@ -24,15 +27,20 @@ import { carry } from "../tunnel/relay.ts";
 import { SeenCache } from "../tunnel/seen.ts";
 import { encodeInvite } from "../wire/invite.ts";
 import { limits } from "../wire/limits.ts";
+import type { RecordModel } from "../wire/record.ts";
 import type { HostPort, NodeConfig } from "./config.ts";
 import { defaults } from "./defaults.ts";
 import { type Engines, openEngines } from "./engines.ts";
+import { Exchanges, type ExchangeReport } from "./exchanges.ts";
 import { adminServer } from "./http/admin.ts";
 import { inject } from "./http/inject.ts";
-import { type AskedOutcome, openAiServer } from "./http/openai.ts";
+import { gateRules } from "./http/gate.ts";
+import { openAiServer } from "./http/openai.ts";
+import { Metrics } from "./metrics.ts";
 import { RecordKeeper } from "./record-keeper.ts";
+import { choose, type RoutingParts } from "./routing.ts";
 import { openState, type State } from "./state.ts";
-import { keyFingerprint, noOwner, peerStatus, type Status } from "./status.ts";
+import { admissionStatus, exchangesStatus, keyFingerprint, noOwner, peerStatus, type Status } from "./status.ts";
 import { announcedVersion, version } from "./version.ts";
 
 export interface Node {
@@ -84,6 +92,13 @@ class RunningNode implements Node {
   readonly #stopping = new AbortController();
   readonly #relayPlaces = new Places({ total: defaults.relayStreamsTotal, perHolder: defaults.relayStreamsPerAsker });
   readonly #relayed = { streams: 0, bytes: 0 };
+  readonly #admission: Admission;
+  readonly #reports = new Exchanges();
+  readonly #metrics = new Metrics(version, {
+    running: () => this.#admission.running,
+    queued: () => this.#admission.queued,
+    peers: () => this.#parts?.mesh.peers.length ?? 0,
+  });
   /** What to do at the end, last built first. */
   readonly #closers: (() => Promise<void> | void)[] = [];
   #parts: Parts | undefined;
@@ -95,62 +110,92 @@ class RunningNode implements Node {
     this.#config = config;
     this.#options = options;
     this.#log = options.log;
+    this.#admission = new Admission({
+      running: config.maxRunning,
+      runningPerHolder: defaults.exchangesPerAsker,
+      queued: config.maxQueued,
+      queuedPerHolder: defaults.queuedPerAsker,
+      waitMs: defaults.queueMs,
+    });
   }
 
   async start(): Promise<void> {
     const config = this.#config;
     const clock = this.#clock;
-    // 1 identity, keys, and the record that ties them
+    // 1 identity and keys
     const state = openState(config.dataDir);
     this.#closers.push(() => state.close());
     const identity = identityFrom(state.identitySeed);
     const keys = new InferenceKeys({ clock });
     this.#closers.push(() => keys.wipe());
-    const capabilities = config.relayTraffic ? ["seal.v1", relayCapability] : ["seal.v1"];
-    const nextSeq = (now: number): bigint => state.nextRecordSeq(now);
-    const records = new RecordKeeper({ identity, keys, clock, capabilities, nextSeq });
     // 2 the local HTTP ports: taken first, because a port in use is the commonest mistake
+    const store = new ResponseStore(defaults.responses);
+    this.#every(defaults.responses.lookMs, () => store.dropExpired());
+    let consoleUrl: string | undefined;
     const api = openAiServer({
+      gate: gateRules(config, () => (consoleUrl === undefined ? undefined : Number(new URL(consoleUrl).port))),
+      tls: config.tls,
       self: identity.id,
       engineFor: (model) => this.#need().engines.forModel(model),
       localModels: () => this.#need().engines.models(),
       meshModels: () => this.models(),
       ask: (request) => ask(request, this.#need().asking),
       begin: () => this.#begin(),
-      onAsked: (outcome) => this.#logAsked(outcome),
+      choose: (path, json, asker) => choose(path, json, asker, this.#need().routing),
+      store,
+      places: new Places({ total: defaults.localExchanges, perHolder: defaults.localExchanges }),
+      budget: new Budget({ total: defaults.bodyBytesTotal, perHolder: defaults.bodyBytesTotal }),
+      onAsked: (report, error) => this.#asked(report, error),
     });
-    const apiUrl = await listen(api, config.api, "--port");
+    const apiUrl = await listen(api, config.api, config.tls ? "https" : "http", "--port");
     this.#closers.push(() => closeServer(api));
-    let consoleUrl: string | undefined;
     if (config.console) {
-      const admin = adminServer({ status: () => this.status() });
-      consoleUrl = await listen(admin, config.console, "--console");
+      const admin = adminServer({
+        status: () => this.status(),
+        exchanges: this.#reports,
+        metrics: this.#metrics,
+        ready: () => this.#parts !== undefined && !this.#stopping.signal.aborted && this.models().length > 0,
+      });
+      consoleUrl = await listen(admin, config.console, "http", "--console");
       this.#closers.push(() => closeServer(admin));
     }
     // 3 the models of this machine
-    const engines = await openEngines(config.engines, this.#log, () => this.#changed());
+    const engines = await openEngines(config.engines, this.#admission, this.#log, () => this.#changed());
     this.#closers.push(() => engines.close());
-    // 4 the mesh
+    // 4 the mesh, and the record that ties identity, keys and models
+    const capabilities = config.relayTraffic ? ["seal.v1", relayCapability] : ["seal.v1"];
+    const models = (): readonly RecordModel[] => (this.#stopping.signal.aborted ? [] : engines.described());
+    const nextSeq = (now: number): bigint => state.nextRecordSeq(now);
+    const records = new RecordKeeper({ identity, keys, clock, capabilities, models, nextSeq });
     const transport = await this.#openTransport(identity.seed);
     const answering: AnswerParts = {
       identity,
       keys,
       clock,
       seen: new SeenCache({ total: defaults.seenTotal, perAsker: defaults.seenPerAsker }),
-      places: new Places({ total: defaults.exchangesTotal, perHolder: defaults.exchangesPerAsker }),
+      places: new Places({ total: defaults.streamsTotal, perHolder: defaults.streamsPerPeer }),
+      budget: new Budget({ total: defaults.requestBytesTotal, perHolder: defaults.requestBytesPerPeer }),
       serve: (request, asker, signal) => inject(api, request, asker, signal),
-      timing: { firstByteMs: defaults.firstByteMs, requestMs: defaults.requestMs, keepAliveMs: limits.keepAliveMs },
+      timing: {
+        firstByteMs: defaults.firstByteMs,
+        requestMs: defaults.requestMs,
+        keepAliveMs: limits.keepAliveMs,
+        unreadMs: limits.unreadMs,
+      },
       draining: () => this.#stopping.signal.aborted,
     };
     const mesh = this.#openMesh(transport, state, records, engines, answering, apiUrl);
     this.#closers.push(() => mesh.close());
+    const load = new HostLoad();
+    const affinity = new Affinity({ clock });
     const asking: AskParts = {
       mesh,
       identity,
       clock,
-      policy: defaultPolicy,
+      policy: { plain: !config.requireEncryption },
       route: config.route,
-      load: new HostLoad(),
+      load,
+      affinity,
       timing: {
         dialMs: defaults.dialMs,
         relayMs: defaults.relayMs,
@@ -158,9 +203,21 @@ class RunningNode implements Node {
         referenceSilenceMs: limits.referenceSilenceMs,
       },
     };
-    this.#parts = { endpointId: identity.id, apiUrl, consoleUrl, transport, keys, records, engines, mesh, asking };
+    const routing: RoutingParts = {
+      self: identity.id,
+      ownModels: () => engines.known(),
+      peers: () => mesh.peers,
+      load,
+      affinity,
+      now: () => clock.now(),
+    };
+    const parts = { endpointId: identity.id, apiUrl, consoleUrl, transport, keys, records, engines };
+    this.#parts = { ...parts, mesh, asking, routing };
     mesh.start();
-    this.#keepRecordFresh();
+    // looked at often, not once when it is due: timers stand still while a machine sleeps
+    this.#every(defaults.recordCheckMs, () => {
+      if (this.#advanceRecord()) mesh.announce();
+    });
     this.#log.write("info", { event: "node-started", endpoint_id: identity.id, version });
     // 5 the members we were told of
     await Promise.all(config.join.map((address) => this.#join(mesh, address)));
@@ -222,9 +279,16 @@ class RunningNode implements Node {
       inference_key: keyFingerprint(keys.current.publicKey),
       route,
       relays_for_others: relayTraffic,
-      plain_allowed: defaultPolicy.plain,
+      plain_allowed: !this.#config.requireEncryption,
       engines: engineStates,
       inflight_requests: this.#exchanges,
+      admission: admissionStatus({
+        running: this.#admission.running,
+        queued: this.#admission.queued,
+        maxRunning: this.#config.maxRunning,
+        maxQueued: this.#config.maxQueued,
+      }),
+      exchanges: exchangesStatus(this.#reports),
       nostr_discovery: false,
       publication_state: "private",
       relayed: { ...this.#relayed, running: this.#relayPlaces.taken },
@@ -236,7 +300,7 @@ class RunningNode implements Node {
           rttMs: mesh.rttMs(peer.id),
           relays: relaysNaming(mesh, peer.id).length,
           route,
-          plainAllowed: defaultPolicy.plain,
+          plainAllowed: !this.#config.requireEncryption,
         }),
       ),
     };
@@ -287,6 +351,7 @@ class RunningNode implements Node {
         try {
           const { asker, whole } = await answer(stream, reader, arrival(from), answering);
           const ms = Math.round(performance.now() - started);
+          this.#metrics.observeAnswered(whole);
           this.#log.write("info", { event: "exchange-answered", peer: asker, whole, ms });
         } catch (thrown) {
           this.#log.write("info", { event: "exchange-refused", peer: from, code: toMeshError(thrown).code });
@@ -372,25 +437,31 @@ class RunningNode implements Node {
   }
 
   #changed(): void {
-    this.#parts?.mesh.announce();
+    if (this.#parts) {
+      this.#advanceRecord();
+      this.#parts.mesh.announce();
+    }
     this.#options.onChange?.();
   }
 
-  #keepRecordFresh(): void {
-    const { records, keys, mesh } = this.#need();
-    // looked at often, not once when it is due: timers stand still while a machine sleeps
-    const timer = setInterval(() => {
-      try {
-        const change = records.advance();
-        if (change === "rotated") {
-          this.#log.write("info", { event: "key-rotated", fingerprint: keyFingerprint(keys.current.publicKey) });
-        }
-        if (change) mesh.announce();
-      } catch (thrown) {
-        this.#notKept(thrown); // the old record holds for an hour
-      }
-    }, defaults.recordCheckMs);
+  #every(ms: number, run: () => void): void {
+    const timer = setInterval(run, ms);
     this.#closers.push(() => clearInterval(timer));
+  }
+
+  /** @returns whether there is a new one */
+  #advanceRecord(): boolean {
+    const { records, keys } = this.#need();
+    try {
+      const change = records.advance();
+      if (change === "rotated") {
+        this.#log.write("info", { event: "key-rotated", fingerprint: keyFingerprint(keys.current.publicKey) });
+      }
+      return change !== undefined;
+    } catch (thrown) {
+      this.#notKept(thrown); // the old record holds for an hour
+      return false;
+    }
   }
 
   /** A full disk must not end what runs. */
@@ -399,17 +470,19 @@ class RunningNode implements Node {
     this.#log.write("error", { event: "state-not-kept", code, what: message });
   }
 
-  #logAsked(outcome: AskedOutcome): void {
-    const { id, model, status, served, attempts, ms, error } = outcome;
+  #asked(report: ExchangeReport, error: MeshError | undefined): void {
+    this.#reports.add(report);
+    this.#metrics.observe(report);
+    const { id, model, status, host, sealed, route, attempts, ms } = report;
     this.#log.write(error ? "warn" : "info", {
       event: "exchange-asked",
       id,
       model,
       status,
-      ...(served ? { host: served.host } : {}),
-      sealed: served?.sealed ?? "none",
-      route: served?.route ?? "none",
-      attempts,
+      ...(host === null ? {} : { host }),
+      sealed: sealed ?? "none",
+      route: route ?? "none",
+      attempts: attempts.length,
       ms,
       ...(error ? { code: error.code } : {}),
     });
@@ -418,7 +491,8 @@ class RunningNode implements Node {
   // ---- ending
 
   async #end(): Promise<void> {
-    this.#parts?.mesh.announce();
+    this.#admission.close(new MeshError("E_DRAINING", "this host is stopping"));
+    this.#changed();
     if (this.#exchanges > 0) this.#log.write("info", { event: "node-draining", exchanges: this.#exchanges });
     while (this.#exchanges > 0 && this.#clock.now() < this.#drainUntilMs) await sleep(50);
     for (const close of this.#closers.toReversed()) await close();
@@ -437,9 +511,10 @@ interface Parts {
   readonly engines: Engines;
   readonly mesh: Mesh;
   readonly asking: AskParts;
+  readonly routing: RoutingParts;
 }
 
-function listen(server: Server, address: HostPort, flag: string): Promise<string> {
+function listen(server: Server, address: HostPort, scheme: "http" | "https", flag: string): Promise<string> {
   return new Promise((resolve, reject) => {
     server.once("error", (cause: NodeJS.ErrnoException) => {
       const where = `${address.host}:${address.port}`;
@@ -452,15 +527,22 @@ function listen(server: Server, address: HostPort, flag: string): Promise<string
     });
     server.listen(address.port, address.host, () => {
       const { port } = server.address() as AddressInfo;
-      const host = address.host.includes(":") ? `[${address.host}]` : address.host;
-      resolve(`http://${host}:${port}`);
+      const host = { "0.0.0.0": "127.0.0.1", "::": "::1" }[address.host] ?? address.host; // something to connect to
+      resolve(`${scheme}://${host.includes(":") ? `[${host}]` : host}:${port}`);
     });
   });
 }
 
+/** What is left after this time, ms, is in the midst of a TLS handshake, and ends by itself. */
+const closeMs = 1_000;
+
 function closeServer(server: Server): Promise<void> {
   return new Promise((resolve) => {
-    server.close(() => resolve());
+    const timer = setTimeout(resolve, closeMs);
+    server.close(() => {
+      clearTimeout(timer);
+      resolve();
+    });
     server.closeAllConnections();
   });
 }

@@ -10,6 +10,7 @@ import type { Identity } from "../crypto/identity.ts";
 import type { InferenceKeys } from "../crypto/inference-keys.ts";
 import { signRecord, type VerifiedRecord } from "../crypto/record.ts";
 import { limits } from "../wire/limits.ts";
+import type { RecordModel } from "../wire/record.ts";
 import { defaults } from "./defaults.ts";
 
 export interface RecordKeeperOptions {
@@ -17,6 +18,8 @@ export interface RecordKeeperOptions {
   readonly keys: InferenceKeys;
   readonly clock: Clock;
   readonly capabilities: readonly string[];
+  /** What the node serves now, and how busy that is. */
+  readonly models: () => readonly RecordModel[];
   readonly nextSeq: (nowMs: number) => bigint;
 }
 
@@ -35,21 +38,22 @@ export class RecordKeeper {
   }
 
   /**
-   * Rotates keys and signs anew when it is time. @returns "rotated", "renewed", or undefined when nothing was due
+   * Rotates keys and signs anew when it is time, or when the models or their load have changed. @returns "rotated", "renewed", or undefined when nothing was due
    * @throws E_STATE the new number cannot be kept; the old record stands, and the next call tries again
    */
   advance(): "rotated" | "renewed" | undefined {
-    const { keys, clock } = this.#options;
+    const { keys, clock, models } = this.#options;
     keys.advance();
-    const { inferenceKey, issuedAtMs } = this.#record.fields;
+    const { inferenceKey, issuedAtMs, models: signed } = this.#record.fields;
     const rotated = !inferenceKey || !equal(inferenceKey, keys.current.publicKey);
-    if (!rotated && clock.now() < issuedAtMs + defaults.recordRefreshMs) return undefined;
+    const changed = JSON.stringify(models()) !== JSON.stringify(signed);
+    if (!rotated && !changed && clock.now() < issuedAtMs + defaults.recordRefreshMs) return undefined;
     this.#record = this.#sign();
     return rotated ? "rotated" : "renewed";
   }
 
   #sign(): VerifiedRecord {
-    const { identity, keys, clock, capabilities, nextSeq } = this.#options;
+    const { identity, keys, clock, capabilities, models, nextSeq } = this.#options;
     const now = clock.now();
     return signRecord(identity, {
       seq: nextSeq(now),
@@ -58,6 +62,7 @@ export class RecordKeeper {
       inferenceKey: keys.current.publicKey,
       keyNotAfterMs: keys.current.notAfterMs,
       capabilities,
+      models: models(),
     });
   }
 }

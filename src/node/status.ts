@@ -6,8 +6,10 @@
 import { createHash } from "node:crypto";
 import { type EndpointId, shortId } from "../base/brand.ts";
 import { toHex } from "../base/bytes.ts";
+import { contextOf, modelOf } from "../mesh/choose.ts";
 import type { Peer } from "../mesh/membership.ts";
 import type { KeyStanding } from "../policy/decide.ts";
+import type { Exchanges, ExchangeReport, ExchangeTotals } from "./exchanges.ts";
 
 export interface Status {
   readonly version: string;
@@ -43,11 +45,47 @@ export interface Status {
   /** Whether hosts without an inference key may be asked in the clear. */
   readonly plain_allowed: boolean;
   readonly engines: readonly EngineStatus[];
+  /** Requests of callers on this machine and of peers that have not ended. */
   readonly inflight_requests: number;
+  readonly admission: AdmissionStatus;
+  readonly exchanges: ExchangesStatus;
   readonly nostr_discovery: boolean;
   readonly publication_state: "private";
   readonly relayed: { readonly streams: number; readonly running: number; readonly bytes: number };
   readonly peers: readonly PeerStatus[];
+}
+
+/** What runs on the engines of this machine, what waits for them, and how much of each there may be. */
+export interface AdmissionStatus {
+  readonly running: number;
+  readonly queued: number;
+  readonly max_running: number;
+  readonly max_queued: number;
+}
+
+/** What callers on this machine asked for. */
+export interface ExchangesStatus {
+  /** The last 20, newest first. */
+  readonly recent: readonly ExchangeReport[];
+  /** Since the node started. */
+  readonly totals: ExchangeTotals;
+}
+
+const recentExchanges = 20;
+
+export function exchangesStatus({ latest, totals }: Exchanges): ExchangesStatus {
+  return { recent: latest.slice(0, recentExchanges), totals };
+}
+
+export interface AdmissionFacts {
+  readonly running: number;
+  readonly queued: number;
+  readonly maxRunning: number;
+  readonly maxQueued: number;
+}
+
+export function admissionStatus({ running, queued, maxRunning, maxQueued }: AdmissionFacts): AdmissionStatus {
+  return { running, queued, max_running: maxRunning, max_queued: maxQueued };
 }
 
 export type NodeState = "client" | "standby" | "loading" | "serving";
@@ -87,6 +125,8 @@ export interface PeerStatus {
   readonly serving_models: readonly string[];
   readonly available_models: readonly string[];
   readonly requested_models: readonly string[];
+  /** The same models with what the peer says of them. */
+  readonly model_states: readonly PeerModel[];
   readonly rtt_ms: number | null;
   readonly connected: boolean;
   /** How a prompt to it would travel: sealed, in the clear, or not at all. */
@@ -95,6 +135,17 @@ export interface PeerStatus {
   readonly route: "direct" | "relay" | "none";
   /** First 16 hex digits of the SHA-256 of its inference key. */
   readonly inference_key: string | null;
+}
+
+/** Null where the peer says nothing. */
+export interface PeerModel {
+  readonly id: string;
+  /** Tokens that one request may use, prompt and answer together. */
+  readonly context_length: number | null;
+  /** Whether a further exchange has to wait there. */
+  readonly busy: boolean | null;
+  /** Exchanges that wait there. */
+  readonly queue: number | null;
 }
 
 /** 16 hex digits of the key's SHA-256: for people to compare, not to seal to. */
@@ -129,11 +180,22 @@ export function peerStatus(facts: PeerFacts): PeerStatus {
     serving_models: peer.models,
     available_models: [],
     requested_models: [],
+    model_states: peer.models.map((model) => peerModel(peer, model)),
     rtt_ms: rttMs ?? null,
     connected,
     sealed: sealing(key, plainAllowed),
     route: route !== "relay" && connected ? "direct" : route !== "direct" && relays > 0 ? "relay" : "none",
     inference_key: key.kind === "record" || key.kind === "announced" ? keyFingerprint(key.key) : null,
+  };
+}
+
+function peerModel(peer: Peer, model: string): PeerModel {
+  const told = modelOf(peer, model);
+  return {
+    id: model,
+    context_length: contextOf(peer, model) ?? null,
+    busy: told?.busy ?? null,
+    queue: told?.queue ?? null,
   };
 }
 

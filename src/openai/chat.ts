@@ -44,7 +44,12 @@ export function checkChat(json: Json): ChatEnvelope {
     if (!isRecord(message)) throw bad(`messages[${index}]`, "must be an object");
     if (typeof message["role"] !== "string") throw bad(`messages[${index}].role`, "must be a string");
   });
-  return { model, stream: boolean(json, "stream") ?? false, includeUsage: wantsUsage(json) };
+  return { model, stream: wantsStream(json), includeUsage: wantsUsage(json) };
+}
+
+/** Whether the answer is to come in events. @throws E_INPUT for other types than boolean */
+export function wantsStream(json: Json): boolean {
+  return boolean(json, "stream") ?? false;
 }
 
 /** Whether `stream_options.include_usage` is set. @throws E_INPUT for other types */
@@ -77,15 +82,31 @@ export interface Sampling {
   readonly presencePenalty: number;
 }
 
-/** A chat request that plain text can answer. */
-export interface TextChat extends ChatEnvelope {
-  /** At least one. `developer` has become `system`. */
-  readonly messages: readonly ChatMessage[];
+/** How a text is made, whatever it answers. */
+export interface TextOptions {
   /** Upper bound of the answer in tokens; undefined: what the context leaves. */
   readonly maxTokens: number | undefined;
   /** At most four, none empty. */
   readonly stop: readonly string[];
   readonly sampling: Sampling;
+}
+
+/** JSON that an answer must be: any object, or what fits a schema. */
+export type AnswerFormat =
+  | { readonly kind: "object" }
+  | {
+      readonly kind: "schema";
+      readonly schema: Json;
+      /** What cannot be held is refused, not left to the model. */
+      readonly strict: boolean;
+    };
+
+/** A chat request that plain text can answer. */
+export interface TextChat extends ChatEnvelope, TextOptions {
+  /** At least one. `developer` has become `system`. */
+  readonly messages: readonly ChatMessage[];
+  /** Undefined: any text. */
+  readonly format: AnswerFormat | undefined;
 }
 
 /**
@@ -96,10 +117,18 @@ export interface TextChat extends ChatEnvelope {
  */
 export function readTextChat(json: Json): TextChat {
   const envelope = checkChat(json);
-  refuseFeatures(json);
+  refuseFeatures(json, features);
   return {
     ...envelope,
+    ...textOptions(json),
     messages: messagesOf(json).map(textMessage),
+    format: answerFormat(json["response_format"]),
+  };
+}
+
+/** @throws E_INPUT a field has the wrong type or range; `param` names it */
+export function textOptions(json: Json): TextOptions {
+  return {
     // the newer name wins, as at OpenAI
     maxTokens:
       integer(json, "max_completion_tokens", 1, limits.tokens) ?? integer(json, "max_tokens", 1, limits.tokens),
@@ -116,16 +145,44 @@ export function readTextChat(json: Json): TextChat {
   };
 }
 
-/** Fields that ask for more than text, each with the values that ask for nothing. */
-const features: readonly { readonly field: string; readonly idle: (value: unknown) => boolean }[] = [
+function answerFormat(value: unknown): AnswerFormat | undefined {
+  if (value === undefined || value === null) return undefined;
+  if (!isRecord(value)) throw bad("response_format", "must be an object");
+  switch (value["type"]) {
+    case "text":
+      return undefined;
+    case "json_object":
+      return { kind: "object" };
+    case "json_schema": {
+      const named = value["json_schema"];
+      if (!isRecord(named)) throw bad("response_format.json_schema", "must be an object");
+      const schema = named["schema"];
+      if (!isRecord(schema)) throw bad("response_format.json_schema.schema", "must be an object");
+      return {
+        kind: "schema",
+        schema,
+        strict: boolean(named, "strict", "response_format.json_schema.strict") ?? false,
+      };
+    }
+    default:
+      throw unsupported("response_format", "This model supports 'text', 'json_object' and 'json_schema' only.");
+  }
+}
+
+/** A field that asks for more than text, with the values that ask for nothing. */
+export interface Feature {
+  readonly field: string;
+  readonly idle: (value: unknown) => boolean;
+}
+
+const features: readonly Feature[] = [
   { field: "tools", idle: isEmptyList },
   { field: "functions", idle: isEmptyList },
   { field: "tool_choice", idle: (value) => value === "none" || value === "auto" },
   { field: "function_call", idle: (value) => value === "none" || value === "auto" },
-  { field: "response_format", idle: (value) => isRecord(value) && value["type"] === "text" },
   { field: "logprobs", idle: (value) => value === false },
   { field: "top_logprobs", idle: (value) => value === 0 },
-  { field: "logit_bias", idle: (value) => isRecord(value) && Object.keys(value).length === 0 },
+  { field: "logit_bias", idle: isEmptyRecord },
   { field: "modalities", idle: (value) => Array.isArray(value) && value.every((item) => item === "text") },
   { field: "audio", idle: () => false },
   { field: "prediction", idle: () => false },
@@ -133,15 +190,14 @@ const features: readonly { readonly field: string; readonly idle: (value: unknow
   { field: "n", idle: (value) => value === 1 },
 ];
 
-function refuseFeatures(json: Json): void {
-  const n = json["n"];
-  if (n !== undefined && n !== null && (!Number.isInteger(n) || Number(n) < 1)) {
-    throw bad("n", "must be a whole number from 1");
-  }
-  for (const { field, idle } of features) {
+/** @throws E_UNSUPPORTED the first field that is not idle · E_INPUT a count that is none */
+export function refuseFeatures(json: Json, refused: readonly Feature[]): void {
+  for (const { field, idle } of refused) {
     const value = json[field];
     if (value === undefined || value === null || idle(value)) continue;
-    throw unsupported(field, `This model does not support '${field}'${field === "n" ? " beyond 1" : ""}.`);
+    const counts = field === "n" || field === "best_of";
+    if (counts) integer(json, field, 1, limits.tokens);
+    throw unsupported(field, `This model does not support '${field}'${counts ? " beyond 1" : ""}.`);
   }
 }
 
@@ -238,16 +294,22 @@ function integer(json: Json, field: string, least: number, most: number): number
   return value;
 }
 
-function bad(param: string, expected: string): MeshError {
+/** @param expected "must be a number" */
+export function bad(param: string, expected: string): MeshError {
   return new MeshError("E_INPUT", `'${param}' ${expected}.`, { param });
 }
 
-function unsupported(param: string, message: string): MeshError {
+export function unsupported(param: string, message: string): MeshError {
   return new MeshError("E_UNSUPPORTED", message, { param });
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** True of `{}` alone. */
+export function isEmptyRecord(value: unknown): boolean {
+  return isRecord(value) && Object.keys(value).length === 0;
 }
 
 function isEmptyList(value: unknown): boolean {
@@ -265,7 +327,7 @@ export interface Usage {
 export type FinishReason = "stop" | "length";
 
 /** What all objects of one answer have in common. */
-export interface ChatAnswerHead {
+export interface AnswerHead {
   /** From {@link completionId}. */
   readonly id: string;
   /** Unix time in seconds. */
@@ -279,7 +341,7 @@ export function completionId(prefix: "chatcmpl" | "cmpl" = "chatcmpl"): string {
 }
 
 /** The answer as one `chat.completion` object. */
-export function chatCompletion(head: ChatAnswerHead, content: string, finish: FinishReason, usage: Usage): Json {
+export function chatCompletion(head: AnswerHead, content: string, finish: FinishReason, usage: Usage): Json {
   return {
     id: head.id,
     object: "chat.completion",
@@ -302,7 +364,7 @@ export interface ChatChunks {
 }
 
 /** @param includeUsage whether a usage chunk will follow; the others then carry `usage: null`, as at OpenAI */
-export function chatChunks(head: ChatAnswerHead, includeUsage: boolean): ChatChunks {
+export function chatChunks(head: AnswerHead, includeUsage: boolean): ChatChunks {
   const chunk = (choices: readonly Json[], usage: Json | null): Json => ({
     id: head.id,
     object: "chat.completion.chunk",
@@ -321,7 +383,8 @@ export function chatChunks(head: ChatAnswerHead, includeUsage: boolean): ChatChu
   };
 }
 
-function usageObject(usage: Usage): Json {
+/** Usage as clients read it. */
+export function usageObject(usage: Usage): Json {
   return {
     prompt_tokens: usage.promptTokens,
     completion_tokens: usage.completionTokens,

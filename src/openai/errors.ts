@@ -39,11 +39,17 @@ const worthAnotherTry: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
 
 /** The `error` object alone, for bodies and for the last event of a broken stream. */
 export function openAiErrorFields(error: MeshError, requestId: string): OpenAiErrorFields {
-  const { type, code } = error.row;
+  const { type, code, hint } = error.row;
   // what went wrong inside is for the log: it may name paths or hold a stack's words
-  const message =
+  const what =
     error.code === "E_BUG" ? `Something went wrong inside this node; the request id is ${requestId}.` : error.message;
-  return { message, type, param: error.param ?? null, code };
+  return { message: withHint(what, hint), type, param: error.param ?? null, code };
+}
+
+/** What happened, and what to do about it; a message that came from another node of ours says that already. */
+function withHint(message: string, hint: string): string {
+  if (message.includes(hint)) return message;
+  return `${message}${/[.!?…]["')\]]?$/.test(message) ? "" : "."} ${hint}`;
 }
 
 /** Status, headers and body of the answer that tells an OpenAI client of `error`. */
@@ -77,8 +83,8 @@ const messageLimit = 600;
 const wordLimit = 100;
 // steps of body, error, message, and once more for JSON inside a message (Ollama passes llama-server's on)
 const depthLimit = 6;
-// bodies beyond this are not error objects
-const bodyLimit = 256 * 1024;
+/** Bodies beyond this are not error objects, bytes. */
+export const upstreamErrorBytes: number = 256 * 1024;
 
 /**
  * Reads an engine's error answer, or the data of an error event: `{error: {...}}`, `{error: "..."}`, flat
@@ -87,7 +93,7 @@ const bodyLimit = 256 * 1024;
  * @see engines.md §5.3 rule 4
  */
 export function readUpstreamError(status: number, bytes: Uint8Array): UpstreamError {
-  const text = view(bytes.subarray(0, bodyLimit)).toString("utf8");
+  const text = view(bytes.subarray(0, upstreamErrorBytes)).toString("utf8");
   return readUpstreamErrorText(status, text);
 }
 

@@ -132,6 +132,23 @@ export async function readResponse(source: ByteSource): Promise<HttpResponse> {
   throw malformed("the series of interim responses");
 }
 
+/** The beginning of a body, at most so many bytes; nothing more of it is read. @throws as the body */
+export async function readUpTo(limit: number, body: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
+  const parts: Uint8Array[] = [];
+  let total = 0;
+  for await (const part of body) {
+    parts.push(part);
+    total += part.length;
+    if (total >= limit) break;
+  }
+  return concat(parts).subarray(0, limit);
+}
+
+/** A body that has been read already. */
+export async function* bodyOf(bytes: Uint8Array): AsyncGenerator<Uint8Array, void, undefined> {
+  yield await Promise.resolve(bytes);
+}
+
 async function* responseBody(
   reader: HttpReader,
   status: number,

@@ -65,3 +65,8 @@ export async function unlessBroken<T>(stream: ByteStream, next: Promise<T>): Pro
     return "broken";
   }
 }
+
+/** Writes bytes of an answer. @throws E_TIMEOUT the asker takes nothing for `unreadMs`: it would hold its place for ever */
+export function writeTaken(stream: ByteStream, bytes: Uint8Array, unreadMs: number): Promise<void> {
+  return withDeadline(stream.write(bytes), { what: "the asker's taking the answer", ms: unreadMs });
+}

@@ -6,7 +6,7 @@
 import { withDeadline } from "../base/deadline.ts";
 import type { ByteStream } from "../base/stream.ts";
 import { type ByteSource, encodeRequest, type HttpRequest } from "./http.ts";
-import { unlessBroken } from "./lifetime.ts";
+import { unlessBroken, writeTaken } from "./lifetime.ts";
 
 /** Writes the request. Our side stays open until the answer is over: older hosts tie both halves together. */
 export async function writePlainRequest(stream: ByteStream, request: HttpRequest): Promise<void> {
@@ -24,13 +24,14 @@ export function plainResponse(stream: ByteStream, silenceMs: number): ByteSource
  * Writes a host's response as it comes, then finishes: old readers copy until the stream's end. One that breaks off ends
  * short of its own framing, which is how the reader sees it.
  *
- * @returns whether the response was whole
+ * @param unreadMs how long the asker may take no bytes, ms
+ * @returns        whether the response was whole
  */
-export async function copyResponse(stream: ByteStream, response: ByteSource): Promise<boolean> {
+export async function copyResponse(stream: ByteStream, response: ByteSource, unreadMs: number): Promise<boolean> {
   for (;;) {
     const bytes = await unlessBroken(stream, response.read());
     if (bytes && bytes !== "broken") {
-      await stream.write(bytes);
+      await writeTaken(stream, bytes, unreadMs);
       continue;
     }
     await stream.finish();

@@ -26,7 +26,7 @@ import type { StreamReader } from "../wire/frame.ts";
 import { limits } from "../wire/limits.ts";
 import { envelopeByte } from "../wire/stream-types.ts";
 import type { ByteSource } from "./http.ts";
-import { unlessBroken } from "./lifetime.ts";
+import { unlessBroken, writeTaken } from "./lifetime.ts";
 
 /** Bytes given to one write: what a slow uplink surely carries in the time that a host may be silent. */
 const writeSliceBytes = 32 * 1024;
@@ -52,8 +52,22 @@ export interface SealedResponseOptions {
   /** Inference key that the request was sealed to: the header must carry it. It authenticates nothing by itself. */
   readonly hostKey: Uint8Array;
   readonly opener: ChunkOpener;
-  /** How long the header and each chunk may take, ms. */
+  /** How long the host may be silent before the header and before each chunk, ms. */
   readonly silenceMs: number;
+}
+
+/** What must have come of a chunk in the time that a host may be silent, bytes: a chunk may be larger than a slow line. */
+const leastProgressBytes = 1_024;
+
+/** Waits for `work`, which reads from `reader`, for as long as bytes come. @throws E_TIMEOUT */
+async function whileBytesCome<T>(work: Promise<T>, reader: StreamReader, silenceMs: number): Promise<T> {
+  for (let before = reader.received; ; before = reader.received) {
+    const turn = await unlessLate(work, silenceMs);
+    if (turn !== "late") return turn.value;
+    if (reader.received - before < leastProgressBytes) {
+      throw new MeshError("E_TIMEOUT", `the host's next sign of life took longer than ${silenceMs} ms`);
+    }
+  }
 }
 
 /**
@@ -66,8 +80,7 @@ export function openedResponse(
   onProgress: (what: "header" | "chunk") => void,
 ): ByteSource {
   const { hostKey, opener, silenceMs } = options;
-  const waited = <T>(work: Promise<T>): Promise<T> =>
-    withDeadline(work, { what: "the host's next sign of life", ms: silenceMs });
+  const waited = <T>(work: Promise<T>): Promise<T> => whileBytesCome(work, reader, silenceMs);
   let header = false;
   return {
     async read(): Promise<Uint8Array | undefined> {
@@ -92,35 +105,44 @@ export function openedResponse(
   };
 }
 
+/** The pace of an answer at its host. */
+export interface AnswerPace {
+  /** Longest silence before an empty chunk says that the host is alive, ms. */
+  readonly keepAliveMs: number;
+  /** How long the asker may take no bytes, ms. */
+  readonly unreadMs: number;
+}
+
 /**
- * Seals `response` piece by piece onto the stream: header first, an empty chunk after each `keepAliveMs` without bytes,
+ * Seals `response` piece by piece onto the stream: header first, an empty chunk after each keepAliveMs without bytes,
  * the authenticated end last. The stream is finished when it returns.
  *
  * A response that breaks off ends without the mark, so that the reader sees a cut, but after all that was written: an
  * abort would overtake it, and with it the event that says what went wrong.
  *
  * @returns whether the response was whole
- * @throws  E_ABORTED the asker has gone · E_LOST
+ * @throws  E_ABORTED the asker has gone · E_LOST · E_TIMEOUT the asker takes nothing for unreadMs
  */
 export async function sealResponse(
   stream: ByteStream,
   seal: HostSeal,
   response: ByteSource,
-  keepAliveMs: number,
+  timing: AnswerPace,
 ): Promise<boolean> {
-  await stream.write(encodeResponseHeader(seal.hostKey));
+  const write = (bytes: Uint8Array): Promise<void> => writeTaken(stream, bytes, timing.unreadMs);
+  await write(encodeResponseHeader(seal.hostKey));
   for (;;) {
-    const bytes = await unlessBroken(stream, nextOrKeepAlive(stream, seal, response, keepAliveMs));
+    const bytes = await unlessBroken(stream, nextOrKeepAlive(stream, seal, response, timing));
     if (bytes === "broken") {
       await stream.finish();
       return false;
     }
     if (!bytes) break;
     for (let offset = 0; offset < bytes.length; offset += limits.sealChunkBytes) {
-      await stream.write(seal.sealChunk(bytes.subarray(offset, offset + limits.sealChunkBytes), false));
+      await write(seal.sealChunk(bytes.subarray(offset, offset + limits.sealChunkBytes), false));
     }
   }
-  await stream.write(concat([seal.sealChunk(empty, true), endMarker]));
+  await write(concat([seal.sealChunk(empty, true), endMarker]));
   await stream.finish();
   return true;
 }
@@ -129,13 +151,13 @@ async function nextOrKeepAlive(
   stream: ByteStream,
   seal: HostSeal,
   response: ByteSource,
-  keepAliveMs: number,
+  { keepAliveMs, unreadMs }: AnswerPace,
 ): Promise<Uint8Array | undefined> {
   const next = response.read();
   next.catch(() => undefined); // awaited below; a failed keep-alive must not leave it unhandled
   for (;;) {
     const turn = await unlessLate(next, keepAliveMs, stream.aborted);
     if (turn !== "late") return turn.value;
-    await stream.write(seal.sealChunk(empty, false));
+    await writeTaken(stream, seal.sealChunk(empty, false), unreadMs);
   }
 }

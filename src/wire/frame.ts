@@ -23,9 +23,21 @@ export class StreamReader {
   /** Delivered but not yet taken. */
   #rest: Uint8Array = new Uint8Array(0);
   #ended = false;
+  #received = 0;
+  #onBytes: ((count: number) => void) | undefined;
 
   constructor(stream: Pick<ByteStream, "read">) {
     this.#stream = stream;
+  }
+
+  /** Bytes that the stream has delivered so far. */
+  get received(): number {
+    return this.#received;
+  }
+
+  /** Calls `onBytes` with the size of each delivery from now on; what it throws, the read throws. */
+  meter(onBytes: (count: number) => void): void {
+    this.#onBytes = onBytes;
   }
 
   /** Next bytes as they come, what is left from earlier reads first; undefined at the end. */
@@ -38,7 +50,11 @@ export class StreamReader {
     while (!this.#ended) {
       const bytes = await this.#stream.read();
       if (bytes === undefined) this.#ended = true;
-      else if (bytes.length > 0) return bytes;
+      else if (bytes.length > 0) {
+        this.#received += bytes.length;
+        this.#onBytes?.(bytes.length);
+        return bytes;
+      }
     }
     return undefined;
   }

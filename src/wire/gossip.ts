@@ -7,6 +7,7 @@
  * and evidence must not be believed (protocol.md §11 K1).
  */
 import { type MessageInitShape, create, toBinary } from "@bufbuild/protobuf";
+import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
 import { type EndpointId, endpointIdFromBytes } from "../base/brand.ts";
 import { empty, fromHex, utf8 } from "../base/bytes.ts";
 import { MeshError, isMeshError } from "../base/errors.ts";
@@ -128,13 +129,49 @@ function announcementMessage(announcement: Announcement): MessageInitShape<typeo
  *               without http_port, more than limits.announcementsPerFrame entries
  */
 export function decodeGossip(bytes: Uint8Array, sender: EndpointId): GossipFrame {
-  const frame = decodeMessage(GossipFrameSchema, bytes, limits.fieldsPerFrame);
+  const frame = decodeMessage(GossipFrameSchema, withoutForeignPostures(bytes), limits.fieldsPerFrame);
   checkGeneration(frame.gen);
   checkSelf(frame.senderId, sender);
   if (frame.peers.length > limits.announcementsPerFrame) {
     throw new MeshError("E_WIRE", `a gossip frame has more than ${limits.announcementsPerFrame} entries`);
   }
   return { sender, announcements: frame.peers.map(announcementFrom).filter((entry) => entry !== undefined) };
+}
+
+/** Field of a frame that holds an entry, and field of an entry that other versions give other meanings and other types. */
+const entryField = 2;
+const postureField = 37;
+/** The bit of a tag's first byte that makes a 37 a 39, which nobody here declares: such a field is skipped. */
+const skippedBit = 0x10;
+
+/**
+ * The frame with each field 37 that is not length-delimited turned into one that is skipped. Under its own number it would
+ * cost the whole frame, and with it the peer (protocol.md §3.3, §11 D7). What else is wrong is left for decodeMessage.
+ */
+function withoutForeignPostures(frame: Uint8Array): Uint8Array {
+  let changed: Uint8Array | undefined;
+  let entryEnd = 0;
+  const reader = new BinaryReader(frame);
+  try {
+    for (let fields = 0; reader.pos < frame.length && fields < limits.fieldsPerFrame; fields += 1) {
+      const at = reader.pos;
+      const [field, wireType] = reader.tag();
+      if (wireType === WireType.StartGroup || wireType === WireType.EndGroup) return frame;
+      if (at >= entryEnd && field === entryField && wireType === WireType.LengthDelimited) {
+        const length = reader.uint32();
+        entryEnd = reader.pos + length;
+        continue;
+      }
+      if (at < entryEnd && field === postureField && wireType !== WireType.LengthDelimited) {
+        changed ??= frame.slice();
+        changed[at] = (frame[at] ?? 0) | skippedBit;
+      }
+      reader.skip(wireType, field);
+    }
+  } catch {
+    return frame; // it ends inside a field
+  }
+  return changed ?? frame;
 }
 
 function announcementFrom(entry: PeerAnnouncement): Announcement | undefined {

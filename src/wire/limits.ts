@@ -29,6 +29,8 @@ export const limits = {
   recordBytes: 16_384,
   /** Short names in a record's capability list. */
   capabilitiesPerRecord: 64,
+  /** Models in a record: 128 of ordinary names stay below recordBytes. */
+  modelsPerRecord: 128,
   /** SignedRecords in one reply: one now, a few when replies for several nodes come. */
   recordsPerReply: 64,
   /** Frame of a RecordReply: recordsPerReply of recordBytes, and their prefixes. */
@@ -65,8 +67,17 @@ export const limits = {
   httpHeadBytes: 65_536,
   /** Header lines of a head (protocol.md §5.1). */
   httpHeaderLines: 64,
+  /** Header lines of a caller of the API port: browsers and SDKs send fewer than 40. */
+  apiHeaderLines: 100,
+  /** Brackets inside one another in a request body: tool schemas nest, but not like this. */
+  jsonDepth: 128,
+  /** Commas and opening brackets in a request body: a parsed value costs up to 60 times its bytes. */
+  jsonValues: 2_000_000,
   /** Request body: what fits into an envelope with room for its head. */
   requestBodyBytes: 67_108_864,
+
+  /** An error answer is read whole before it is passed on; a longer one is no error object (protocol.md §6.3). */
+  errorBodyBytes: 262_144,
 
   // times, in ms
   /** |head time - now| at the host, and how far a record may lie ahead: clocks of ordinary machines (wire.md §2, §4). */
@@ -81,6 +92,8 @@ export const limits = {
   silenceMs: 5_000,
   /** The same for hosts without a record, which send no keep-alives (protocol.md §5.4). */
   referenceSilenceMs: 300_000,
+  /** A caller that takes nothing of its answer for this long is cut off: as long as a whole request may take. */
+  unreadMs: 120_000,
   /** Life of an inference key until its successor is published (wire.md §6). */
   keyLifeMs: 3_600_000,
   /** How long before its end a key's successor is published: longer than the 660 s of reference evidence. */

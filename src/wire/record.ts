@@ -12,7 +12,7 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { type EndpointId, endpointIdFromBytes } from "../base/brand.ts";
 import { concat, fromHex, utf8 } from "../base/bytes.ts";
 import { MeshError } from "../base/errors.ts";
-import { RecordSchema, SignedRecordSchema } from "./gen/sealmesh_pb.ts";
+import { type RecordModel as RecordModelMessage, RecordSchema, SignedRecordSchema } from "./gen/sealmesh_pb.ts";
 import { labels } from "./labels.ts";
 import { limits } from "./limits.ts";
 import { decodeMessage } from "./protobuf.ts";
@@ -30,7 +30,25 @@ export interface RecordFields {
   /** Unix ms; undefined = as long as the record. */
   readonly keyNotAfterMs: number | undefined;
   readonly capabilities: readonly string[];
+  /** What it serves and how busy that is; absent = it says nothing of its models. */
+  readonly models?: readonly RecordModel[];
 }
+
+export interface RecordModel {
+  readonly name: string;
+  /** Tokens of one request, prompt and answer together; undefined = not told. */
+  readonly context: number | undefined;
+  /** No place is free: a further exchange waits or is sent away. */
+  readonly busy: boolean;
+  /** Exchanges that wait for a place. */
+  readonly queue: number;
+  /** What it is known to do; empty = not told. Names that are not known here are left out. */
+  readonly kinds: readonly ModelKind[];
+}
+
+export const modelKinds = ["chat", "vision", "audio", "embeddings"] as const;
+/** What a model can be asked for; vision and audio mean chat with such parts. */
+export type ModelKind = (typeof modelKinds)[number];
 
 export interface SignedRecordParts {
   /** The bytes of a Record. */
@@ -50,13 +68,20 @@ export function encodeRecord(fields: RecordFields): Uint8Array {
     ...(inferenceKey === undefined ? {} : { inferenceKey }),
     ...(keyNotAfterMs === undefined ? {} : { keyNotAfterMs: BigInt(keyNotAfterMs) }),
     capabilities: [...fields.capabilities],
+    models: (fields.models ?? []).map(({ name, context, busy, queue, kinds }) => ({
+      name,
+      ...(context === undefined ? {} : { context }),
+      busy: busy ? 1 : 0,
+      queue,
+      kinds: [...kinds],
+    })),
   });
   return toBinary(RecordSchema, message);
 }
 
 /**
  * @param signed at most limits.recordBytes; the result shares no memory with it
- * @throws       E_WIRE not such a message, a key that is not 32 bytes, a time beyond 2^53 ms, too many capabilities
+ * @throws       E_WIRE not such a message, a key that is not 32 bytes, a time beyond 2^53 ms, too many capabilities or models
  */
 export function decodeRecord(signed: Uint8Array): RecordFields {
   checkSize(signed);
@@ -71,6 +96,10 @@ export function decodeRecord(signed: Uint8Array): RecordFields {
   ) {
     throw new MeshError("E_WIRE", "a record has too many or too long capabilities");
   }
+  const { models } = message;
+  if (models.length > limits.modelsPerRecord || models.some(({ name }) => utf8(name).length > limits.nameBytes)) {
+    throw new MeshError("E_WIRE", "a record has too many models or too long names");
+  }
   return {
     endpointId: endpointIdFromBytes(message.endpointId),
     seq: message.seq,
@@ -79,7 +108,12 @@ export function decodeRecord(signed: Uint8Array): RecordFields {
     inferenceKey: inferenceKey?.slice(),
     keyNotAfterMs: keyNotAfterMs === undefined ? undefined : milliseconds(keyNotAfterMs),
     capabilities,
+    ...(models.length === 0 ? {} : { models: models.map(modelOf) }),
   };
+}
+
+function modelOf({ name, context, busy, queue, kinds }: RecordModelMessage): RecordModel {
+  return { name, context, busy: busy > 0, queue, kinds: modelKinds.filter((kind) => kinds.includes(kind)) };
 }
 
 /** @returns the SignedRecord as it goes into gossip and record replies */

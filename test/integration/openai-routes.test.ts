@@ -1,4 +1,4 @@
-/** The routes beside chat through the mesh: sealed like it, and what the host's engine says is what the caller gets. */
+/** The routes of the API through the mesh: sealed like chat, and what the host's engine says is what the caller gets. */
 import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -36,21 +36,72 @@ describe.each([
   ["auto", "direct"],
   ["relay", "relay"],
 ])("over the route %s", (setting, route) => {
-  it("an engine's embeddings, completions and responses come back sealed", async () => {
+  it("an engine's embeddings and completions come back sealed, and it gets the bytes that were sent", async () => {
     const mesh = testMesh();
     const host = await mesh.start("serve", { engine: [await mirror()] });
     const relay = await mesh.start("client", { join: [host.invite()] });
     const client = await mesh.start("client", { join: [relay.invite()], route: setting });
     await eventually("the client knows the model", () => client.models().includes("mirror"));
-    for (const path of ["/v1/embeddings", "/v1/completions", "/v1/responses"]) {
+    for (const path of ["/v1/embeddings", "/v1/completions"]) {
       const asked = { model: "mirror", input: "the otter", prompt: "the otter" };
       const answer = await post(client, path, asked);
       expect(answer.status).toBe(200);
       expect(answer.headers.get("x-sealmesh-host")).toBe(host.endpointId);
       expect(answer.headers.get("x-sealmesh-sealed")).toBe("true");
       expect(answer.headers.get("x-sealmesh-route")).toBe(route);
+      expect(answer.headers.get("x-sealmesh-attempts")).toBe("1");
       expect(await answer.json()).toMatchObject({ object: "list", path, body: JSON.stringify(asked) });
     }
+  });
+
+  it("responses are made of chat at the client; the host learns one flat conversation and keeps nothing", async () => {
+    const engine = await startEngineServer({ text: "under the weir" });
+    closers.push(() => engine.close());
+    const mesh = testMesh();
+    const host = await mesh.start("serve", { engine: [engine.url] });
+    const relay = await mesh.start("client", { join: [host.invite()] });
+    const client = await mesh.start("client", { join: [relay.invite()], route: setting });
+    await eventually("the client knows the model", () => client.models().includes("scripted"));
+    const first = await post(client, "/v1/responses", { model: "scripted", input: "where is the gold?" });
+    expect(first.status).toBe(200);
+    expect(first.headers.get("x-sealmesh-sealed")).toBe("true");
+    const { id, status } = (await first.json()) as { id: string; status: string };
+    expect(status).toBe("completed");
+    const next = { model: "scripted", input: "how much?", previous_response_id: id, stream: true };
+    const second = await post(client, "/v1/responses", next);
+    expect(await second.text()).toMatch(/event: response\.completed\n[^\n]*\n\n$/);
+    const asked = engine.requests.filter(({ inference }) => inference);
+    expect(asked.map(({ path }) => path)).toEqual(["/v1/chat/completions", "/v1/chat/completions"]);
+    expect(asked[1]?.body).toMatch(/where is the gold\?.*under the weir.*how much\?/);
+    expect(asked[1]?.body).not.toContain(id);
+    // another node's conversation is not known here
+    const elsewhere = await post(host, "/v1/responses", next);
+    expect(elsewhere.status).toBe(400);
+    expect(await elsewhere.json()).toMatchObject({ error: { param: "previous_response_id" } });
+  });
+
+  it("auto becomes a model before anything leaves, and the engine is never asked for it", async () => {
+    const engine = await startEngineServer({ text: "fine" });
+    closers.push(() => engine.close());
+    const mesh = testMesh();
+    const host = await mesh.start("serve", { engine: [engine.url] });
+    const relay = await mesh.start("client", { join: [host.invite()] });
+    const client = await mesh.start("client", { join: [relay.invite()], route: setting });
+    await eventually("the client knows the model", () => client.models().includes("scripted"));
+    const messages = [{ role: "user", content: "hi" }];
+    for (const body of [{ messages }, { messages, stream: true }]) {
+      const answer = await post(client, "/v1/chat/completions", { model: "auto", ...body });
+      expect(answer.status).toBe(200);
+      expect(await answer.text()).toContain('"model":"scripted"');
+    }
+    const response = await post(client, "/v1/responses", { model: "auto", input: "hi" });
+    expect(await response.json()).toMatchObject({ model: "scripted" });
+    for (const { body } of engine.requests.filter(({ inference }) => inference)) {
+      expect(JSON.parse(body)).toMatchObject({ model: "scripted" });
+    }
+    expect(client.events.flatMap((event) => (event.event === "exchange-asked" ? [event.model] : []))).toEqual(
+      Array(3).fill("scripted"),
+    );
   });
 
   it("what the host's engine does not offer is unsupported, a model that nobody has is not found", async () => {
@@ -71,5 +122,18 @@ describe.each([
       const logged = node.events.flatMap((event) => (event.event === "exchange-asked" ? [event.model] : []));
       expect(logged).toEqual(["scripted", ""]);
     }
+  });
+});
+
+describe("a mesh without models", () => {
+  it("names what is missing, and when to come back", async () => {
+    const node = await testMesh().start("client");
+    const named = await post(node, "/v1/embeddings", { model: "otter", input: "x" });
+    expect(named.status).toBe(404);
+    expect(await named.json()).toMatchObject({ error: { code: "model_not_found", param: "model" } });
+    const auto = await post(node, "/v1/embeddings", { model: "auto", input: "x" });
+    expect(auto.status).toBe(503);
+    expect(Number(auto.headers.get("retry-after"))).toBeGreaterThan(0);
+    expect(await auto.json()).toMatchObject({ error: { code: "no_host" } });
   });
 });

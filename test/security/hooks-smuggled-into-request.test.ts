@@ -70,11 +70,16 @@ describe("D4: mesh_hooks", () => {
   it("D4: `auto` is not sent on for a host to resolve", async () => {
     const mesh = attackedMesh();
     const host = await mesh.raw({ role: "host", models: ["scripted"] });
+    const bodies: string[] = [];
+    host.handlers.http = async (stream, reader) => {
+      const exchange = await openAsk(reader, host.key);
+      bodies.push(fromUtf8(exchange.request.body));
+      await answerSealed(stream, exchange, chatResponse("fine"));
+    };
     const client = await clientOf(mesh, [host]);
-    for (const model of ["auto", ""]) {
-      const answer = await call(client, prompt({ model }));
-      expect(answer.status === 404 || answer.status === 400).toBe(true);
-    }
+    expect((await call(client, prompt({ model: "" }))).status).toBe(400);
     expect(host.opened).not.toContain("mesh-llm/1 4");
+    expect((await call(client, prompt({ model: "auto", mesh_hooks: true }))).content).toBe("fine");
+    expect(bodies.map((body) => JSON.parse(body) as object)).toEqual([prompt()]);
   });
 });

@@ -93,7 +93,7 @@ describe("F1: the life of an inference key", () => {
     const identity = identityFrom(newIdentitySeed());
     let last = 0n;
     const nextSeq = (now: number): bigint => (last = last + 1n > BigInt(now) ? last + 1n : BigInt(now));
-    const records = new RecordKeeper({ identity, keys, clock, capabilities: [], nextSeq });
+    const records = new RecordKeeper({ identity, keys, clock, capabilities: [], models: () => [], nextSeq });
     const end = clock.ms + 5 * hour;
     let before = 0n;
     for (; clock.ms < end; clock.ms += defaults.recordCheckMs) {

@@ -1,6 +1,7 @@
 /** An asker fills the host's memory of seen envelopes, so that an old one would fall out of it and could be replayed. */
 import { describe, expect, it } from "vitest";
 import { answer, type AnswerParts } from "../../src/exchange.ts";
+import { Budget } from "../../src/base/budget.ts";
 import { Places } from "../../src/base/places.ts";
 import { utf8 } from "../../src/base/bytes.ts";
 import { InferenceKeys } from "../../src/crypto/inference-keys.ts";
@@ -26,11 +27,12 @@ describe("R1: the memory of seen envelopes is full", () => {
       clock,
       seen: new SeenCache({ total: 8, perAsker: 4 }),
       places: new Places({ total: 8, perHolder: 8 }),
+      budget: new Budget({ total: 1_000_000, perHolder: 1_000_000 }),
       serve: () => {
         served += 1;
         return bytesSource(encodeResponse(200, {}, utf8("fine")));
       },
-      timing: { firstByteMs: 1_000, requestMs: 1_000, keepAliveMs: 1_000 },
+      timing: { firstByteMs: 1_000, requestMs: 1_000, keepAliveMs: 1_000, unreadMs: 1_000 },
       draining: () => false,
     };
     const seal = (timeMs = clock.ms): SealedAsk =>

@@ -1,7 +1,26 @@
-/** What the end-to-end tests share beside processes: the official client, and looks at processes from outside. */
+/** What the end-to-end tests share beside processes: hosts, the official client, and looks at processes from outside. */
 import { readdirSync, readFileSync } from "node:fs";
 import OpenAI from "openai";
-import type { NodeProcess } from "./processes.ts";
+import type { ExchangeReport } from "../../src/node/exchanges.ts";
+import { type EngineProcess, type ScriptedEngineOptions, startEngineProcess } from "./engine-server.ts";
+import { type NodeProcess, startProcess } from "./processes.ts";
+
+/** A host whose engine is a process of its own. */
+export interface Host {
+  readonly node: NodeProcess;
+  readonly engine: EngineProcess;
+}
+
+/** A host of one model; `member` is whom it joins. */
+export async function startHost(
+  model: string,
+  options: ScriptedEngineOptions = {},
+  member?: NodeProcess,
+): Promise<Host> {
+  const engine = await startEngineProcess({ ...options, models: [model] });
+  const joining = member ? ["--join", member.ready.invite] : [];
+  return { engine, node: await startProcess(["serve", "--engine", engine.url, ...joining]) };
+}
 
 /** The official client, as a user would make it; it repeats nothing, so that a test sees what happens. */
 export function openAiFor(node: NodeProcess): OpenAI {
@@ -47,6 +66,49 @@ export function readStream(chunks: AsyncIterable<OpenAI.Chat.ChatCompletionChunk
   return { words, arrivals, end: read().catch((thrown: unknown) => thrown) };
 }
 
+export interface RawReading {
+  /** The body so far. */
+  readonly text: string;
+  /** Whether HTTP says that it is whole. */
+  readonly end: Promise<"whole" | "broken off">;
+}
+
+/** Asks without the official client, for what it hides; a string is sent as it is. */
+export function askRaw(node: NodeProcess, body: object | string, signal?: AbortSignal): Promise<Response> {
+  return fetch(`${node.ready.api_url}/v1/chat/completions`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: typeof body === "string" ? body : JSON.stringify(body),
+    signal: signal ?? null,
+  });
+}
+
+/** Reads a body in the background. */
+export function readRaw(answer: Response): RawReading {
+  const reading = { text: "", end: Promise.resolve<"whole" | "broken off">("whole") };
+  const decoder = new TextDecoder();
+  const read = async (): Promise<"whole"> => {
+    for await (const piece of answer.body ?? []) reading.text += decoder.decode(piece as Uint8Array, { stream: true });
+    return "whole";
+  };
+  reading.end = read().catch(() => "broken off");
+  return reading;
+}
+
+/** The `error` of the last event of a stream; undefined when that is none. */
+export function errorEventOf(text: string): unknown {
+  const [, data] = /^data: (\{"error":.*)$/.exec(text.trimEnd().split("\n").at(-1) ?? "") ?? [];
+  return data === undefined ? undefined : (JSON.parse(data) as { error: unknown }).error;
+}
+
+/** What a node's console says of the exchange that an answer belongs to, once that has ended. */
+export async function reportOf(node: NodeProcess, answer: Response): Promise<ExchangeReport> {
+  const url = `${node.ready.console_url}/api/exchanges/${answer.headers.get("x-request-id")}`;
+  let report = await fetch(url);
+  await until("the exchange is reported", async () => report.ok || (report = await fetch(url)).ok, 2_000);
+  return (await report.json()) as ExchangeReport;
+}
+
 /** Waits for something that has no event of its own; the deadline is the test's failure. */
 export async function until(what: string, holds: () => boolean | Promise<boolean>, ms = 10_000): Promise<void> {
   const deadline = performance.now() + ms;
@@ -60,6 +122,20 @@ export async function knowsModels(node: NodeProcess, ...models: readonly string[
   await until(`${models.join(", ")} known`, async () => {
     const known = (await node.status()).models;
     return models.every((model) => known.includes(model));
+  });
+}
+
+/** Waits until a node could ask every one of these hosts now, sealed and by this route. */
+export async function knowsHosts(
+  node: NodeProcess,
+  hosts: readonly { readonly node: NodeProcess }[],
+  route: "direct" | "relay" = "direct",
+): Promise<void> {
+  await until("all hosts are known", async () => {
+    const ready = (await node.status()).peers.filter((peer) => {
+      return peer.models.length > 0 && peer.sealed === "sealed" && peer.route === route;
+    });
+    return hosts.every((host) => ready.some(({ endpoint_id }) => endpoint_id === host.node.ready.endpoint_id));
   });
 }
 

@@ -1,7 +1,7 @@
 /** Types of the scripted engine, engine-process.mjs. */
 import type { IncomingHttpHeaders } from "node:http";
 
-/** How an answer goes wrong. `afterTokens` counts deltas of a stream. */
+/** How an answer goes wrong. `afterTokens` counts deltas of a stream, of any kind. */
 export type ScriptedFailure =
   | {
       readonly kind: "status";
@@ -46,6 +46,13 @@ export interface ScriptedEngineOptions {
   deltaBytes?: number;
   /** In words of the prompt; more is an overflow. @default 4096 */
   contextSize?: number;
+  /** Of the prompt, named in the usage when not 0. @default 0 */
+  cachedTokens?: number;
+  /**
+   * Whether `encoding_format` is honoured or everything is answered in numbers, as some programs do.
+   * @default undefined: 501, as llama-server without --embeddings
+   */
+  embeddings?: "as-asked" | "floats" | undefined;
   slots?: number;
   /** Required as a bearer token. */
   key?: string | undefined;
@@ -61,7 +68,9 @@ export interface SeenRequest {
   readonly method: string;
   readonly path: string;
   readonly headers: IncomingHttpHeaders;
+  /** Its first MiB. */
   readonly body: string;
+  readonly bodyBytes: number;
   /** A POST, not a look at the model list. */
   readonly inference: boolean;
   readonly startedAt: number;

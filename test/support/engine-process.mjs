@@ -1,7 +1,8 @@
 /**
- * A scripted OpenAI-compatible engine on real node:http. It has no model: it answers what its options say, at the pace
- * they say, with the habits of llama-server (engines.md §5.2), and records when callers went away. Plain JavaScript, so
- * that it is imported by tests (through engine-server.ts) and runs as a process of its own:
+ * A scripted OpenAI-compatible engine on real node:http. It has no model: it answers what its options and the request
+ * say (engine-answers.mjs), at the pace of its options, with the habits of llama-server (engines.md §5.2), and records
+ * when callers went away. Plain JavaScript, so that it is imported by tests (through engine-server.ts) and runs as a
+ * process of its own:
  *
  *     node test/support/engine-process.mjs '{"tokenMs":100,"tokens":20}'
  *
@@ -10,6 +11,13 @@
 import { once } from "node:events";
 import { createServer } from "node:http";
 import { pathToFileURL } from "node:url";
+import { answerTo, deltasOf, embeddingOf, messageOf, promptTokensOf, usageOf, wordsIn } from "./engine-answers.mjs";
+import { chatOf, responseEvents, wholeResponse } from "./engine-responses.mjs";
+
+const inferenceRoutes = new Set(["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses"]);
+
+/** Of a request's body, bytes. */
+const keptBody = 1024 * 1024;
 
 /** @type {import("./engine-process.d.mts").ScriptedEngineOptions} */
 const defaults = {
@@ -23,6 +31,8 @@ const defaults = {
   contentBytes: 0,
   deltaBytes: 16 * 1024,
   contextSize: 4096,
+  cachedTokens: 0,
+  embeddings: undefined,
   slots: 4,
   key: undefined,
   loading: false,
@@ -74,7 +84,9 @@ async function handle({ request, response, options, requests }) {
     method: request.method,
     path: pathname,
     headers: request.headers,
-    body: bytes.toString("utf8"),
+    // a long test with large images must not keep them
+    body: bytes.toString("utf8", 0, Math.min(bytes.length, keptBody)),
+    bodyBytes: bytes.length,
     inference: request.method === "POST",
     startedAt: Date.now(),
     endedAt: undefined,
@@ -98,7 +110,9 @@ async function handle({ request, response, options, requests }) {
   const route = `${request.method} ${pathname}`;
   if (route === "GET /health") return json(response, 200, { status: "ok" });
   if (route === "GET /v1/models") return json(response, 200, modelList(options));
-  if (route === "POST /v1/chat/completions") return await chat({ response, options, seen, bytes });
+  if (request.method === "POST" && inferenceRoutes.has(pathname)) {
+    return await exchange({ response, options, seen, bytes }, pathname);
+  }
   return json(response, 404, { error: { code: 404, message: "File Not Found", type: "not_found_error" } });
 }
 
@@ -116,7 +130,7 @@ function control({ request, response, options, requests, bytes }) {
   }
   return json(response, 200, {
     running: requests.filter((seen) => seen.inference && seen.endedAt === undefined).length,
-    requests: requests.slice(-1000).map(({ body, ...rest }) => ({ ...rest, bodyBytes: body.length })),
+    requests: requests.slice(-1000).map(({ body: _kept, ...rest }) => rest),
     residentBytes: process.memoryUsage.rss(),
   });
 }
@@ -133,7 +147,8 @@ function modelList({ models, contextSize, extraModelFields }) {
   return { object: "list", data };
 }
 
-async function chat({ response, options, seen, bytes }) {
+/** Parses, refuses and waits as the options say; then `answer` is made. */
+async function exchange({ response, options, seen, bytes }, route) {
   let asked;
   try {
     asked = JSON.parse(bytes.toString("utf8"));
@@ -143,9 +158,9 @@ async function chat({ response, options, seen, bytes }) {
   const { fail } = options;
   if (fail?.kind === "status") return json(response, fail.status, fail.body, fail.headers);
   if (fail?.kind === "hang") return;
-  const promptTokens = asked.messages
-    .map(({ content }) => String(content).split(/\s+/).length)
-    .reduce((a, b) => a + b, 0);
+  if (route === "/v1/embeddings") return embeddings(response, options, asked);
+  const request = route === "/v1/responses" ? chatOf(asked) : route === "/v1/completions" ? promptOf(asked) : asked;
+  const promptTokens = promptTokensOf(request.messages);
   if (promptTokens >= options.contextSize) {
     return json(response, 400, {
       error: {
@@ -158,13 +173,34 @@ async function chat({ response, options, seen, bytes }) {
     });
   }
   if (options.prefillMs > 0 && !(await pause(options.prefillMs, response))) return;
+  const answer = answerTo(options, request);
+  const made = { response, options, seen, asked, answer, usage: usageOf(answer, promptTokens, options) };
+  if (route === "/v1/responses") return await respond(made);
+  return await complete(made, route === "/v1/completions" ? completionShape : chatShape);
+}
 
-  const { pieces, finish } = answerOf(options, asked);
-  const usage = {
-    prompt_tokens: promptTokens,
-    completion_tokens: pieces.length,
-    total_tokens: promptTokens + pieces.length,
-  };
+/** How the objects of the two older routes differ. */
+const chatShape = {
+  whole: "chat.completion",
+  chunk: "chat.completion.chunk",
+  choice: (answer) => ({ message: messageOf(answer) }),
+  deltas: deltasOf,
+  // llama-server begins with a content of null
+  first: { delta: { role: "assistant", content: null } },
+  delta: (delta) => ({ delta }),
+  last: { delta: {} },
+};
+const completionShape = {
+  whole: "text_completion",
+  chunk: "text_completion",
+  choice: ({ text }) => ({ text: text.join(""), logprobs: null }),
+  deltas: ({ text }) => text,
+  first: undefined,
+  delta: (text) => ({ text, logprobs: null }),
+  last: { text: "", logprobs: null },
+};
+
+async function complete({ response, options, seen, asked, answer, usage }, shape) {
   // the habits of llama-server: a colliding id, its own model name, timings
   const head = {
     id: "chatcmpl-0",
@@ -173,91 +209,111 @@ async function chat({ response, options, seen, bytes }) {
     system_fingerprint: "b1",
   };
   const timings = { prompt_ms: 1.5, predicted_per_second: 99 };
+  const choices = (fields, finish_reason = null) => [{ index: 0, ...fields, finish_reason }];
   if (asked.stream !== true) {
-    for (const _ of pieces) if (options.tokenMs > 0 && !(await pause(options.tokenMs, response))) return;
-    if (fail?.kind === "cut") return response.destroy();
-    const message = { role: "assistant", content: pieces.join("") };
-    const choices = [{ index: 0, message, finish_reason: finish }];
-    return json(response, 200, { choices, object: "chat.completion", ...head, usage, timings });
+    if (!(await pauseFor(usage.completion_tokens, options, response))) return;
+    if (options.fail?.kind === "cut") return response.destroy();
+    const body = { choices: choices(shape.choice(answer), answer.finish), object: shape.whole };
+    return json(response, 200, { ...body, ...head, usage, timings });
   }
-
-  response.writeHead(200, { "content-type": "text/event-stream", connection: "keep-alive" });
-  const chunk = (choices, more = {}) =>
-    `data: ${JSON.stringify({ choices, object: "chat.completion.chunk", ...head, ...more })}\n\n`;
-  const delta = (value, finish_reason = null) => [{ index: 0, delta: value, finish_reason }];
-  let count = 0;
-  for (const piece of pieces) {
-    if (count === fail?.afterTokens) break;
-    const text =
-      (count === 0 ? chunk(delta({ role: "assistant", content: null })) : "") + chunk(delta({ content: piece }));
-    count++;
-    if (!(await write(response, text))) return;
-    seen.deltas = count;
-    seen.contentBytes += piece.length;
-    if (options.tokenMs > 0 && !(await pause(options.tokenMs, response))) return;
-  }
-  switch (fail?.kind) {
-    case "cut":
-      return response.destroy();
-    case "exit":
-      return process.kill(process.pid, "SIGKILL");
-    case "stall":
-      return;
-    case "error-event":
-      await write(response, `data: ${JSON.stringify({ error: fail.error })}\n\n`);
-      if (fail.done) await write(response, "data: [DONE]\n\n");
-      return response.end();
-    case "named-error-event":
-      await write(response, `event: error\ndata: ${JSON.stringify({ error: fail.error })}\n\n`);
-      return response.end();
-    case "no-finish":
-      await write(response, "data: [DONE]\n\n");
-      return response.end();
-    default:
-  }
+  const chunk = (fields, more = {}) =>
+    `data: ${JSON.stringify({ choices: fields, object: shape.chunk, ...head, ...more })}\n\n`;
+  const first = shape.first === undefined ? "" : chunk(choices(shape.first));
+  const deltas = mapped(shape.deltas(answer), (delta, index) => ({
+    text: (index === 0 ? first : "") + chunk(choices(shape.delta(delta))),
+    content: (typeof delta === "string" ? delta : delta.content)?.length ?? 0,
+  }));
+  if (!(await stream({ response, options, seen }, deltas))) return;
   const wantsUsage = asked.stream_options?.include_usage === true;
-  await write(response, chunk(delta({}, finish), { timings }));
+  await write(response, chunk(choices(shape.last, answer.finish), { timings }));
   if (wantsUsage) await write(response, chunk([], { usage, timings }));
   await write(response, "data: [DONE]\n\n");
   response.end();
 }
 
-/** The words of the answer, cut as max_tokens and stop ask. */
-function answerOf(options, asked) {
-  if (options.contentBytes > 0) return { pieces: bulk(options), finish: "stop" };
-  const all =
-    options.text === undefined
-      ? Array.from({ length: options.tokens }, (_, index) => `${index === 0 ? "" : " "}word${index}`)
-      : (options.text.match(/\s*\S+\s*$|\s*\S+/g) ?? []);
-  const most = asked.max_completion_tokens ?? asked.max_tokens ?? Infinity;
-  const stops = [asked.stop ?? []].flat();
-  const pieces = [];
-  let text = "";
-  for (const piece of all) {
-    if (pieces.length >= most) return { pieces, finish: "length" };
-    text += piece;
-    const stop = stops.map((word) => text.indexOf(word)).filter((at) => at !== -1);
-    if (stop.length > 0) {
-      const rest = piece.slice(0, piece.length - (text.length - Math.min(...stop)));
-      if (rest !== "") pieces.push(rest);
-      return { pieces, finish: "stop" };
-    }
-    pieces.push(piece);
+/** Its own `/v1/responses`, well-formed as OpenAI's (engines.md §4.4). */
+async function respond({ response, options, seen, asked, answer, usage }) {
+  if (asked.stream !== true) {
+    if (!(await pauseFor(usage.completion_tokens, options, response))) return;
+    return json(response, 200, wholeResponse(asked, answer, usage));
   }
-  return { pieces, finish: "stop" };
+  const events = mapped(responseEvents(asked, answer, usage), (event) => ({
+    text: `event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`,
+    // the rest is not paced
+    content: event.type.endsWith(".delta") ? event.delta.length : undefined,
+  }));
+  if (await stream({ response, options, seen }, events)) response.end();
 }
 
-/** Pieces of contentBytes in all, made as they are needed; `length` for the usage. */
-function bulk({ contentBytes, deltaBytes }) {
-  const length = Math.ceil(contentBytes / deltaBytes);
-  return {
-    length,
-    join: () => "x".repeat(contentBytes),
-    *[Symbol.iterator]() {
-      for (let sent = 0; sent < contentBytes; sent += deltaBytes)
-        yield "x".repeat(Math.min(deltaBytes, contentBytes - sent));
-    },
-  };
+function embeddings(response, options, asked) {
+  if (options.embeddings === undefined) {
+    const message = "This server does not support embeddings. Start it with `--embeddings`";
+    return json(response, 501, { error: { code: 501, message, type: "not_supported_error" } });
+  }
+  // a list of numbers is one input: the tokens of a text
+  const single = typeof asked.input === "string" || typeof asked.input[0] === "number";
+  const inputs = single ? [asked.input] : asked.input;
+  const base64 = asked.encoding_format === "base64" && options.embeddings === "as-asked";
+  const data = inputs.map((input, index) => {
+    const vector = embeddingOf(input, asked.dimensions ?? 16);
+    const embedding = base64 ? Buffer.from(Float32Array.from(vector).buffer).toString("base64") : vector;
+    return { object: "embedding", index, embedding, ...(base64 ? { encoding_format: "base64" } : {}) };
+  });
+  const tokens = inputs.reduce((sum, input) => sum + (typeof input === "string" ? wordsIn(input) : input.length), 0);
+  const usage = { prompt_tokens: tokens, total_tokens: tokens };
+  return json(response, 200, { object: "list", data, model: "/models/on-this-machine.gguf", usage });
+}
+
+/** A request of `/v1/completions` as the chat that asks the same. */
+function promptOf({ prompt, ...rest }) {
+  return { ...rest, messages: [{ role: "user", content: [prompt].flat().join("") }] };
+}
+
+/**
+ * Writes {text, content} one by one, at the pace of the options and no faster than they are read, and fails as they
+ * say. `content` counts characters; undefined is not a token. False when nothing may follow.
+ */
+async function stream({ response, options, seen }, parts) {
+  const { fail, tokenMs } = options;
+  response.writeHead(200, { "content-type": "text/event-stream", connection: "keep-alive" });
+  for (const { text, content } of parts) {
+    if (content !== undefined && seen.deltas === fail?.afterTokens) break;
+    if (!(await write(response, text))) return false;
+    if (content === undefined) continue;
+    seen.deltas++;
+    seen.contentBytes += content;
+    if (tokenMs > 0 && !(await pause(tokenMs, response))) return false;
+  }
+  switch (fail?.kind) {
+    case "cut":
+      response.destroy();
+      return false;
+    case "exit":
+      process.kill(process.pid, "SIGKILL");
+      return false;
+    case "stall":
+      return false;
+    case "error-event":
+      await write(response, `data: ${JSON.stringify({ error: fail.error })}\n\n`);
+      if (fail.done) await write(response, "data: [DONE]\n\n");
+      response.end();
+      return false;
+    case "named-error-event":
+      await write(response, `event: error\ndata: ${JSON.stringify({ error: fail.error })}\n\n`);
+      response.end();
+      return false;
+    case "no-finish":
+      await write(response, "data: [DONE]\n\n");
+      response.end();
+      return false;
+    default:
+      return true;
+  }
+}
+
+function* mapped(items, change) {
+  let index = 0;
+  for (const item of items) yield change(item, index++);
 }
 
 /** Writes with back-pressure; false when the caller has gone. */
@@ -274,6 +330,11 @@ async function write(response, text) {
     response.on("close", finish);
   });
   return !response.destroyed;
+}
+
+/** The time that so many tokens take, false when the caller went away meanwhile. */
+async function pauseFor(tokens, { tokenMs }, response) {
+  return tokenMs === 0 || (await pause(tokens * tokenMs, response));
 }
 
 /** Waits; false when the caller went away meanwhile. */

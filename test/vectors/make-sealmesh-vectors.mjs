@@ -95,12 +95,37 @@ const keyPart = [bytes(5, hostKey.publicKey), number(6, now + 4_500_000)];
 const capabilities = ["relay", "challenge"];
 const capabilityPart = capabilities.map((name) => bytes(7, text(name)));
 
+const models = [
+  { name: "small", context: 4_096, busy: true, queue: 2, kinds: ["chat", "vision"] },
+  { name: "unsaid", busy: false, queue: 0, kinds: [] },
+];
+const modelPart = [
+  bytes(
+    9,
+    cat(
+      bytes(1, text("small")),
+      number(2, 4_096),
+      number(3, 1),
+      number(4, 2),
+      bytes(5, text("chat")),
+      bytes(5, text("vision")),
+    ),
+  ),
+  bytes(9, bytes(1, text("unsaid"))),
+];
+
 const records = [
   recordRow("record", "a host: fields 1 to 7 in order", cat(...start, ...keyPart, ...capabilityPart), {
     ...recordFields,
     ...keyFields,
     capabilities,
   }),
+  recordRow(
+    "record_with_models",
+    "a host that serves two models, one of them busy with two waiting",
+    cat(...start, ...keyPart, ...capabilityPart, ...modelPart),
+    { ...recordFields, ...keyFields, capabilities, models },
+  ),
   recordRow("record_without_key", "a node that answers nothing: no 5 and 6", cat(...start), {
     ...recordFields,
     capabilities: [],

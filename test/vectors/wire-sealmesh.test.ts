@@ -64,7 +64,7 @@ it("the script writes the committed file", () => {
 });
 
 describe("records", () => {
-  it.each(["record", "record_without_key", "record_not_canonical"])("%s is read", (name) => {
+  it.each(["record", "record_with_models", "record_without_key", "record_not_canonical"])("%s is read", (name) => {
     const vector = row(name);
     const parts = decodeSignedRecord(bytes(vector, "signed_record_hex"));
     expect(parts).toEqual({ signed: bytes(vector, "signed_hex"), signature: bytes(vector, "signature_hex") });
@@ -78,6 +78,7 @@ describe("records", () => {
       inferenceKey: vector.inference_key_hex === undefined ? undefined : fromHex(vector.inference_key_hex),
       keyNotAfterMs: vector.key_not_after_ms,
       capabilities: vector.capabilities,
+      ...(vector.models === undefined ? {} : { models: vector.models }),
     });
     const again = toHex(encodeRecord(fields));
     if (name === "record_not_canonical") expect(again).not.toBe(vector.signed_hex);

@@ -13,6 +13,10 @@ export const client: Command = {
     { what: "join with the invite that a node printed", line: "sealmesh client --join-file invite.txt" },
     { what: "the same, with the invite in the environment", line: 'SEALMESH_JOIN="$(cat invite.txt)" sealmesh client' },
     { what: "never connect to hosts directly", line: "sealmesh client --join-file invite.txt --route relay" },
+    {
+      what: "let other machines ask through this one, with a key and over TLS",
+      line: "sealmesh client --join-file invite.txt --listen 0.0.0.0:9337 --api-key-file keys --tls-cert cert.pem --tls-key key.pem",
+    },
     { what: "ask", line: "curl http://127.0.0.1:9337/v1/models" },
   ],
   addFlags: addNodeFlags,

@@ -1,6 +1,7 @@
 /** `sealmesh serve`: a node that offers the models of this machine to the mesh. */
 import { Option } from "commander";
 import { MeshError } from "../../base/errors.ts";
+import { defaults } from "../../node/defaults.ts";
 import { type Command, repeated } from "../command.ts";
 import { addNodeFlags, type NodeProcessFlags } from "../node-flags.ts";
 
@@ -30,7 +31,9 @@ export const serve: Command = {
         ).argParser(repeated),
       )
       .option("--engine-key-file <file>", "file with the API key of the engines")
-      .option("--ctx-size <tokens>", "context of the embedded engine (default: 4096, or less if the model has less)");
+      .option("--ctx-size <tokens>", "context of the embedded engine (default: 4096, or less if the model has less)")
+      .option("--max-running <n>", `requests that the engines answer at a time (default: ${defaults.exchangesTotal})`)
+      .option("--max-queued <n>", `further requests that wait for a place there (default: ${defaults.queuedTotal})`);
     addNodeFlags(command);
   },
   async run(given) {

@@ -80,13 +80,15 @@ function isStatus(value: unknown): value is Status {
     "peers" in value &&
     Array.isArray(value.peers) &&
     "engines" in value &&
-    Array.isArray(value.engines)
+    Array.isArray(value.engines) &&
+    "exchanges" in value
   );
 }
 
 function statusText(document: Status): string {
   const paint = paintFor(process.stdout);
   const { version, name, endpoint_id, node_state, pid, api_port, models, inference_key, engines, peers } = document;
+  const { recent, totals } = document.exchanges;
   const lines = [
     `${paint("bold", name ?? "this node")}  ${node_state}, sealmesh ${version}, process ${pid}`,
     "",
@@ -96,11 +98,44 @@ function statusText(document: Status): string {
     labelled("models", models.length > 0 ? models : ["none"], paint),
     labelled("asks hosts", [routeText(document.route)], paint),
     labelled("relayed", [relayedText(document)], paint),
+    labelled("load", [loadText(document)], paint),
   ];
   if (engines.length > 0) lines.push("", paint("bold", "engines"), ...engines.map(engineText));
   lines.push("", paint("bold", "peers"), peers.length > 0 ? peerTable(document) : "  none");
+  if (recent.length > 0)
+    lines.push("", paint("bold", exchangesHead(totals)), exchangeTable(recent.slice(0, shownExchanges)));
   return lines.join("\n");
 }
+
+/** Exchanges that a person is shown; `--json` has more. */
+const shownExchanges = 5;
+
+function loadText({ admission }: Status): string {
+  const { running, max_running, queued, max_queued } = admission;
+  return `${running} of ${max_running} places taken, ${queued} of ${max_queued} waiting`;
+}
+
+function exchangesHead({ requests, prompt_tokens, completion_tokens }: Status["exchanges"]["totals"]): string {
+  return `last exchanges (${requests} in all, ${prompt_tokens} tokens in, ${completion_tokens} out)`;
+}
+
+function exchangeTable(recent: Status["exchanges"]["recent"]): string {
+  const rows = recent.map(({ time, model, status, code, host, sealed, route, ms, first_token_ms, ...counts }) => [
+    time.slice(11, 19),
+    model || "-",
+    code === null ? `${status}` : `${status} ${code}`,
+    host === null ? "-" : route === "local" ? "this node" : host.slice(0, 10),
+    route ?? "-",
+    sealed === null ? "-" : sealingText[sealed],
+    millisecondsText(first_token_ms),
+    millisecondsText(ms),
+    `${counts.prompt_tokens ?? "-"} / ${counts.completion_tokens ?? "-"}`,
+  ]);
+  const heads = ["UTC", "model", "answer", "host", "route", "prompt", "first token", "whole", "tokens in / out"];
+  return table([heads, ...rows], paintFor(process.stdout));
+}
+
+const sealingText = { true: "sealed", false: "plain", local: "stayed here" } as const;
 
 function routeText(route: Status["route"]): string {
   switch (route) {
@@ -124,7 +159,7 @@ function engineText({ name, state, why, models, running, waiting }: Status["engi
   return `  ${name}  ${state}, ${running} running, ${waiting} waiting${names.length > 0 ? `: ${names.join(", ")}` : ""}`;
 }
 
-function roundTripText(ms: number | null): string {
+function millisecondsText(ms: number | null): string {
   if (ms === null) return "-";
   return ms < 1 ? "<1 ms" : `${Math.round(ms)} ms`;
 }
@@ -136,7 +171,7 @@ function peerTable({ peers }: Status): string {
     peer.role.toLowerCase(),
     peer.state,
     peer.hosted_models.join(",") || "-",
-    roundTripText(peer.rtt_ms),
+    millisecondsText(peer.rtt_ms),
     peer.route,
     peer.sealed,
     peer.inference_key ?? "-",

@@ -1,18 +1,25 @@
-/** The console port: read-only status for people and programs on this machine. Loopback only. */
+/** The console port: read-only status and numbers for people and programs on this machine. Loopback only. */
 import { createServer, type Server } from "node:http";
 import { getRequestListener } from "@hono/node-server";
 import { Hono } from "hono";
 import { toMeshError } from "../../base/errors.ts";
-import { openAiErrorFields } from "../../openai/errors.ts";
+import { openAiError } from "../../openai/errors.ts";
+import { withoutControls } from "../../wire/gossip.ts";
+import type { Exchanges } from "../exchanges.ts";
+import type { Metrics } from "../metrics.ts";
 import type { Status } from "../status.ts";
 import { refuseForeignPages } from "./local-only.ts";
 
 export interface AdminParts {
   readonly status: () => Status;
+  readonly exchanges: Pick<Exchanges, "get" | "latest" | "totals">;
+  readonly metrics: Pick<Metrics, "text" | "contentType">;
+  /** Whether a request could be answered now: an engine is up, or a host is there. */
+  readonly ready: () => boolean;
 }
 
 /** The routes as a function of requests, for tests without a socket. */
-export function adminApp(parts: AdminParts): Hono {
+export function adminApp({ status, exchanges, metrics, ready }: AdminParts): Hono {
   const app = new Hono();
   app.use(async (context, next) => {
     const { host, origin } = context.req.header();
@@ -20,15 +27,32 @@ export function adminApp(parts: AdminParts): Hono {
     await next();
   });
   app.get("/", (context) => context.text("sealmesh is running. See /api/status, or run: sealmesh status\n"));
-  app.get("/api/status", (context) => context.json(parts.status()));
-  app.notFound((context) =>
-    context.json({ error: { message: `there is no ${context.req.path} here`, code: "not_found" } }, 404),
+  app.get("/api/status", (context) => context.json(status()));
+  app.get("/api/exchanges", (context) => context.json({ exchanges: exchanges.latest, totals: exchanges.totals }));
+  app.get("/api/exchanges/:id", (context) => {
+    const report = exchanges.get(context.req.param("id"));
+    if (report) return context.json(report);
+    return context.json(notFound("no exchange with this id is kept; /api/exchanges lists the last ones"), 404);
+  });
+  app.get("/metrics", async (context) =>
+    context.body(await metrics.text(), 200, { "content-type": metrics.contentType }),
   );
-  app.onError((thrown, context) => {
-    const error = toMeshError(thrown);
-    return context.json({ error: openAiErrorFields(error, "") }, error.row.status === 403 ? 403 : 500);
+  // the process answers: that is all there is to say
+  app.get("/healthz", (context) => context.text("ok\n"));
+  app.get("/readyz", (context) =>
+    ready() ? context.text("ready\n") : context.text("no engine is up, and no host is there\n", 503),
+  );
+  app.notFound((context) => context.json(notFound(`there is no ${withoutControls(context.req.path)} here`), 404));
+  app.onError((thrown) => {
+    const { status: code, headers, body } = openAiError(toMeshError(thrown), "");
+    return new Response(new Uint8Array(body), { status: code, headers });
   });
   return app;
+}
+
+/** Not E_NOT_FOUND: its hint is about the API's paths. */
+function notFound(message: string): object {
+  return { error: { message, type: "invalid_request_error", param: null, code: "not_found" } };
 }
 
 export function adminServer(parts: AdminParts): Server {

@@ -5,6 +5,7 @@
  */
 import type { Server } from "node:http";
 import { Duplex } from "node:stream";
+import { Server as TlsServer } from "node:tls";
 import type { EndpointId } from "../../base/brand.ts";
 import { concat } from "../../base/bytes.ts";
 import { abortError } from "../../base/deadline.ts";
@@ -23,7 +24,8 @@ export function askerOf(connection: object): EndpointId | undefined {
 export function inject(server: Server, request: HttpRequest, asker: EndpointId, signal: AbortSignal): ByteSource {
   const connection = new InjectedConnection(encodeRequest(request), signal);
   peerConnections.set(connection, asker);
-  server.emit("connection", connection);
+  // behind TLS a connection becomes HTTP only after its handshake, which a peer has made elsewhere
+  server.emit(server instanceof TlsServer ? "secureConnection" : "connection", connection);
   return connection.response;
 }
 

@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file sealmesh.proto.
  */
 export const file_sealmesh: GenFile = /*@__PURE__*/
-  fileDesc("Cg5zZWFsbWVzaC5wcm90bxILc2VhbG1lc2gudjEiMQoMU2lnbmVkUmVjb3JkEg4KBnNpZ25lZBgBIAEoDBIRCglzaWduYXR1cmUYAiABKAwiigMKBlJlY29yZBITCgtlbmRwb2ludF9pZBgBIAEoDBILCgNzZXEYAiABKAQSFAoMaXNzdWVkX2F0X21zGAMgASgEEhQKDG5vdF9hZnRlcl9tcxgEIAEoBBIaCg1pbmZlcmVuY2Vfa2V5GAUgASgMSACIAQESHQoQa2V5X25vdF9hZnRlcl9tcxgGIAEoBEgBiAEBEhQKDGNhcGFiaWxpdGllcxgHIAMoCRIMCgRyb2xlGAggASgNEigKBm1vZGVscxgJIAMoCzIYLnNlYWxtZXNoLnYxLlJlY29yZE1vZGVsEhQKB3ZlcnNpb24YCiABKAlIAogBARIbCg5hZGRyZXNzX2RpZ2VzdBgLIAEoDEgDiAEBEhwKD2V2aWRlbmNlX2RpZ2VzdBgMIAEoDEgEiAEBQhAKDl9pbmZlcmVuY2Vfa2V5QhMKEV9rZXlfbm90X2FmdGVyX21zQgoKCF92ZXJzaW9uQhEKD19hZGRyZXNzX2RpZ2VzdEISChBfZXZpZGVuY2VfZGlnZXN0IloKC1JlY29yZE1vZGVsEgwKBG5hbWUYASABKAkSFAoHY29udGV4dBgCIAEoDUgAiAEBEgwKBGJ1c3kYAyABKA0SDQoFcXVldWUYBCABKA1CCgoIX2NvbnRleHQiJAoNUmVjb3JkUmVxdWVzdBITCgtlbmRwb2ludF9pZBgBIAEoDCIeCgtSZWNvcmRSZXBseRIPCgdyZWNvcmRzGAEgAygMIjoKCVJlbGF5T3BlbhIPCgd2ZXJzaW9uGAEgASgNEg4KBnRhcmdldBgCIAEoDBIMCgRob3BzGAMgASgNIhoKClJlbGF5UmVwbHkSDAoEY29kZRgBIAEoDSIsCgtSZWxheWVkT3BlbhIPCgd2ZXJzaW9uGAEgASgNEgwKBGhvcHMYAiABKA1iBnByb3RvMw");
+  fileDesc("Cg5zZWFsbWVzaC5wcm90bxILc2VhbG1lc2gudjEiMQoMU2lnbmVkUmVjb3JkEg4KBnNpZ25lZBgBIAEoDBIRCglzaWduYXR1cmUYAiABKAwiigMKBlJlY29yZBITCgtlbmRwb2ludF9pZBgBIAEoDBILCgNzZXEYAiABKAQSFAoMaXNzdWVkX2F0X21zGAMgASgEEhQKDG5vdF9hZnRlcl9tcxgEIAEoBBIaCg1pbmZlcmVuY2Vfa2V5GAUgASgMSACIAQESHQoQa2V5X25vdF9hZnRlcl9tcxgGIAEoBEgBiAEBEhQKDGNhcGFiaWxpdGllcxgHIAMoCRIMCgRyb2xlGAggASgNEigKBm1vZGVscxgJIAMoCzIYLnNlYWxtZXNoLnYxLlJlY29yZE1vZGVsEhQKB3ZlcnNpb24YCiABKAlIAogBARIbCg5hZGRyZXNzX2RpZ2VzdBgLIAEoDEgDiAEBEhwKD2V2aWRlbmNlX2RpZ2VzdBgMIAEoDEgEiAEBQhAKDl9pbmZlcmVuY2Vfa2V5QhMKEV9rZXlfbm90X2FmdGVyX21zQgoKCF92ZXJzaW9uQhEKD19hZGRyZXNzX2RpZ2VzdEISChBfZXZpZGVuY2VfZGlnZXN0ImkKC1JlY29yZE1vZGVsEgwKBG5hbWUYASABKAkSFAoHY29udGV4dBgCIAEoDUgAiAEBEgwKBGJ1c3kYAyABKA0SDQoFcXVldWUYBCABKA0SDQoFa2luZHMYBSADKAlCCgoIX2NvbnRleHQiJAoNUmVjb3JkUmVxdWVzdBITCgtlbmRwb2ludF9pZBgBIAEoDCIeCgtSZWNvcmRSZXBseRIPCgdyZWNvcmRzGAEgAygMIjoKCVJlbGF5T3BlbhIPCgd2ZXJzaW9uGAEgASgNEg4KBnRhcmdldBgCIAEoDBIMCgRob3BzGAMgASgNIhoKClJlbGF5UmVwbHkSDAoEY29kZRgBIAEoDSIsCgtSZWxheWVkT3BlbhIPCgd2ZXJzaW9uGAEgASgNEgwKBGhvcHMYAiABKA1iBnByb3RvMw");
 
 /**
  * What a node says of itself, signed by its endpoint key; at most 16 KiB. Kept and passed on byte for byte.
@@ -97,18 +97,22 @@ export type Record = Message<"sealmesh.v1.Record"> & {
   capabilities: string[];
 
   /**
-   * From here on: filled by later versions, same meaning as the fields of PeerAnnouncement.
+   * Filled by later versions, same meaning as in PeerAnnouncement.
    *
    * @generated from field: uint32 role = 8;
    */
   role: number;
 
   /**
+   * What the node serves; at most 128.
+   *
    * @generated from field: repeated sealmesh.v1.RecordModel models = 9;
    */
   models: RecordModel[];
 
   /**
+   * Also filled by later versions.
+   *
    * @generated from field: optional string version = 10;
    */
   version?: string | undefined;
@@ -145,21 +149,32 @@ export type RecordModel = Message<"sealmesh.v1.RecordModel"> & {
   name: string;
 
   /**
-   * Tokens.
+   * Tokens of one request, prompt and answer together.
    *
    * @generated from field: optional uint32 context = 2;
    */
   context?: number | undefined;
 
   /**
+   * 1: no place is free, a further exchange waits or is sent away.
+   *
    * @generated from field: uint32 busy = 3;
    */
   busy: number;
 
   /**
+   * Exchanges that wait for a place; told in steps (1, 2, 4, 8 ...), at most every other second.
+   *
    * @generated from field: uint32 queue = 4;
    */
   queue: number;
+
+  /**
+   * What it is known to do: chat, vision, audio, embeddings; empty = not told.
+   *
+   * @generated from field: repeated string kinds = 5;
+   */
+  kinds: string[];
 };
 
 /**

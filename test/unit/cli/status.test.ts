@@ -4,6 +4,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, expect, it, vi } from "vitest";
 import { status } from "../../../src/cli/commands/status.ts";
+import { rejectsWith } from "../../support/expect-code.ts";
 
 afterEach(() => vi.restoreAllMocks());
 
@@ -16,6 +17,25 @@ const peer = {
   hosted_models: [unclean],
   rtt_ms: null,
 };
+const report = {
+  id: unclean,
+  time: "2026-01-02T03:04:05.678Z",
+  path: "/v1/chat/completions",
+  model: unclean,
+  status: 503,
+  code: unclean,
+  host: "ab".repeat(32),
+  sealed: "true",
+  route: "direct",
+  attempts: [],
+  first_byte_ms: 80,
+  first_token_ms: 90,
+  ms: 1200,
+  prompt_tokens: 11,
+  completion_tokens: null,
+  cached_tokens: null,
+};
+const totals = { requests: 9, prompt_tokens: 100, completion_tokens: 20 };
 const document = {
   version: "1",
   name: unclean,
@@ -28,12 +48,15 @@ const document = {
   route: "auto",
   relayed: { streams: 0, bytes: 0, running: 0 },
   relays_for_others: true,
+  admission: { running: 1, queued: 2, max_running: 3, max_queued: 4 },
+  exchanges: { recent: [report], totals },
   engines: [{ name: unclean, state: "down", why: unclean, models: [], running: 0, waiting: 0 }],
   peers: [{ ...peer, route: "direct", sealed: "sealed", inference_key: null }],
 };
 
-it.each([{ json: false }, { json: true }])("prints no control character of a document, %j", async (flags) => {
-  const server = createServer((_request, response) => response.end(JSON.stringify(document)));
+/** What `sealmesh status` prints for a console that answers `answer`. */
+async function printed(answer: object, flags: object = {}): Promise<{ code: number; text: string }> {
+  const server = createServer((_request, response) => response.end(JSON.stringify(answer)));
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   let text = "";
@@ -42,12 +65,52 @@ it.each([{ json: false }, { json: true }])("prints no control character of a doc
     return true;
   });
   const { port } = server.address() as AddressInfo;
-  const code = await status.run({ ...flags, console: String(port) });
-  vi.restoreAllMocks();
-  server.closeAllConnections();
-  server.close();
+  try {
+    return { code: await status.run({ ...flags, console: String(port) }), text };
+  } finally {
+    vi.restoreAllMocks();
+    server.closeAllConnections();
+    server.close();
+  }
+}
+
+it.each([{ json: false }, { json: true }])("prints no control character of a document, %j", async (flags) => {
+  const { code, text } = await printed(document, flags);
   expect(code).toBe(0);
   expect(text).toContain("\ufffd]0;owned\ufffd\ufffd2J\ufffd\ufffdfake line");
   expect(text.replaceAll("\n", "")).not.toMatch(/[\p{Cc}\u202a-\u202e\u2066-\u2069]/u);
   expect(text).not.toMatch(/^fake line/m);
+});
+
+it("shows the last five exchanges, the newest first, and what they come to", async () => {
+  const recent = Array.from({ length: 8 }, (_, index) => ({ ...report, model: `m${index}`, status: 200, code: null }));
+  const { text } = await printed({ ...document, exchanges: { recent, totals } });
+  expect(text).toContain("last exchanges (9 in all, 100 tokens in, 20 out)");
+  expect(text).toMatch(/03:04:05 +m0 +200 +ababababab +direct +sealed +90 ms +1200 ms +11 \/ -/);
+  expect(text).toContain("m4");
+  expect(text).not.toContain("m5");
+  expect(text).toMatch(/load +1 of 3 places taken, 2 of 4 waiting/);
+});
+
+it("shows no empty table, and says local and unanswered exchanges plainly", async () => {
+  expect((await printed({ ...document, exchanges: { recent: [], totals } })).text).not.toContain("last exchanges");
+  const local = { ...report, model: "m", code: null, status: 200, sealed: "local", route: "local" };
+  const nobody = { ...report, model: "", code: "no_host", host: null, sealed: null, route: null, first_token_ms: null };
+  const { text } = await printed({ ...document, exchanges: { recent: [local, nobody], totals } });
+  expect(text).toMatch(/m +200 +this node +local +stayed here/);
+  expect(text).toMatch(/- +503 no_host +- +- +- +- +1200 ms/);
+});
+
+it("--json is the node's own document, whole", async () => {
+  const clean = {
+    ...document,
+    name: "n",
+    exchanges: { recent: [{ ...report, model: "m", code: null, id: "r" }], totals },
+  };
+  const { text } = await printed(clean, { json: true });
+  expect((JSON.parse(text) as typeof clean).exchanges).toEqual(clean.exchanges);
+});
+
+it("does not take another program's document for a console's", async () => {
+  await rejectsWith("E_UNREACHABLE", printed({ endpoint_id: "aa", peers: [], engines: [] }));
 });

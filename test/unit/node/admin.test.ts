@@ -1,9 +1,17 @@
 import { describe, expect, it } from "vitest";
+import { MeshError } from "../../../src/base/errors.ts";
+import { Exchanges } from "../../../src/node/exchanges.ts";
 import { adminApp } from "../../../src/node/http/admin.ts";
+import { Metrics } from "../../../src/node/metrics.ts";
 import type { Status } from "../../../src/node/status.ts";
+import { report } from "./reports.ts";
 
 const status = { version: "1.2.3", pid: 7 } as Status;
-const app = adminApp({ status: () => status });
+const exchanges = new Exchanges();
+exchanges.add(report({ id: "r1" }));
+const metrics = new Metrics("1.2.3", { running: () => 0, queued: () => 0, peers: () => 0 });
+const parts = { status: () => status, exchanges, metrics, ready: () => true };
+const app = adminApp(parts);
 const get = (path: string, headers: Record<string, string> = {}): Promise<Response> =>
   Promise.resolve(app.request(path, { headers: { host: "127.0.0.1:3131", ...headers } }));
 
@@ -30,6 +38,51 @@ describe("the console port", () => {
       expect((await get("/api/status", headers)).status).toBe(200);
     },
   );
+
+  it("lists the last exchanges, and gives one by its id", async () => {
+    expect(await (await get("/api/exchanges")).json()).toEqual({
+      exchanges: [report({ id: "r1" })],
+      totals: exchanges.totals,
+    });
+    expect(await (await get("/api/exchanges/r1")).json()).toEqual(report({ id: "r1" }));
+    const missing = await get("/api/exchanges/r2");
+    expect(missing.status).toBe(404);
+    const { error } = (await missing.json()) as { error: object };
+    expect(error).toMatchObject({ type: "invalid_request_error", param: null, code: "not_found" });
+  });
+
+  it("gives its numbers to Prometheus", async () => {
+    const answer = await get("/metrics");
+    expect(answer.headers.get("content-type")).toMatch(/^text\/plain; version=0\.0\.4/);
+    expect(await answer.text()).toContain('sealmesh_build_info{version="1.2.3"');
+  });
+
+  it("says whether it lives, and whether it can answer", async () => {
+    const waiting = adminApp({ ...parts, ready: () => false });
+    const ask = (path: string): Promise<Response> =>
+      Promise.resolve(waiting.request(path, { headers: { host: "localhost" } }));
+    expect((await get("/readyz")).status).toBe(200);
+    expect((await ask("/readyz")).status).toBe(503);
+    expect((await ask("/healthz")).status).toBe(200);
+  });
+
+  it("tells a failure with its status, as an error object", async () => {
+    const starting = adminApp({
+      ...parts,
+      status: () => {
+        throw new MeshError("E_NO_HOST", "this node is still starting", { retryAfterSeconds: 1 });
+      },
+    });
+    const answer = await starting.request("/api/status", { headers: { host: "localhost" } });
+    expect(answer.status).toBe(503);
+    expect(answer.headers.get("retry-after")).toBe("1");
+    expect(await answer.json()).toMatchObject({ error: { code: "no_host" } });
+  });
+
+  it.each(["/metrics", "/api/exchanges", "/healthz", "/readyz"])("keeps web pages away from %s", async (path) => {
+    expect((await get(path, { origin: "https://evil.example" })).status).toBe(403);
+    expect((await get(path, { host: "evil.example" })).status).toBe(403);
+  });
 
   it("has no cross-origin permission to give", async () => {
     expect((await get("/api/status")).headers.get("access-control-allow-origin")).toBeNull();

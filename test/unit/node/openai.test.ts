@@ -1,85 +1,35 @@
 /** The OpenAI server with engines but without a mesh: its routes, its errors, and what it tells the log. */
 import { once } from "node:events";
-import { rm } from "node:fs/promises";
 import { mkdtempSync } from "node:fs";
+import { rm } from "node:fs/promises";
 import type { Server } from "node:http";
-import { type AddressInfo, connect } from "node:net";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
-import { endpointId } from "../../../src/base/brand.ts";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { fromUtf8, utf8 } from "../../../src/base/bytes.ts";
-import { MeshError } from "../../../src/base/errors.ts";
 import type { Answer, Engine, EngineRequest } from "../../../src/engine/engine.ts";
 import { startEngine } from "../../../src/engine/registry.ts";
 import { inject } from "../../../src/node/http/inject.ts";
-import { type AskedOutcome, openAiServer } from "../../../src/node/http/openai.ts";
 import { quiet } from "../../support/engine-ask.ts";
 import { llamaChildFile } from "../../support/engine-child.ts";
 import { writeRandomModel } from "../../support/engine-gguf.ts";
+import { chatOf, type ErrorBody, peer, post, raw, startApi } from "./api-server.ts";
 
-const self = endpointId("aa".repeat(32));
-const peer = endpointId("bb".repeat(32));
 const posts = ["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses"];
 
-const servers: Server[] = [];
-afterEach(() => {
-  for (const server of servers.splice(0)) {
-    server.close();
-    server.closeAllConnections();
-  }
-});
-
-interface Started {
-  readonly server: Server;
-  readonly url: string;
-  readonly port: number;
-  readonly outcomes: readonly AskedOutcome[];
-}
-
-async function start(engines: Readonly<Record<string, Pick<Engine, "answer">>> = {}): Promise<Started> {
-  const outcomes: AskedOutcome[] = [];
-  const server = openAiServer({
-    self,
-    engineFor: (model) => engines[model] as Engine | undefined,
-    localModels: () => Object.keys(engines),
-    meshModels: () => [...Object.keys(engines), "remote"],
-    ask: () => Promise.reject(new MeshError("E_NO_HOST", "there is no mesh here")),
-    begin: () => () => undefined,
-    onAsked: (outcome) => outcomes.push(outcome),
-  });
-  servers.push(server);
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  return { server, url: `http://127.0.0.1:${port}`, port, outcomes };
-}
-
-/** Says which path it was asked. */
+/** Says which path it was asked, in the form of a chat answer. */
 const echo = {
   answer: ({ path }: EngineRequest): Promise<Answer> =>
     Promise.resolve({
       status: 200,
       headers: { "content-type": "application/json" },
       body: (async function* () {
-        yield utf8(JSON.stringify({ path }));
+        const message = { role: "assistant", content: path };
+        yield utf8(JSON.stringify({ choices: [{ index: 0, message, finish_reason: "stop" }] }));
       })(),
     }),
 };
-
-interface ErrorBody {
-  readonly error: {
-    readonly message: string;
-    readonly type: string;
-    readonly param: string | null;
-    readonly code: string;
-  };
-}
-
-async function post(url: string, path: string, body: object): Promise<{ response: Response; json: ErrorBody }> {
-  const response = await fetch(url + path, { method: "POST", body: JSON.stringify(body) });
-  return { response, json: (await response.json()) as ErrorBody };
-}
 
 /** What a peer is answered, as HTTP text. */
 async function asPeer(server: Server, method: string, path: string, body: object): Promise<string> {
@@ -93,33 +43,41 @@ async function asPeer(server: Server, method: string, path: string, body: object
 
 describe("routes", () => {
   it.each(posts)("an engine is asked %s, by this machine and by a peer", async (path) => {
-    const { server, url } = await start({ echo });
-    const { response, json } = await post(url, path, { model: "echo" });
+    const { server, url } = await startApi({ echo });
+    const { response, json } = await post(url, path, chatOf("echo", { input: "hi" }));
     expect(response.headers.get("x-sealmesh-sealed")).toBe("local");
-    expect(json).toEqual({ path });
-    expect(await asPeer(server, "POST", path, { model: "echo" })).toMatch(/^HTTP\/1\.1 200 [^]*"path":/);
+    expect(response.headers.get("x-sealmesh-attempts")).toBe("0");
+    // an engine is never asked for responses: they are made of chat
+    const askedFor = path === "/v1/responses" ? "/v1/chat/completions" : path;
+    expect(JSON.stringify(json)).toContain(`"${askedFor}"`);
+    expect(json).toMatchObject(path === "/v1/responses" ? { object: "response" } : { choices: [{}] });
+    const toPeer = await asPeer(server, "POST", path, chatOf("echo", { input: "hi" }));
+    expect(toPeer).toMatch(/^HTTP\/1\.1 200 /);
+    expect(toPeer).toContain(`"${askedFor}"`);
   });
 
   it.each(posts)("%s needs a known model and POST", async (path) => {
-    const { server, url } = await start({ echo });
+    const { server, url } = await startApi({ echo });
     for (const body of [{}, { model: "" }, { model: 7 }]) {
       const { response, json } = await post(url, path, body);
       expect(response.status).toBe(400);
       expect(json.error).toMatchObject({ param: "model", type: "invalid_request_error" });
     }
-    const unknown = await post(url, path, { model: "nobody" });
+    const unknown = await post(url, path, chatOf("nobody", { input: "hi" }));
     expect(unknown.response.status).toBe(404);
     expect(unknown.json.error).toMatchObject({ code: "model_not_found", param: "model" });
     // known to the mesh, but a peer's request is never passed on
-    expect(await asPeer(server, "POST", path, { model: "remote" })).toMatch(/^HTTP\/1\.1 404 [^]*model_not_found/);
-    expect((await post(url, path, { model: "remote" })).json.error.code).toBe("no_host");
+    expect(await asPeer(server, "POST", path, chatOf("remote", { input: "hi" }))).toMatch(
+      /^HTTP\/1\.1 404 [^]*model_not_found/,
+    );
+    expect((await post(url, path, chatOf("remote", { input: "hi" }))).json.error.code).toBe("no_host");
     expect((await fetch(url + path)).status).toBe(405);
   });
 
   it.each(["/v1/files", "/v1/embeddings/", "/v1/chat", "/embeddings", "/api/status", "/"])(
     "%s is a 404 with an error object, for all",
     async (path) => {
-      const { server, url } = await start({ echo });
+      const { server, url } = await startApi({ echo });
       const { response, json } = await post(url, path, { model: "echo" });
       expect(response.status).toBe(404);
       expect(json.error).toMatchObject({ code: "not_found", type: "invalid_request_error" });
@@ -144,9 +102,9 @@ describe("the embedded engine", () => {
     await rm(folder, { recursive: true, force: true });
   });
 
-  it("says of a chat model that it has no embeddings, completions, responses or tools", async () => {
-    const { server, url, outcomes } = await start({ tiny: engine });
-    for (const path of posts.slice(1)) {
+  it("says of a chat model that it has no embeddings, completions or tools", async () => {
+    const { server, url, reports } = await startApi({ tiny: engine });
+    for (const path of ["/v1/completions", "/v1/embeddings"]) {
       const { response, json } = await post(url, path, { model: "tiny", input: "hi", prompt: "hi" });
       expect(response.status).toBe(400);
       expect(json.error).toMatchObject({ code: "unsupported_model_feature", param: "model" });
@@ -156,8 +114,8 @@ describe("the embedded engine", () => {
     const tools = [{ type: "function", function: { name: "f" } }];
     const { json } = await post(url, "/v1/chat/completions", { model: "tiny", messages, tools });
     expect(json.error).toMatchObject({ code: "unsupported_model_feature", param: "tools" });
-    await vi.waitFor(() => expect(outcomes).toHaveLength(4));
-    expect(outcomes.map(({ model, error }) => [model, error?.code])).toEqual(Array(4).fill(["tiny", "E_UNSUPPORTED"]));
+    await vi.waitFor(() => expect(reports).toHaveLength(3));
+    expect(reports.map(({ model, error }) => [model, error?.code])).toEqual(Array(3).fill(["tiny", "E_UNSUPPORTED"]));
   });
 });
 
@@ -165,44 +123,34 @@ describe("what a caller writes as a model", () => {
   const secret = "my password is hunter2";
 
   it("reaches the log only if it is a model of the mesh", async () => {
-    const { url, outcomes } = await start({ echo });
-    for (const model of ["echo", "remote", secret]) await post(url, "/v1/chat/completions", { model });
-    await vi.waitFor(() => expect(outcomes).toHaveLength(3));
-    expect(outcomes.map(({ model }) => model)).toEqual(["echo", "remote", ""]);
-    expect(outcomes.map(({ error }) => error?.code)).toEqual([undefined, "E_NO_HOST", "E_MODEL"]);
+    const { url, reports } = await startApi({ echo });
+    for (const model of ["echo", "remote", secret]) await post(url, "/v1/chat/completions", chatOf(model));
+    await vi.waitFor(() => expect(reports).toHaveLength(3));
+    expect(reports.map(({ model }) => model)).toEqual(["echo", "remote", ""]);
+    expect(reports.map(({ error }) => error?.code)).toEqual([undefined, "E_NO_HOST", "E_MODEL"]);
   });
 
   it("is repeated to it clean and short", async () => {
-    const { server, url } = await start();
+    const { server, url } = await startApi();
     const model = `\u001b[2J\n\u202e${"x".repeat(100_000)}`;
-    const { message } = (await post(url, "/v1/chat/completions", { model })).json.error;
+    const { message } = (await post(url, "/v1/chat/completions", chatOf(model))).json.error;
     expect(message).toContain(`"\ufffd[2J\ufffd\ufffd${"x".repeat(94)}…"`);
     const shown = (await (
       await fetch(`${url}/v1/models/${encodeURIComponent(model.slice(0, 300))}`)
     ).json()) as ErrorBody;
     for (const text of [message, shown.error.message]) {
-      expect(text.length).toBeLessThan(200);
+      expect(text.length).toBeLessThan(300);
       expect(text).not.toMatch(/[\p{Cc}\u202e]/u);
     }
     const toPeer = await asPeer(server, "POST", "/v1/embeddings", { model });
     expect(toPeer).toContain("model_not_found");
-    expect(toPeer.length).toBeLessThan(700);
+    expect(toPeer.length).toBeLessThan(800);
     const path = (await (await fetch(`${url}/${"y".repeat(5_000)}`)).json()) as ErrorBody;
-    expect(path.error.message.length).toBeLessThan(150);
+    expect(path.error.message.length).toBeLessThan(300);
   });
 });
 
 describe("what is no HTTP", () => {
-  /** Sends text over a bare socket, and reads until the end. */
-  async function raw(port: number, text: string): Promise<{ head: string; body: string }> {
-    const socket = connect(port, "127.0.0.1");
-    socket.write(text);
-    let answer = "";
-    for await (const piece of socket) answer += String(piece);
-    const [head = "", ...body] = answer.split("\r\n\r\n");
-    return { head, body: body.join("\r\n\r\n") };
-  }
-
   const chunked = "POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n";
   it.each([
     ["noise", "\u0016\u0003\u0001 hello\r\n\r\n", 400],
@@ -212,7 +160,7 @@ describe("what is no HTTP", () => {
     ["no Host", "GET /v1/models HTTP/1.1\r\nconnection: close\r\n\r\n", 400],
     ["a head without end", `GET /v1/models HTTP/1.1\r\nhost: localhost\r\nx: ${"y".repeat(300_000)}`, 431],
   ])("%s is answered with an error object", async (_name, text, status) => {
-    const { port } = await start({ echo });
+    const { port } = await startApi({ echo });
     const { head, body } = await raw(port, text);
     const lines = head.split("\r\n");
     expect(lines[0]).toMatch(new RegExp(`^HTTP/1.1 ${status} [A-Z]`));
@@ -245,7 +193,7 @@ describe("what is no HTTP", () => {
           })(),
         }),
     };
-    const { port } = await start({ slow });
+    const { port } = await startApi({ slow });
     const socket = connect(port, "127.0.0.1");
     const ended = once(socket, "close");
     let text = "";
@@ -261,7 +209,7 @@ describe("what is no HTTP", () => {
   });
 
   it("lets go of a client that is told and does not leave", async () => {
-    const { port, server } = await start();
+    const { port, server } = await startApi();
     const socket = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
     socket.resume();
     socket.on("error", () => undefined);

@@ -21,6 +21,7 @@ describe("readTextChat", () => {
       stream: false,
       includeUsage: false,
       messages: user,
+      format: undefined,
       maxTokens: undefined,
       stop: [],
       sampling: {
@@ -69,11 +70,25 @@ describe("readTextChat", () => {
     ).toBe("m");
   });
 
+  test("reads what JSON the answer must be", () => {
+    const format = (value: object) => read({ response_format: value }).format;
+    expect(format({ type: "json_object" })).toEqual({ kind: "object" });
+    const schema = { type: "object" };
+    expect(format({ type: "json_schema", json_schema: { name: "x", schema } })).toEqual({
+      kind: "schema",
+      schema,
+      strict: false,
+    });
+    expect(format({ type: "json_schema", json_schema: { name: "x", schema, strict: true } })).toMatchObject({
+      strict: true,
+    });
+  });
+
   test.each([
     ["tools", { tools: [{}] }],
     ["tool_choice", { tool_choice: "required" }],
     ["functions", { functions: [{}] }],
-    ["response_format", { response_format: { type: "json_object" } }],
+    ["response_format", { response_format: { type: "grammar" } }],
     ["logprobs", { logprobs: true }],
     ["logit_bias", { logit_bias: { 5: 1 } }],
     ["modalities", { modalities: ["text", "audio"] }],
@@ -112,6 +127,13 @@ describe("readTextChat", () => {
     ["stream", { stream: 1 }],
     ["stream_options", { stream_options: true }],
     ["n", { n: 0 }],
+    ["response_format", { response_format: "json" }],
+    ["response_format.json_schema", { response_format: { type: "json_schema" } }],
+    ["response_format.json_schema.schema", { response_format: { type: "json_schema", json_schema: { name: "x" } } }],
+    [
+      "response_format.json_schema.strict",
+      { response_format: { type: "json_schema", json_schema: { schema: {}, strict: 1 } } },
+    ],
   ])("refuses a wrong %s", (param, more) => {
     expect(failure(more)).toEqual({ code: "E_INPUT", param });
   });

@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { type ErrorCode, errorTable, MeshError } from "../../../src/base/errors.ts";
-import { openAiError, readUpstreamError } from "../../../src/openai/errors.ts";
+import { openAiError, openAiErrorFields, readUpstreamError } from "../../../src/openai/errors.ts";
+import { overflowError } from "../../../src/openai/overflow.ts";
 
 describe("openAiError", () => {
   test("every code has a complete error object and its status", () => {
@@ -33,6 +34,24 @@ describe("openAiError", () => {
       ["E_REFUSED", "E_INPUT", "E_BUG", "E_REPLAY", "E_ENGINE"].map((code) => retried(code as ErrorCode)),
     ).not.toContain(true);
     expect(retried("E_ENGINE", { retryAfterSeconds: 1 })).toBe(true);
+  });
+
+  test("says what to do, once, and nothing twice that came from another node", () => {
+    const said = (code: ErrorCode, message: string): string =>
+      openAiErrorFields(new MeshError(code, message), "r1").message;
+    const { hint } = errorTable.E_BUSY;
+    expect(said("E_BUSY", "this host is full")).toBe(`this host is full. ${hint}`);
+    expect(said("E_BUSY", "Full!")).toBe(`Full! ${hint}`);
+    expect(said("E_BUSY", `this host is full. ${hint}`)).toBe(`this host is full. ${hint}`);
+    expect(said("E_BUSY", `this host is full. ${hint} Tried: a.`)).toBe(`this host is full. ${hint} Tried: a.`);
+  });
+
+  test("keeps OpenAI's sentence about an overflow as it is, which clients go by", () => {
+    const { message, code } = openAiErrorFields(overflowError({ limitTokens: 8, promptTokens: 9 }), "r1");
+    expect(code).toBe("context_length_exceeded");
+    expect(message).toBe(
+      "This model's maximum context length is 8 tokens. However, your messages resulted in 9 tokens. Please reduce the length of the messages.",
+    );
   });
 
   test("a bug keeps its words to itself", () => {

@@ -69,7 +69,7 @@ describe("sealing a response", () => {
     const breaking: ByteSource = {
       read: () => (pieces++ === 0 ? Promise.resolve(utf8("why")) : Promise.reject(new MeshError("E_ENGINE", "lost"))),
     };
-    expect(await sealResponse(stream, seal, breaking, 1_000)).toBe(false);
+    expect(await sealResponse(stream, seal, breaking, { keepAliveMs: 1_000, unreadMs: 5_000 })).toBe(false);
     expect([stream.finished, stream.aborts]).toEqual([true, 0]);
     const source = read(asker, stream);
     expect(await source.read()).toEqual(utf8("why"));
@@ -82,7 +82,7 @@ describe("sealing a response", () => {
     const stream = recorder();
     let answer: (bytes: Uint8Array | undefined) => void = () => undefined;
     const slow: ByteSource = { read: () => new Promise((resolve) => (answer = resolve)) };
-    const sealing = sealResponse(stream, seal, slow, 2_000);
+    const sealing = sealResponse(stream, seal, slow, { keepAliveMs: 2_000, unreadMs: 5_000 });
     await vi.advanceTimersByTimeAsync(20_000);
     expect(stream.written).toHaveLength(1 + 10); // header, then the signs of life
     expect(new Set(stream.written.slice(1).map(({ length }) => length))).toEqual(new Set([44]));
@@ -107,5 +107,60 @@ describe("a stream on which all has been said", () => {
     expect([ended.aborts, more.aborts, silent.aborts]).toEqual([0, 1, 0]);
     await vi.advanceTimersByTimeAsync(5_000);
     expect(silent.aborts).toBe(1);
+  });
+
+  it("Q5: gives up on an asker that takes nothing of the answer", async () => {
+    vi.useFakeTimers();
+    const { seal } = openRequest(new AskerSeal(pair.publicKey).sealRequest(utf8("x")), keys);
+    const stream = recorder({ write: () => new Promise(() => undefined) });
+    const pace = { keepAliveMs: 2_000, unreadMs: 5_000 };
+    const sealing = rejectsWith("E_TIMEOUT", sealResponse(stream, seal, bytesSource(utf8("answer")), pace));
+    await vi.advanceTimersByTimeAsync(5_000);
+    await sealing;
+  });
+});
+
+describe("opening a response", () => {
+  /** A source that gives `bytes` in pieces of `size`, one every `everyMs`. */
+  const slowly = (bytes: Uint8Array, size: number, everyMs: number): ByteSource => {
+    let at = 0;
+    return {
+      read: async () => {
+        if (at >= bytes.length) return await new Promise<never>(() => undefined);
+        await new Promise((resolve) => setTimeout(resolve, everyMs));
+        at += size;
+        return bytes.subarray(at - size, at);
+      },
+    };
+  };
+  const sealedAnswer = async (body: Uint8Array): Promise<{ asker: AskerSeal; bytes: Uint8Array }> => {
+    const asker = new AskerSeal(pair.publicKey);
+    const { seal } = openRequest(asker.sealRequest(utf8("x")), keys);
+    const stream = recorder();
+    await sealResponse(stream, seal, bytesSource(body), { keepAliveMs: 60_000, unreadMs: 60_000 });
+    return { asker, bytes: concat(stream.written) };
+  };
+
+  it("waits for a large chunk on a slow line for as long as bytes come", async () => {
+    const body = new Uint8Array(60_000).fill(7);
+    const { asker, bytes } = await sealedAnswer(body);
+    vi.useFakeTimers();
+    const reader = new StreamReader(slowly(bytes, 2_000, 1_000)); // half a minute for one chunk
+    const opener = asker.openResponse("indexed");
+    const source = openedResponse(reader, { hostKey: pair.publicKey, opener, silenceMs: 5_000 }, () => undefined);
+    const opened = source.read();
+    await vi.advanceTimersByTimeAsync(40_000);
+    expect(await opened).toEqual(body);
+  });
+
+  it("Q2: is not held by a host that lets a byte trickle now and then", async () => {
+    const { asker, bytes } = await sealedAnswer(new Uint8Array(60_000));
+    vi.useFakeTimers();
+    const reader = new StreamReader(slowly(bytes, 10, 1_000));
+    const opener = asker.openResponse("indexed");
+    const source = openedResponse(reader, { hostKey: pair.publicKey, opener, silenceMs: 5_000 }, () => undefined);
+    const opened = rejectsWith("E_TIMEOUT", source.read());
+    await vi.advanceTimersByTimeAsync(30_000);
+    await opened;
   });
 });

@@ -156,6 +156,47 @@ describe("field 37 means two things", () => {
     expect(decodeOne(entry)?.posture).toEqual(postures);
   });
 
+  const fixed32 = Uint8Array.of(0xad, 0x02, 1, 2, 3, 4);
+  const fixed64 = Uint8Array.of(0xa9, 0x02, 1, 2, 3, 4, 5, 6, 7, 8);
+  const longTag = Uint8Array.of(0xa8, 0x82, 0x00, 5); // 37 with a varint, its tag in three bytes
+
+  it.each([
+    ["a number", number(37, 2 ** 40)],
+    ["32 bits", fixed32],
+    ["64 bits", fixed64],
+    ["a number under a tag written at length", longTag],
+    ["all of them", concat([fixed64, number(37, 1), fixed32, longTag])],
+  ])("sent as %s costs that item, nothing else of the entry or the frame", (_name, item) => {
+    const good = bytes(37, fromHex("1001"));
+    const entry = host(bytes(23, "a"), good, item, bytes(36, "key"), bytes(38, "{}"));
+    const next = concat([bytes(1, fromHex(other)), number(2, 3), item]);
+    const { announcements } = decodeGossip(frame([entry, next]), sender);
+    expect(announcements[0]).toMatchObject({ id: sender, models: ["a"], inferenceKey: "key", evidence: utf8("{}") });
+    expect(announcements[0]?.posture).toEqual([fromHex("1001")]);
+    expect(announcements[1]).toMatchObject({ id: other, role: "client", posture: [] });
+  });
+
+  it("the frame that came is not written to", () => {
+    const came = frame([host(number(37, 1))]);
+    const before = came.slice();
+    decodeGossip(came, sender);
+    expect(came).toEqual(before);
+  });
+
+  it("what is cut off in it is still refused", () => {
+    expectCode("E_WIRE", () => decodeOne(host(fixed64.subarray(0, 5))));
+    expectCode("E_WIRE", () => decodeOne(host(Uint8Array.of(0xab, 0x02, 0xac, 0x02)))); // a group
+    expectCode("E_WIRE", () => decodeOne(host(number(37, 1), number(36, 1))));
+  });
+
+  it("37 of the frame itself, or inside a field of an entry, is left alone", () => {
+    const inner = bytes(27, concat([bytes(1, "m"), number(37, 9), number(3, 4096), number(4, 1)]));
+    const whole = concat([number(37, 5), frame([host(inner)])]);
+    expect(decodeGossip(whole, sender).announcements[0]?.runtimes).toEqual([
+      { name: "m", contextLength: 4096, ready: true },
+    ]);
+  });
+
   it("items are bounded", () => {
     const many = Array.from({ length: 40 }, () => bytes(37, "x"));
     expect(decodeOne(host(bytes(37, new Uint8Array(limits.postureBytes + 1)), ...many))?.posture.length).toBe(

@@ -12,7 +12,7 @@ const start = concat([bytes(1, fromHex(id)), number(2, 5), number(3, 6), number(
 
 describe("record", () => {
   it("is read whatever the order of its fields, with those of later versions", () => {
-    const later = [number(8, 2), bytes(9, bytes(1, "m")), bytes(10, "1.2.3"), bytes(11, "d"), bytes(12, "e")];
+    const later = [number(8, 2), bytes(10, "1.2.3"), bytes(11, "d"), bytes(12, "e")];
     expect(decodeRecord(concat([...later, number(4, 7), start, bytes(99, "x")]))).toEqual({
       endpointId: id,
       seq: 5n,
@@ -22,6 +22,27 @@ describe("record", () => {
       keyNotAfterMs: undefined,
       capabilities: [],
     });
+  });
+
+  it("tells models, their load and what they do; kinds of later versions are left out", () => {
+    const model = concat([
+      bytes(1, "m"),
+      number(2, 512),
+      number(3, 1),
+      number(4, 3),
+      bytes(5, "dance"),
+      bytes(5, "chat"),
+    ]);
+    expect(decodeRecord(concat([start, bytes(9, model)])).models).toEqual([
+      { name: "m", context: 512, busy: true, queue: 3, kinds: ["chat"] },
+    ]);
+    expect(decodeRecord(start).models).toBeUndefined();
+  });
+
+  it("refuses more models than a node may list, and endless names", () => {
+    const many = Array.from({ length: limits.modelsPerRecord + 1 }, () => bytes(9, bytes(1, "m")));
+    expectCode("E_WIRE", () => decodeRecord(concat([start, ...many])));
+    expectCode("E_WIRE", () => decodeRecord(concat([start, bytes(9, bytes(1, "m".repeat(limits.nameBytes + 1)))])));
   });
 
   it("seq has 64 bits", () => {

@@ -1,0 +1,345 @@
+/**
+ * One inference request, top to bottom: read, understood, answered by an engine of this machine or by a host, counted,
+ * brought into the form that was asked for, written. The same for streamed and whole, sealed, plain and local answers.
+ */
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { EndpointId } from "../../base/brand.ts";
+import type { Budget } from "../../base/budget.ts";
+import { utf8 } from "../../base/bytes.ts";
+import { MeshError, toMeshError } from "../../base/errors.ts";
+import type { Places } from "../../base/places.ts";
+import type { Engine } from "../../engine/engine.ts";
+import type { Asked, AskRequest } from "../../exchange.ts";
+import { type Attempt, attemptsOf } from "../../mesh/attempt.ts";
+import { embeddingsAsAsked } from "../../openai/embeddings.ts";
+import { openAiErrorAnswer } from "../../openai/foreign.ts";
+import { type NormalisedRequest, normalisedRequest, parseRequest, requestOf, withModel } from "../../openai/request.ts";
+import { responsesAnswer } from "../../openai/responses/answer.ts";
+import { planResponses, type ResponsesPlan } from "../../openai/responses/request.ts";
+import type { ResponseStore } from "../../openai/responses/store.ts";
+import { responsesStream } from "../../openai/responses/stream.ts";
+import { type Account, metered } from "../../openai/usage.ts";
+import { type ExchangeReport, reportedCode } from "../exchanges.ts";
+import type { Choice } from "../routing.ts";
+import { type BodyOptions, readBody } from "./body.ts";
+import { repeated, unknownModel } from "./models.ts";
+import { collected, isEventStream, type Outgoing, sendAnswer } from "./write.ts";
+
+export interface InferenceParts {
+  readonly self: EndpointId;
+  /** Our engine for a model, if one has it now. */
+  readonly engineFor: (model: string) => Pick<Engine, "answer"> | undefined;
+  /** Ids of models that this machine serves, and of all that the mesh serves. */
+  readonly localModels: () => readonly string[];
+  readonly meshModels: () => readonly string[];
+  /** Which model answers; see routing.ts. @throws E_INPUT, E_NO_HOST, E_MODEL */
+  readonly choose: (path: string, json: Json, asker: EndpointId | undefined) => Choice;
+  readonly ask: (request: AskRequest) => Promise<Asked>;
+  /** Conversations of callers on this machine; peers have none here. */
+  readonly store: ResponseStore;
+  /** Exchanges of callers on this machine at a time, and bytes of their bodies. */
+  readonly places: Places;
+  readonly budget: Budget;
+  /** Told of each exchange of this machine's callers when it has ended. */
+  readonly onAsked: (report: ExchangeReport, error: MeshError | undefined) => void;
+  readonly timing: Omit<BodyOptions, "account"> & { readonly unreadMs: number };
+}
+
+export interface Caller {
+  /** The peer that asks; undefined for this machine. */
+  readonly asker: EndpointId | undefined;
+  readonly id: string;
+  /** performance.now() when the request arrived. */
+  readonly startedMs: number;
+  /** Fires when the caller has gone. */
+  readonly signal: AbortSignal;
+}
+
+export interface Inference {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  /** One of {@link inferencePaths}. */
+  readonly path: string;
+  readonly caller: Caller;
+}
+
+type Json = Readonly<Record<string, unknown>>;
+
+const chatPath = "/v1/chat/completions";
+const responsesPath = "/v1/responses";
+const embeddingsPath = "/v1/embeddings";
+
+/** What can be asked; what of it a model can do is its engine's to say. */
+export const inferencePaths: ReadonlySet<string> = new Set([
+  chatPath,
+  "/v1/completions",
+  embeddingsPath,
+  responsesPath,
+]);
+
+/** Who answered, over which route, sealed how: what the x-sealmesh-* headers say. */
+interface Served {
+  readonly host: EndpointId;
+  readonly sealed: "true" | "false" | "local";
+  readonly route: "direct" | "relay" | "local";
+}
+
+/** What is known of an exchange so far. */
+interface Course {
+  /** Empty unless it is a model of the mesh: what else a caller wrote there is content. */
+  model: string;
+  status: number;
+  /** `error.code` of an error answer that a host gave. */
+  code: string | undefined;
+  served: Served | undefined;
+  attempts: readonly Attempt[];
+  account: Account | undefined;
+}
+
+/** An answer, and who gave it. */
+interface Obtained {
+  readonly answer: Outgoing;
+  readonly served: Served;
+  readonly attempts: readonly Attempt[];
+}
+
+/** @throws what went wrong before the answer's head was written, or after; in the end the caller knows of both */
+export async function answerInference(inference: Inference, parts: InferenceParts): Promise<void> {
+  const { request, response, path, caller } = inference;
+  const { asker, id, startedMs } = caller;
+  const time = new Date().toISOString();
+  const course: Course = {
+    model: "",
+    status: 500,
+    code: undefined,
+    served: undefined,
+    attempts: [],
+    account: undefined,
+  };
+  const account = asker ? undefined : parts.budget.open("local"); // a peer's bytes are counted where they arrive
+  let error: MeshError | undefined;
+  let release: (() => void) | undefined;
+  try {
+    // 1 room for it
+    if (!asker) release = takePlace(parts.places);
+    // 2 its body, as JSON
+    const body = parseRequest(await readBody(request, response, { ...parts.timing, account }));
+    // 3 a Responses request stands for a chat request; only this machine's callers are remembered
+    const store = asker ? undefined : parts.store;
+    const plan = path === responsesPath ? planResponses(body.json, store) : undefined;
+    // 4 as engines know it
+    const enginePath = plan ? chatPath : path;
+    const asked = normalisedRequest(enginePath, plan ? requestOf(plan.chat) : body);
+    course.model = known(asked.model, parts);
+    // 5 which model, for "auto" too
+    const choice = parts.choose(enginePath, asked.json, asker);
+    const wanted = withModel(asked, choice.model);
+    course.model = known(choice.model, parts);
+    // 6 the answer, of our own engine or of a host
+    const { answer, served, attempts } = await obtain(inference, enginePath, wanted, choice, parts);
+    account?.close();
+    Object.assign(course, { served, attempts, status: answer.status });
+    if (!asker) setServed(response, served, attempts);
+    // 7 counted, in the form that was asked for, and out
+    const outgoing =
+      answer.status >= 400
+        ? await errorAnswer(answer, course)
+        : await shaped(answer, { path, wanted, plan, store, caller, course });
+    await sendAnswer(response, outgoing, { id, unreadMs: parts.timing.unreadMs });
+  } catch (thrown) {
+    error = toMeshError(thrown);
+    course.status = error.row.status;
+    const tried = attemptsOf(error);
+    if (tried.length > 0) course.attempts = tried;
+    if (!asker && tried.length > 0 && !response.headersSent) {
+      response.setHeader("x-sealmesh-attempts", String(tried.length));
+    }
+    throw error;
+  } finally {
+    release?.();
+    account?.close();
+    // 8 what became of it
+    if (!asker) parts.onAsked(reportOf(course, { id, time, path, error, startedMs }), error);
+  }
+}
+
+/** The name, if it is one of the mesh's models. */
+function known(model: string, parts: InferenceParts): string {
+  return parts.meshModels().includes(model) ? model : "";
+}
+
+function takePlace(places: Places): () => void {
+  const release = places.take("local");
+  if (release) return release;
+  throw new MeshError("E_BUSY", `this node runs ${places.taken} requests already`, { retryAfterSeconds: 1 });
+}
+
+async function obtain(
+  { request, caller }: Inference,
+  path: string,
+  { bytes, json, model }: NormalisedRequest,
+  { needTokens, conversation }: Choice,
+  parts: InferenceParts,
+): Promise<Obtained> {
+  const { asker, signal } = caller;
+  const engine = parts.engineFor(model);
+  if (engine) {
+    const answer = await engine.answer({ path, body: bytes, json, asker: asker ?? "local", signal });
+    return { answer, served: { host: parts.self, sealed: "local", route: "local" }, attempts: [] };
+  }
+  // a host that opened a request answers it or refuses: it is never passed on (protocol.md §11 D5)
+  if (asker) throw new MeshError("E_MODEL", `the model "${repeated(model)}" is not served here`, { param: "model" });
+  if (!parts.meshModels().includes(model)) throw unknownModel(model, parts.meshModels());
+  const headers = Object.entries(request.headers).flatMap(([name, value]) =>
+    typeof value === "string" ? [[name, value] as const] : [],
+  );
+  const asking = { method: "POST", path, headers, body: bytes, model, needTokens, conversation, signal };
+  const { response, attempts } = await parts.ask(asking);
+  const last = attempts.at(-1);
+  if (!last) throw new MeshError("E_BUG", "an answer without an attempt");
+  const served: Served = { host: last.host, sealed: last.sealed ? "true" : "false", route: last.route };
+  return { answer: response, served, attempts };
+}
+
+/** Set by this node alone: what a peer sends under these names was dropped on the way. */
+function setServed(response: ServerResponse, { host, sealed, route }: Served, attempts: readonly Attempt[]): void {
+  response.setHeader("x-sealmesh-host", host);
+  response.setHeader("x-sealmesh-sealed", sealed);
+  response.setHeader("x-sealmesh-route", route);
+  response.setHeader("x-sealmesh-attempts", String(attempts.length));
+}
+
+// ---- the answer's form
+
+/** A host's error answer as an OpenAI error object. */
+async function errorAnswer(answer: Outgoing, course: Course): Promise<Outgoing> {
+  const { status, body } = openAiErrorAnswer(answer.status, await collected(answer.body));
+  const { error } = JSON.parse(new TextDecoder().decode(body)) as { error: { code: unknown } };
+  course.code = reportedCode(error.code);
+  return whole({ ...answer, status }, body);
+}
+
+interface Shaping {
+  /** As the caller wrote it. */
+  readonly path: string;
+  readonly wanted: NormalisedRequest;
+  readonly plan: ResponsesPlan | undefined;
+  readonly store: ResponseStore | undefined;
+  readonly caller: Caller;
+  readonly course: Course;
+}
+
+async function shaped(answer: Outgoing, shaping: Shaping): Promise<Outgoing> {
+  const { path, wanted, plan, caller, course } = shaping;
+  const { body, account } = metered(answer.body, {
+    contentType: answer.headers["content-type"] ?? "",
+    stripUsage: wanted.stripUsage && !plan,
+    startedMs: caller.startedMs,
+  });
+  course.account = account;
+  if (isEventStream(answer.headers) !== wanted.stream) {
+    throw new MeshError(
+      "E_ENGINE",
+      `the engine ${wanted.stream ? "did not stream" : "streamed"} although asked otherwise`,
+    );
+  }
+  if (plan) return await asResponses({ ...answer, body }, plan, shaping);
+  if (path !== embeddingsPath) return { ...answer, body };
+  const bytes = await collected(body);
+  const asked = wanted.json["encoding_format"] ?? "float";
+  if (asked !== "base64" && asked !== "float") return whole(answer, bytes);
+  const json = jsonObject(bytes);
+  const given = json && encodingOf(json);
+  if (!json || given === undefined || given === asked) return whole(answer, bytes);
+  return whole(answer, utf8(JSON.stringify(embeddingsAsAsked(json, asked))));
+}
+
+/** The answer to the chat request as the answer to the Responses request. */
+async function asResponses(answer: Outgoing, plan: ResponsesPlan, shaping: Shaping): Promise<Outgoing> {
+  const { wanted, store, caller } = shaping;
+  if (plan.stream) {
+    // what fails before the first byte is still an ordinary error
+    const chat = await begun(answer.body);
+    return { ...answer, body: responsesStream(plan, chat, wanted.model, caller.id, store) };
+  }
+  const chat = jsonObject(await collected(answer.body));
+  if (!chat) throw new MeshError("E_ENGINE", "the engine's answer is not a JSON object");
+  return whole(answer, utf8(JSON.stringify(responsesAnswer(plan, chat, wanted.model, store))));
+}
+
+/** The same pieces, the first of which has come. */
+async function begun(body: AsyncIterable<Uint8Array>): Promise<AsyncIterable<Uint8Array>> {
+  const pieces = body[Symbol.asyncIterator]();
+  let first: Promise<IteratorResult<Uint8Array>> | undefined = Promise.resolve(await pieces.next());
+  return {
+    [Symbol.asyncIterator]: () => ({
+      next: () => {
+        const next = first ?? pieces.next();
+        first = undefined;
+        return next;
+      },
+      return: async () => (await pieces.return?.()) ?? { done: true, value: undefined },
+    }),
+  };
+}
+
+function whole({ status, headers }: Outgoing, bytes: Uint8Array): Outgoing {
+  const given = { ...headers, "content-type": "application/json", "content-length": String(bytes.length) };
+  return { status, headers: given, body: once(bytes) };
+}
+
+async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array, void, undefined> {
+  yield await Promise.resolve(bytes);
+}
+
+/** Undefined for what is no JSON object. */
+function jsonObject(bytes: Uint8Array): Json | undefined {
+  let json: unknown;
+  try {
+    json = JSON.parse(new TextDecoder().decode(bytes));
+  } catch {
+    return undefined;
+  }
+  return typeof json === "object" && json !== null && !Array.isArray(json) ? (json as Json) : undefined;
+}
+
+/** Of the first vector; undefined where there is none. */
+function encodingOf({ data }: Json): "base64" | "float" | undefined {
+  const first: unknown = Array.isArray(data) ? data[0] : undefined;
+  const vector: unknown =
+    typeof first === "object" && first !== null && "embedding" in first ? first.embedding : undefined;
+  return typeof vector === "string" ? "base64" : Array.isArray(vector) ? "float" : undefined;
+}
+
+// ---- the report
+
+interface Ending {
+  readonly id: string;
+  readonly time: string;
+  readonly path: string;
+  readonly error: MeshError | undefined;
+  readonly startedMs: number;
+}
+
+function reportOf(course: Course, { id, time, path, error, startedMs }: Ending): ExchangeReport {
+  const { model, status, code, served, attempts, account } = course;
+  const rounded = (ms: number | undefined): number | null => (ms === undefined ? null : Math.round(ms));
+  return {
+    id,
+    time,
+    path,
+    model,
+    status,
+    code: error?.row.code ?? code ?? null,
+    host: served?.host ?? null,
+    sealed: served?.sealed ?? null,
+    route: served?.route ?? null,
+    attempts,
+    first_byte_ms: rounded(account?.firstByteMs),
+    first_token_ms: rounded(account?.firstTokenMs),
+    ms: Math.round(performance.now() - startedMs),
+    prompt_tokens: account?.promptTokens ?? null,
+    completion_tokens: account?.completionTokens ?? null,
+    cached_tokens: account?.cachedTokens ?? null,
+  };
+}

@@ -1,0 +1,184 @@
+/**
+ * Writes answers: as they come, no faster than they are taken, and never with a clean end when they are not whole. One
+ * write a piece; nothing is held back but the beginning of an event whose end has not come.
+ */
+import type { ServerResponse } from "node:http";
+import { concat, empty, latin1, utf8, view } from "../../base/bytes.ts";
+import { MeshError, toMeshError } from "../../base/errors.ts";
+import { openAiError } from "../../openai/errors.ts";
+import { sseError } from "../../openai/sse.ts";
+import { limits } from "../../wire/limits.ts";
+import { askerOf } from "./inject.ts";
+import type { Connections } from "./malformed.ts";
+
+/** An answer that can be written; an engine's and a host's are. */
+export interface Outgoing {
+  readonly status: number;
+  /** Lower-case names. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** Ends normally only when the answer is complete. Pieces are moved. */
+  readonly body: AsyncIterable<Uint8Array>;
+}
+
+export interface WriteOptions {
+  readonly id: string;
+  /** A caller that takes nothing for this long is cut off, ms. */
+  readonly unreadMs: number;
+}
+
+/** Longest piece that is written at once: what a slow caller must take before its time runs anew, bytes. */
+const sliceBytes = 262_144;
+/** Longest beginning of an event that waits for its end, bytes: what is longer passes in parts. */
+const heldBytes = 1_048_576;
+/** Where the last event of a piece is looked for, bytes: error events are shorter. */
+const tailBytes = 16_384;
+
+/** @throws what ended the answer early, when the head had been sent; the caller has been told then */
+export async function sendAnswer(response: ServerResponse, answer: Outgoing, options: WriteOptions): Promise<void> {
+  const events = isEventStream(answer.headers);
+  if (!events && response.req.httpVersion === "1.0") return await sendWhole(response, answer, options);
+  const pieces = (events ? wholeEvents(answer.body) : answer.body)[Symbol.asyncIterator]();
+  let piece = await pieces.next(); // what fails before the head is still an ordinary error
+  response.writeHead(answer.status, events ? { ...answer.headers, "cache-control": "no-cache" } : answer.headers);
+  let last: Uint8Array | undefined;
+  try {
+    for (; !piece.done; piece = await pieces.next()) {
+      last = piece.value;
+      await write(response, last, options.unreadMs);
+    }
+    response.end();
+    await settled(response, "finish", options.unreadMs);
+  } catch (thrown) {
+    if (!response.destroyed) {
+      // a client that reads events learns why; whoever reads a body sees the connection break. Never a clean end.
+      if (events && !(last && endsInError(last))) response.write(sseError(toMeshError(thrown), options.id));
+      breakOff(response);
+    }
+    throw thrown;
+  } finally {
+    await pieces.return?.();
+  }
+}
+
+/** For HTTP/1.0, where the end of the connection is the end of the body: a broken answer would look like a whole one. */
+async function sendWhole(response: ServerResponse, answer: Outgoing, options: WriteOptions): Promise<void> {
+  const body = await collected(answer.body);
+  response.writeHead(answer.status, { ...answer.headers, "content-length": body.length });
+  await write(response, body, options.unreadMs);
+  response.end();
+  await settled(response, "finish", options.unreadMs);
+}
+
+/** The whole body. @throws E_TOO_LARGE more than a request may have · as the body */
+export async function collected(body: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
+  const parts: Uint8Array[] = [];
+  let total = 0;
+  for await (const part of body) {
+    total += part.length;
+    if (total > limits.requestBodyBytes) {
+      throw new MeshError("E_TOO_LARGE", `the answer is larger than ${limits.requestBodyBytes >> 20} MiB`);
+    }
+    parts.push(part);
+  }
+  return parts.length === 1 && parts[0] ? parts[0] : concat(parts);
+}
+
+export function sendJson(response: ServerResponse, value: object): void {
+  const body = utf8(JSON.stringify(value));
+  response.writeHead(200, { "content-type": "application/json", "content-length": body.length });
+  response.end(body);
+}
+
+/** Answers with an error object, unless an answer has begun. */
+export function sendError(response: ServerResponse, error: MeshError, id: string, connections: Connections): void {
+  if (response.headersSent || response.destroyed) return;
+  const { req: request, socket } = response;
+  if (error.code === "E_UNAUTHORIZED") response.setHeader("www-authenticate", "Bearer");
+  const last = !request.complete || connections.isGivenUp(request.socket);
+  if (last && socket && !askerOf(request.socket)) {
+    // what is left of a refused upload is not read as a request; a client in the midst of it must still see the answer
+    request.resume();
+    const set = Object.entries(response.getHeaders()).map(([name, value]) => [name, String(value)]);
+    return connections.refuse(socket, error, id, Object.fromEntries(set));
+  }
+  const { status, headers, body } = openAiError(error, id);
+  const closing = last ? { connection: "close" } : {};
+  response.writeHead(status, { ...headers, "content-length": body.length, ...closing });
+  response.end(body);
+}
+
+export function isEventStream(headers: Readonly<Record<string, string>>): boolean {
+  return headers["content-type"]?.toLowerCase().startsWith("text/event-stream") ?? false;
+}
+
+// ---- pieces
+
+async function write(response: ServerResponse, piece: Uint8Array, unreadMs: number): Promise<void> {
+  for (let at = 0; at < piece.length; at += sliceBytes) {
+    if (response.destroyed) throw new MeshError("E_ABORTED", "the caller has gone");
+    const slice = piece.length <= sliceBytes ? piece : piece.subarray(at, at + sliceBytes);
+    if (!response.write(slice)) await settled(response, "drain", unreadMs);
+  }
+}
+
+/** Waits until what was written has gone out. @throws E_ABORTED the caller has gone, or takes nothing */
+function settled(response: ServerResponse, event: "drain" | "finish", unreadMs: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const settle = (error: MeshError | undefined): void => {
+      clearTimeout(timer);
+      response.off(event, onEvent).off("close", onClose);
+      if (error) reject(error);
+      else resolve();
+    };
+    const onEvent = (): void => settle(undefined);
+    const onClose = (): void => settle(response.writableFinished ? undefined : gone());
+    const timer = setTimeout(() => {
+      response.destroy();
+      settle(new MeshError("E_ABORTED", `the caller took nothing of its answer for ${unreadMs / 1000} s`));
+    }, unreadMs);
+    if (response.destroyed) onClose();
+    else response.on(event, onEvent).on("close", onClose);
+  });
+}
+
+function gone(): MeshError {
+  return new MeshError("E_ABORTED", "the caller has gone");
+}
+
+/** Ends the connection after what was written, without the mark that would make the answer look whole. */
+function breakOff(response: ServerResponse): void {
+  const { socket } = response;
+  response.uncork();
+  if (socket && !socket.destroyed) socket.write("", () => socket.destroy());
+  else response.destroy();
+}
+
+// ---- events
+
+/** The same bytes, cut behind whole events: the half of one would swallow the error event that is written after it. */
+async function* wholeEvents(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
+  let held: Uint8Array = empty;
+  for await (const piece of body) {
+    const bytes = held.length === 0 ? piece : concat([held, piece]);
+    const end = bytes.length - lastEventEnd(bytes) > heldBytes ? bytes.length : lastEventEnd(bytes);
+    held = bytes.subarray(end);
+    if (end > 0) yield end === bytes.length ? bytes : bytes.subarray(0, end);
+  }
+  if (held.length > 0) yield held;
+}
+
+/** Index behind the last blank line; 0 when there is none. */
+function lastEventEnd(bytes: Uint8Array): number {
+  if (bytes.at(-1) === 0x0a && bytes.at(-2) === 0x0a) return bytes.length;
+  const text = view(bytes);
+  const lf = text.lastIndexOf("\n\n");
+  const crlf = text.lastIndexOf("\n\r\n");
+  return Math.max(lf < 0 ? 0 : lf + 2, crlf < 0 ? 0 : crlf + 3);
+}
+
+/** Whether the last event was an error event already: the host has told why it stopped. */
+function endsInError(piece: Uint8Array): boolean {
+  const text = latin1(piece.subarray(-tailBytes)).trimEnd();
+  const event = text.slice(text.lastIndexOf("\n\n") + 1).trimStart();
+  return event.startsWith('data: {"error"') || event.startsWith("event: error");
+}

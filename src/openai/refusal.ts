@@ -1,0 +1,31 @@
+/**
+ * What a host's error answer means for the search: one by which the host itself says that it did nothing with the request
+ * lets another host be asked; any other one is the answer.
+ *
+ * @see wire.md §7 · protocol.md §5.4
+ */
+import { type ErrorCode, errorTable, MeshError } from "../base/errors.ts";
+import { readUpstreamError } from "./errors.ts";
+import { isOverflow } from "./overflow.ts";
+
+/** Refusals that another host need not share. */
+const movable: readonly ErrorCode[] = ["E_BUSY", "E_DRAINING", "E_MODEL", "E_UNSUPPORTED", "E_NO_ENGINE", "E_CLOSED"];
+
+/** @returns the refusal, or undefined when the answer is to be delivered */
+export function refusalOf(status: number, body: Uint8Array, retryAfter: string | undefined): MeshError | undefined {
+  if (status < 400) return undefined;
+  const upstream = readUpstreamError(status, body);
+  const { message } = upstream;
+  const param = upstream.param === undefined ? {} : { param: upstream.param };
+  if (isOverflow(upstream)) return new MeshError("E_OVERFLOW", message, { param: upstream.param ?? "messages" });
+  // whatever its words: a host that speaks of a limit has not begun
+  const code = status === 429 ? "E_BUSY" : movable.find((each) => isRow(each, status, upstream.code));
+  if (code === undefined) return undefined;
+  const seconds = retryAfter !== undefined && /^[0-9]{1,5}$/.test(retryAfter) ? Number(retryAfter) : undefined;
+  return new MeshError(code, message, { ...param, ...(seconds === undefined ? {} : { retryAfterSeconds: seconds }) });
+}
+
+function isRow(code: ErrorCode, status: number, openAiCode: string | undefined): boolean {
+  const row = errorTable[code];
+  return row.status === status && row.code === openAiCode;
+}

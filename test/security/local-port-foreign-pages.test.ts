@@ -1,0 +1,129 @@
+/** Web pages of other origins, and names that were pointed at this machine (DNS rebinding), try to use the API port. */
+import { describe, expect, it } from "vitest";
+import type { GateRules } from "../../src/node/http/gate.ts";
+import { type ErrorBody, engineOf, raw, startApi } from "../unit/node/api-server.ts";
+
+const consolePort = 3131;
+const loopback: GateRules = {
+  scheme: "http",
+  names: new Set(),
+  addresses: false,
+  keyHashes: [],
+  consolePort: () => consolePort,
+};
+const network: GateRules = {
+  ...loopback,
+  names: new Set(["machine", "machine.local", "api.example"]),
+  addresses: true,
+};
+
+async function ask(gate: GateRules, headers: Readonly<Record<string, string>>, method = "GET", path = "/v1/models") {
+  const engine = engineOf(["{}"]);
+  const { port } = await startApi({ scripted: engine }, { gate });
+  const lines = Object.entries({ ...headers, connection: "close" }).map(([name, value]) => `${name}: ${value}\r\n`);
+  const answer = await raw(
+    port,
+    `${method} ${path} HTTP/1.1\r\n${lines.join("").replaceAll("PORT", String(port))}\r\n`,
+  );
+  const fields = answer.head.split("\r\n").slice(1);
+  const header = (name: string): string | undefined =>
+    fields.find((line) => line.toLowerCase().startsWith(`${name}: `))?.slice(name.length + 2);
+  return { ...answer, status: Number(answer.head.slice(9, 12)), header };
+}
+
+describe("the Host header", () => {
+  it.each(["localhost", "LOCALHOST:PORT", "127.0.0.1:PORT", "[::1]:PORT"])("%s is this machine", async (host) => {
+    expect((await ask(loopback, { host })).status).toBe(200);
+    expect((await ask(network, { host })).status).toBe(200);
+  });
+
+  it.each([
+    "evil.example",
+    "localhost.evil.example",
+    "127.0.0.1.nip.io",
+    "localhost@evil.example",
+    "",
+    "[::1",
+    "localhost:x",
+  ])("%s is not", async (host) => {
+    for (const gate of [loopback, network]) {
+      const answer = await ask(gate, { host });
+      expect(answer.status).toBe(403);
+      expect((JSON.parse(answer.body) as ErrorBody).error.code).toBe("foreign_origin");
+    }
+  });
+
+  it.each(["192.168.1.5:PORT", "[fe80::1]:PORT", "10.0.0.1", "machine", "Machine.local:PORT", "api.example"])(
+    "%s is, where other machines may ask",
+    async (host) => {
+      expect((await ask(network, { host })).status).toBe(200);
+      expect((await ask(loopback, { host })).status).toBe(403);
+    },
+  );
+});
+
+describe("the Origin header", () => {
+  it.each([
+    "https://evil.example",
+    "http://localhost",
+    "http://localhost:8080",
+    "https://127.0.0.1:PORT",
+    "http://evil.example:3131",
+    "http://localhost:31310",
+    "https://localhost:3131",
+    "null",
+    "file://",
+    "http://localhost:3131.evil.example",
+  ])("%s may not ask, and gets no leave to read", async (origin) => {
+    for (const method of ["GET", "OPTIONS"]) {
+      const answer = await ask(loopback, { host: "127.0.0.1:PORT", origin }, method);
+      expect(answer.status).toBe(403);
+      expect(answer.head.toLowerCase()).not.toContain("access-control");
+    }
+  });
+
+  it("a page of this port itself may", async () => {
+    const answer = await ask(loopback, { host: "127.0.0.1:PORT", origin: "http://127.0.0.1:PORT" });
+    expect(answer.status).toBe(200);
+    expect(answer.header("access-control-allow-origin")).toBeUndefined();
+    const tls = { ...loopback, scheme: "https" } as const;
+    expect((await ask(tls, { host: "localhost:PORT", origin: "https://localhost:PORT" })).status).toBe(200);
+  });
+
+  it.each(["http://localhost:3131", "http://127.0.0.1:3131", "http://[::1]:3131"])(
+    "the console at %s may ask and read",
+    async (origin) => {
+      const answer = await ask(loopback, { host: "127.0.0.1:PORT", origin });
+      expect(answer.status).toBe(200);
+      expect(answer.header("access-control-allow-origin")).toBe(origin);
+      expect(answer.header("vary")).toBe("Origin");
+      expect(answer.header("access-control-expose-headers")).toContain("x-sealmesh-host");
+      const none = { ...loopback, consolePort: () => undefined };
+      expect((await ask(none, { host: "127.0.0.1:PORT", origin })).status).toBe(403);
+    },
+  );
+
+  it("the console's preflight is answered without a key, and an error can be read too", async () => {
+    const origin = `http://localhost:${consolePort}`;
+    const locked = { ...network, keyHashes: [new Uint8Array(32)] };
+    const preflight = await ask(locked, { host: "localhost:PORT", origin }, "OPTIONS", "/v1/chat/completions");
+    expect(preflight.status).toBe(204);
+    expect(preflight.header("access-control-allow-origin")).toBe(origin);
+    expect(preflight.header("access-control-allow-methods")).toContain("POST");
+    expect(preflight.header("access-control-allow-headers")).toContain("authorization");
+    const refused = await ask(locked, { host: "localhost:PORT", origin });
+    expect(refused.status).toBe(401);
+    expect(refused.header("access-control-allow-origin")).toBe(origin);
+    const unread = await ask(loopback, { host: "localhost:PORT", origin, "content-length": "9" }, "POST", "/nowhere");
+    expect(unread.status).toBe(404);
+    expect(unread.header("access-control-allow-origin")).toBe(origin);
+    expect(unread.header("x-request-id")).toMatch(/^[0-9a-f-]{36}$/);
+  });
+
+  it("nobody is ever allowed by *", async () => {
+    for (const headers of [{}, { origin: `http://localhost:${consolePort}` }, { origin: "*" }]) {
+      const answer = await ask(loopback, { host: "localhost", ...headers });
+      expect(answer.head).not.toMatch(/access-control-allow-origin: \*/i);
+    }
+  });
+});

@@ -1,0 +1,27 @@
+/** A self-signed certificate for localhost and 127.0.0.1, valid for a hundred years, its key, and a key of another one: of these tests alone. */
+export const certificate = `-----BEGIN CERTIFICATE-----
+MIIBmjCCAUGgAwIBAgIUXJ3yYWQSQiQ5o1qcC08GhIVJpCcwCgYIKoZIzj0EAwIw
+FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyMTE0MTQ1MFoYDzIxMjYxMDI4
+MTQxNDUwWjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO
+PQMBBwNCAATAYn4l0kqIRYtMFk+gzh0SssBHOTmfy+t6s6doFiGQClCIwuXpBIXk
+8l4tGY2dBkwS+kCY38Q6b1OqhpM0S6vOo28wbTAdBgNVHQ4EFgQUh9utfgviLw1d
+wJWYo7ZhRX2zYiQwHwYDVR0jBBgwFoAUh9utfgviLw1dwJWYo7ZhRX2zYiQwDwYD
+VR0TAQH/BAUwAwEB/zAaBgNVHREEEzARgglsb2NhbGhvc3SHBH8AAAEwCgYIKoZI
+zj0EAwIDRwAwRAIgcDf1RuNDwCOFkraSfxtlvouT5v61SYJN2yjGguFyK2cCIC+0
+EharVsVEXfTwtv4fYfFJVSVQ5mMVHyEzeuHyD/eb
+-----END CERTIFICATE-----
+`;
+
+export const certificateKey = `-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQguM/hDJzagB14BTXh
+iiVoVJG2z+UVJrAH44NDebgxD0ihRANCAATAYn4l0kqIRYtMFk+gzh0SssBHOTmf
+y+t6s6doFiGQClCIwuXpBIXk8l4tGY2dBkwS+kCY38Q6b1OqhpM0S6vO
+-----END PRIVATE KEY-----
+`;
+
+export const otherKey = `-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgVtMDJRzINCDFvk+o
+uUL6nrSTxrI6/Tz+7mg2/hqh6vahRANCAAQCRTsQ+Z6q1kZRk4hNP+tC6DyBcgwD
+ep40PqgA0KeNTpG/XaZpDFP2C0gwv4lcjPmvIt46iRSsV9dWCRJKkh+a
+-----END PRIVATE KEY-----
+`;

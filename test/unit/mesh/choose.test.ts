@@ -1,0 +1,186 @@
+/** Which host is asked first, and which relay: one fact against another, by a table. */
+import { describe, expect, it } from "vitest";
+import { type EndpointId, endpointId } from "../../../src/base/brand.ts";
+import {
+  contextOf,
+  HostLoad,
+  orderHosts,
+  relayCapability,
+  relaysNaming,
+  relaysTo,
+  type Wanted,
+} from "../../../src/mesh/choose.ts";
+import type { Peer } from "../../../src/mesh/membership.ts";
+import type { Mesh } from "../../../src/mesh/mesh.ts";
+import type { RecordModel } from "../../../src/wire/record.ts";
+
+const idOf = (name: string): EndpointId => endpointId(name.codePointAt(0)?.toString(16).padStart(64, "0") ?? "");
+const nameOf = (id: string): string => String.fromCodePoint(Number.parseInt(id, 16));
+
+/** What is known of one machine; a host of "m" unless it says otherwise. */
+interface Facts {
+  readonly role?: Peer["role"];
+  readonly models?: readonly string[];
+  /** In its record; null: it has none. */
+  readonly told?: Partial<RecordModel> | null;
+  /** In its gossip. */
+  readonly gossiped?: number;
+  readonly rtt?: number;
+  readonly running?: number;
+  readonly avoided?: boolean;
+  readonly met?: boolean;
+  readonly capabilities?: readonly string[];
+  readonly mentionedBy?: readonly string[];
+}
+
+const nowMs = 1_000_000;
+
+/** The parts of a mesh that choosing looks at; machines by name, in any order. */
+function meshOf(machines: Readonly<Record<string, Facts>>): Mesh {
+  const peers = Object.entries(machines).map(([name, facts]): Peer => {
+    const {
+      role = "host",
+      models = ["m"],
+      told = {},
+      gossiped,
+      met = true,
+      capabilities = [],
+      mentionedBy = [],
+    } = facts;
+    const model = { name: "m", context: 4_096, busy: false, queue: 0, kinds: [], ...told };
+    return {
+      id: idOf(name),
+      role,
+      models,
+      runtimes: [{ name: "m", contextLength: gossiped, ready: true }],
+      record: told === null ? undefined : { fields: { models: [model], capabilities } },
+      met,
+      mentionedBy: new Set(mentionedBy.map(idOf)),
+    } as unknown as Peer;
+  });
+  const fake: Pick<Mesh, "peers" | "peer" | "rttMs" | "keyStanding"> = {
+    peers,
+    peer: (id) => peers.find((peer) => peer.id === id),
+    rttMs: (id) => machines[nameOf(id)]?.rtt,
+    keyStanding: () => ({ kind: "none" }),
+  };
+  return fake as Mesh;
+}
+
+/** The names of the hosts, best first. */
+function ordered(machines: Readonly<Record<string, Facts>>, wanted: Partial<Wanted> = {}): string {
+  const load = new HostLoad();
+  for (const [name, { running = 0, avoided = false }] of Object.entries(machines)) {
+    for (let count = 0; count < running; count += 1) load.add(idOf(name));
+    if (avoided) load.avoid(idOf(name), nowMs + 1);
+  }
+  const all: Wanted = { model: "m", needTokens: 1_000, preferred: undefined, load, nowMs, ...wanted };
+  return orderHosts(meshOf(machines), all)
+    .map(({ id }) => nameOf(id))
+    .join("");
+}
+
+describe("hosts", () => {
+  it.each<[string, Readonly<Record<string, Facts>>, string]>([
+    ["all alike: by id", { c: { rtt: 0 }, a: { rtt: 0 }, b: { rtt: 0 } }, "abc"],
+    ["who does not serve the model is none", { a: { models: ["M"] }, b: { role: "worker" }, c: {} }, "c"],
+    [
+      "too small a context is last, behind one that is avoided",
+      { a: { told: { context: 999 } }, b: { avoided: true } },
+      "ba",
+    ],
+    ["exactly enough context is enough", { a: { told: { context: 1_000 } }, b: { told: { context: 1_001 } } }, "ab"],
+    ["an avoided one is behind a busy one", { a: { avoided: true }, b: { told: { busy: true } } }, "ba"],
+    [
+      "a busy one is behind one of unknown context",
+      { a: { told: { busy: true } }, b: { told: { context: undefined } } },
+      "ba",
+    ],
+    [
+      "an unknown context is behind a known one, however near",
+      { a: { told: null, rtt: 0 }, b: { rtt: 999, running: 9 } },
+      "ba",
+    ],
+    [
+      "what gossip says of the context counts without a record",
+      { a: { told: null, gossiped: 1_000 }, b: { told: null } },
+      "ab",
+    ],
+    ["the record's word counts more than gossip's", { a: { told: { context: 1 }, gossiped: 9_999 }, b: {} }, "ba"],
+    ["who runs fewer of our exchanges", { a: { rtt: 0, running: 2 }, b: { rtt: 0, running: 1 } }, "ba"],
+    ["who has the shorter queue", { a: { rtt: 0, told: { queue: 2 } }, b: { rtt: 0, told: { queue: 1 } } }, "ba"],
+    [
+      "a queue and what runs count together",
+      { a: { rtt: 0, running: 1, told: { queue: 2 } }, b: { rtt: 0, running: 2 } },
+      "ba",
+    ],
+    ["who is nearer", { a: { rtt: 40 }, b: { rtt: 39 } }, "ba"],
+    ["but not by less than a step", { a: { rtt: 39 }, b: { rtt: 20 } }, "ab"],
+    ["who is not connected is far", { a: {}, b: { rtt: 999 } }, "ba"],
+    ["one step of distance is one exchange", { a: { rtt: 0, running: 2 }, b: { rtt: 20 } }, "ba"],
+  ])("%s", (_name, machines, order) => {
+    expect(ordered(machines)).toBe(order);
+  });
+
+  it("without an estimate nobody is too small", () => {
+    expect(ordered({ a: { told: { context: 1 } }, b: {} }, { needTokens: undefined })).toBe("ab");
+  });
+
+  it.each([
+    [0, "ba"],
+    [1, "ba"],
+    [2, "ab"],
+  ])("the conversation's host may run %i exchanges more", (running, order) => {
+    const machines = { a: { rtt: 0 }, b: { rtt: 0, running } };
+    expect(ordered(machines, { preferred: idOf("b") })).toBe(order);
+  });
+
+  it.each<[string, Facts]>([
+    ["avoided", { rtt: 0, avoided: true }],
+    ["busy", { rtt: 0, told: { busy: true } }],
+    ["too small", { rtt: 0, told: { context: 1 } }],
+  ])("the conversation's host is not kept when it is %s", (_name, facts) => {
+    expect(ordered({ a: facts, b: { rtt: 0 } }, { preferred: idOf("a") })).toBe("ba");
+  });
+
+  it("the context that is told goes with the choice", () => {
+    const mesh = meshOf({ a: { told: { context: 7 } }, b: { told: null, gossiped: 8 }, c: { told: null } });
+    expect(mesh.peers.map((peer) => contextOf(peer, "m"))).toEqual([7, 8, undefined]);
+    expect(mesh.peers.map((peer) => contextOf(peer, "another"))).toEqual([undefined, undefined, undefined]);
+  });
+});
+
+describe("what this node knows of a host", () => {
+  it("an exchange is counted out once, and an avoided one is trusted again in time, or by its answer", () => {
+    const load = new HostLoad();
+    const [a, b] = [idOf("a"), idOf("b")];
+    const ended = load.add(a);
+    load.add(a);
+    ended();
+    ended();
+    expect([load.of(a), load.of(b)]).toEqual([1, 0]);
+    load.avoid(a, 10);
+    expect([load.avoids(a, 9), load.avoids(a, 10), load.avoids(b, 9)]).toEqual([true, false, false]);
+    load.trust(a);
+    expect(load.avoids(a, 9)).toBe(false);
+  });
+});
+
+describe("relays", () => {
+  const carries = { role: "client", capabilities: [relayCapability] } as const;
+  it("are members that we met and that carry envelopes: those that named the host first, the nearest first", () => {
+    const mesh = meshOf({
+      h: { mentionedBy: ["c", "d", "f"], capabilities: [relayCapability] },
+      a: { ...carries, rtt: 0 },
+      b: { ...carries, rtt: 0, met: false },
+      c: { ...carries, rtt: 40 },
+      d: { ...carries, rtt: 10 },
+      e: { role: "client", rtt: 0 },
+      f: { role: "client", told: null, rtt: 0 },
+      g: { ...carries, rtt: 0 },
+    });
+    expect(relaysNaming(mesh, idOf("h")).map(nameOf).join("")).toBe("dc");
+    expect(relaysTo(mesh, idOf("h")).map(nameOf).join("")).toBe("dcag");
+    expect(relaysTo(mesh, idOf("z")).map(nameOf).join("")).toBe("adgch");
+  });
+});
