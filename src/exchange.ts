@@ -27,6 +27,7 @@ import { refusalOf } from "./openai/refusal.ts";
 import { decide, type PlainRoute, type SealedRoute } from "./policy/decide.ts";
 import type { Policy } from "./policy/policy.ts";
 import { abortCodes } from "./transport/transport.ts";
+import { coalesced, paddedJson } from "./tunnel/disguise.ts";
 import {
   allowedRequestHeaders,
   allowedResponseHeaders,
@@ -69,6 +70,8 @@ export interface AskParts {
   readonly route: RouteSetting;
   readonly load: HostLoad;
   readonly affinity: Affinity;
+  /** Whether requests are padded, so that their size tells less (protocol.md §11 E6). */
+  readonly pad: boolean;
   readonly timing: AskTiming;
 }
 
@@ -118,8 +121,9 @@ const ofThisRequest: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["E_OVERFLOW", 
  * @throws E_MODEL nobody serves the model · E_NO_HOST · E_REFUSED all were refused, with the reasons · the last
  *         attempt's error, as an AskError, when all failed · E_ABORTED the caller has gone
  */
-export async function ask(request: AskRequest, parts: AskParts): Promise<Asked> {
+export async function ask(asked: AskRequest, parts: AskParts): Promise<Asked> {
   const { mesh, clock, load, affinity } = parts;
+  const request = parts.pad ? { ...asked, body: paddedJson(asked.body, limits.requestBodyBytes) } : asked;
   // 1 who serves the model, best first
   const hosts = await candidates(request, parts);
   // 2 who of them may get it, and how
@@ -424,6 +428,8 @@ export interface AnswerParts {
   readonly places: Places;
   /** Bytes of requests that are held at a time. */
   readonly budget: Budget;
+  /** Pieces of an answer that come within so many ms are sealed together; 0: each by itself. */
+  readonly coalesceMs: number;
   /** The node's own HTTP app, behind an injected connection; gives the raw response bytes. */
   readonly serve: (request: HttpRequest, asker: EndpointId, signal: AbortSignal) => ByteSource;
   readonly timing: AnswerTiming;
@@ -538,7 +544,7 @@ async function answerOpened(
   }
   // 5 the same HTTP app that serves localhost; every piece sealed as it comes, the end authenticated
   const served = parts.serve({ ...request, headers: allowedRequestHeaders(request.headers) }, asker, stream.aborted);
-  return { asker, whole: await respond(served) };
+  return { asker, whole: await respond(parts.coalesceMs > 0 ? coalesced(served, parts.coalesceMs) : served) };
 }
 
 async function answerPlain(

@@ -66,7 +66,8 @@ export function addNodeFlags(command: Commander): void {
     .option(
       "--require-encryption",
       "never ask a host that takes prompts in the clear only, such as an old mesh-llm node",
-    );
+    )
+    .option("--pad", "pad requests before they are sealed, so that their size tells less on the way");
   command
     .optionsGroup("Output:")
     .addOption(

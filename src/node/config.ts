@@ -59,6 +59,10 @@ export interface NodeConfig {
   /** Exchanges that our engines answer at a time, and that may wait for a place there. */
   readonly maxRunning: number;
   readonly maxQueued: number;
+  /** Requests are padded before they are sealed. */
+  readonly pad: boolean;
+  /** Pieces of our answers that come within so many ms are sealed together; 0: each by itself. */
+  readonly coalesceMs: number;
   readonly engines: readonly EngineSetting[];
   /** Debug: file that records every byte above QUIC, as JSON lines. */
   readonly tap: string | undefined;
@@ -86,6 +90,8 @@ export interface Flags {
   readonly requireEncryption?: boolean;
   readonly maxRunning?: string;
   readonly maxQueued?: string;
+  readonly pad?: boolean;
+  readonly coalesce?: string;
   readonly openMesh?: boolean;
   readonly engine?: readonly string[];
   readonly engineKeyFile?: string;
@@ -116,6 +122,8 @@ export function resolveConfig(mode: "serve" | "client", flags: Flags): NodeConfi
     requireEncryption: flags.requireEncryption ?? yes("REQUIRE_ENCRYPTION"),
     maxRunning: count(flags.maxRunning ?? environment("MAX_RUNNING"), "--max-running", 1) ?? defaults.exchangesTotal,
     maxQueued: count(flags.maxQueued ?? environment("MAX_QUEUED"), "--max-queued", 0) ?? defaults.queuedTotal,
+    pad: flags.pad ?? yes("PAD"),
+    coalesceMs: count(flags.coalesce ?? environment("COALESCE"), "--coalesce", 0, limits.coalesceMs) ?? 0,
     engines,
     tap: flags.debugTap === undefined ? undefined : resolve(flags.debugTap),
   };
@@ -300,10 +308,10 @@ function positive(text: string | undefined, flag: string): number | undefined {
 }
 
 /** A whole number from `least` to a million. */
-function count(text: string | undefined, flag: string, least: number): number | undefined {
+function count(text: string | undefined, flag: string, least: number, most = 1_000_000): number | undefined {
   if (text === undefined) return undefined;
-  if (!/^[0-9]{1,7}$/.test(text) || Number(text) < least || Number(text) > 1_000_000) {
-    throw new MeshError("E_USAGE", `${flag} takes a number from ${least} to 1000000, not "${text}"`);
+  if (!/^[0-9]{1,7}$/.test(text) || Number(text) < least || Number(text) > most) {
+    throw new MeshError("E_USAGE", `${flag} takes a number from ${least} to ${most}, not "${text}"`);
   }
   return Number(text);
 }

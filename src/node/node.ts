@@ -112,7 +112,7 @@ class RunningNode implements Node {
     this.#log = options.log;
     this.#admission = new Admission({
       running: config.maxRunning,
-      runningPerHolder: defaults.exchangesPerAsker,
+      runningPerHolder: Math.max(defaults.exchangesPerAsker, config.maxRunning / 2),
       queued: config.maxQueued,
       queuedPerHolder: defaults.queuedPerAsker,
       waitMs: defaults.queueMs,
@@ -176,6 +176,7 @@ class RunningNode implements Node {
       places: new Places({ total: defaults.streamsTotal, perHolder: defaults.streamsPerPeer }),
       budget: new Budget({ total: defaults.requestBytesTotal, perHolder: defaults.requestBytesPerPeer }),
       serve: (request, asker, signal) => inject(api, request, asker, signal),
+      coalesceMs: config.coalesceMs,
       timing: {
         firstByteMs: defaults.firstByteMs,
         requestMs: defaults.requestMs,
@@ -193,6 +194,7 @@ class RunningNode implements Node {
       identity,
       clock,
       policy: { plain: !config.requireEncryption },
+      pad: config.pad,
       route: config.route,
       load,
       affinity,
@@ -474,7 +476,7 @@ class RunningNode implements Node {
     this.#reports.add(report);
     this.#metrics.observe(report);
     const { id, model, status, host, sealed, route, attempts, ms } = report;
-    this.#log.write(error ? "warn" : "info", {
+    this.#log.write(error && error.code !== "E_ABORTED" ? "warn" : "info", {
       event: "exchange-asked",
       id,
       model,

@@ -7,5 +7,3 @@ export interface Policy {
    */
   readonly plain: boolean;
 }
-
-export const defaultPolicy: Policy = { plain: true };

@@ -88,6 +88,8 @@ export const limits = {
   recordLifeMs: 3_600_000,
   /** A host that has written nothing for this long sends an empty chunk (wire.md §5). */
   keepAliveMs: 2_000,
+  /** Longest time over which pieces of an answer are put together: well below a keep-alive. */
+  coalesceMs: 1_000,
   /** A host with a record that sends no chunk for this long is dead: two keep-alives and some jitter (wire.md §5). */
   silenceMs: 5_000,
   /** The same for hosts without a record, which send no keep-alives (protocol.md §5.4). */

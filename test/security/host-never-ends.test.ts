@@ -248,9 +248,10 @@ describe("Q5: the host's node stops", () => {
     const cut = call(client, prompt({ stream: true }));
     await eventually("the engine is at work", () => asked(engine).some(({ deltas }) => deltas > 2));
     const stopping = performance.now();
-    await host.stop(0);
+    const stopped = host.stop(0);
     const { whole, code } = await cut;
     expect(performance.now() - stopping).toBeLessThan(soonMs);
+    await stopped;
     expect([whole, code === undefined]).toEqual([false, false]);
     await expectFreed(engine, client);
     await engine.close();

@@ -1,6 +1,7 @@
 /** Somebody on the way, a relay, learns more than that two endpoints exchange something of a size at a time. */
 import { describe, expect, it } from "vitest";
 import { fromUtf8, toHex, view } from "../../src/base/bytes.ts";
+import type { Flags } from "../../src/node/config.ts";
 import { startEngineServer } from "../support/engine-server.ts";
 import { eventually, testMesh } from "../support/mesh.ts";
 import { attackedMesh, call, prompt, relayHandler, secret } from "../support/raw-peer.ts";
@@ -10,10 +11,10 @@ const names = ["petrel-small", "petrel-large"] as const;
 const hostName = "gannet-under-the-desk";
 
 /** A host with two models and a name, a client, and a raw relay between them that keeps what it carries. */
-async function scene() {
+async function scene({ hostFlags = {}, clientFlags = {} }: { hostFlags?: Flags; clientFlags?: Flags } = {}) {
   const mesh = attackedMesh();
   const engine = await startEngineServer({ models: names, text: "a b c d e", tokenMs: 20 });
-  const host = await mesh.start("serve", { engine: [engine.url], name: hostName });
+  const host = await mesh.start("serve", { engine: [engine.url], name: hostName, ...hostFlags });
   const relay = await mesh.raw();
   await relay.meet(host);
   const toHost = await relay.dial(host, "sealmesh/1");
@@ -30,7 +31,7 @@ async function scene() {
       }
     },
   });
-  const client = await mesh.start("client", { join: [relay.invite], route: "relay" });
+  const client = await mesh.start("client", { join: [relay.invite], route: "relay", ...clientFlags });
   await eventually("the client knows the models", () => client.models().length === 2);
   return { engine, host, relay, client, envelopes, pieces };
 }
@@ -54,6 +55,31 @@ describe("E6: what an observer learns", () => {
     expect(envelopes[0]?.length).toBe(envelopes[2]?.length);
     expect(envelopes[1]?.length).toBe(envelopes[3]?.length);
     await engine.close();
+  });
+
+  it("E6: padded requests of different lengths look alike, and are answered as ever", async () => {
+    const { engine, client, envelopes } = await scene({ clientFlags: { pad: true } });
+    const texts = ["x", "x".repeat(100), "x".repeat(600)];
+    for (const content of texts) {
+      const answered = await call(client, prompt({ model: names[0], messages: [{ role: "user", content }] }));
+      expect([answered.status, answered.content]).toEqual([200, "a b c d e"]);
+    }
+    expect(new Set(envelopes.map(({ length }) => length)).size).toBe(1);
+    expect(engine.requests.filter(({ inference }) => inference).map(({ body }) => body.length)).toEqual([
+      1024, 1024, 1024,
+    ]);
+    await engine.close();
+  });
+
+  it("E6: with coalescing there are fewer pieces than tokens, and the same words", async () => {
+    const pieces = async (coalesce: string): Promise<number> => {
+      const { engine, client, pieces: seen } = await scene({ hostFlags: { coalesce } });
+      const answered = await call(client, prompt({ model: names[0], stream: true }));
+      expect([answered.whole, answered.text.endsWith("data: [DONE]\n\n")]).toEqual([true, true]);
+      await engine.close();
+      return seen.length;
+    };
+    expect(await pieces("500")).toBeLessThan(await pieces("0"));
   });
 
   it("E6: the relayed streams name the target's id once, and neither models, nor the host's name, nor words", async () => {

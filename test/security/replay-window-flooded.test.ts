@@ -28,6 +28,7 @@ describe("R1: the memory of seen envelopes is full", () => {
       seen: new SeenCache({ total: 8, perAsker: 4 }),
       places: new Places({ total: 8, perHolder: 8 }),
       budget: new Budget({ total: 1_000_000, perHolder: 1_000_000 }),
+      coalesceMs: 0,
       serve: () => {
         served += 1;
         return bytesSource(encodeResponse(200, {}, utf8("fine")));

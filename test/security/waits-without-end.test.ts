@@ -123,7 +123,7 @@ describe("Q2: the host waits for an asker that stops", () => {
 });
 
 describe("Q2: the asker waits for a host that stops", () => {
-  const silenceMs = 150;
+  const silenceMs = 250;
 
   /** A host whose first exchange does `first`; later ones are answered. */
   async function scene(

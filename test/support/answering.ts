@@ -60,6 +60,7 @@ export async function answeringHost(
     seen: new SeenCache({ total: 10_000, perAsker: 10_000 }),
     places: new Places({ total: 100, perHolder: 100 }),
     budget: new Budget({ total: 100_000_000, perHolder: 100_000_000 }),
+    coalesceMs: 0,
     serve: () => bytesSource(encodeResponse(200, {}, utf8("fine"))),
     timing: { firstByteMs: 5_000, requestMs: 5_000, keepAliveMs: 5_000, unreadMs: 5_000 },
     draining: () => false,

@@ -25,7 +25,7 @@ export interface Asker {
 }
 
 /** Short waits: a test that wants one to end waits for it. */
-const timing: AskTiming = { dialMs: 500, relayMs: 500, silenceMs: 150, referenceSilenceMs: 150 };
+const timing: AskTiming = { dialMs: 500, relayMs: 500, silenceMs: 250, referenceSilenceMs: 250 };
 
 /** A client that has met these peers. */
 export async function askerOf(
@@ -72,6 +72,7 @@ export async function askerOf(
     route: "auto",
     load: new HostLoad(),
     affinity: new Affinity({ clock }),
+    pad: false,
     timing,
     ...change,
   };

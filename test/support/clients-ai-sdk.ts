@@ -40,7 +40,12 @@ export const aiSdkCompatible: Client = {
           : askWhole(provider(question.model), question),
       embed: (model, texts) => embed(provider.embeddingModel(model), texts),
       async complete(model, prompt) {
-        const { textStream } = streamText({ model: provider.completionModel(model), prompt, maxRetries: 0 });
+        const { textStream } = streamText({
+          model: provider.completionModel(model),
+          prompt,
+          temperature: 0,
+          maxRetries: 0,
+        });
         let text = "";
         for await (const piece of textStream) text += piece;
         return text;

@@ -43,7 +43,7 @@ function openAiOthers(client: OpenAI): Pick<Asker, "embed" | "complete"> {
     },
     async complete(model, prompt) {
       let text = "";
-      const stream = await client.completions.create({ model, prompt, stream: true });
+      const stream = await client.completions.create({ model, prompt, temperature: 0, stream: true });
       for await (const { choices } of stream) text += choices[0]?.text ?? "";
       return text;
     },

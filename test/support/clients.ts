@@ -100,7 +100,7 @@ export interface Asker {
   readonly embed?: (model: string, texts: readonly string[]) => Promise<readonly (readonly number[])[]>;
   /** The Responses API: each text is sent alone, with the id of the response before it. */
   readonly goOn?: (model: string, texts: readonly string[]) => Promise<readonly Step[]>;
-  /** `/v1/completions`, streamed; gives the text. */
+  /** `/v1/completions`, streamed, at temperature 0; gives the text. */
   readonly complete?: (model: string, prompt: string) => Promise<string>;
 }
 

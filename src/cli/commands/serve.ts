@@ -33,7 +33,11 @@ export const serve: Command = {
       .option("--engine-key-file <file>", "file with the API key of the engines")
       .option("--ctx-size <tokens>", "context of the embedded engine (default: 4096, or less if the model has less)")
       .option("--max-running <n>", `requests that the engines answer at a time (default: ${defaults.exchangesTotal})`)
-      .option("--max-queued <n>", `further requests that wait for a place there (default: ${defaults.queuedTotal})`);
+      .option("--max-queued <n>", `further requests that wait for a place there (default: ${defaults.queuedTotal})`)
+      .option(
+        "--coalesce <ms>",
+        "seal together what the engine says within so many ms, so that the pace tells less on the way (default: 0)",
+      );
     addNodeFlags(command);
   },
   async run(given) {

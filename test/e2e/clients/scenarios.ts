@@ -86,6 +86,9 @@ const somebody = {
   member: true,
 };
 
+/** What a small model can fill in, under a grammar, at once. */
+const verdict = z.object({ about: z.enum(["privacy", "speed", "price"]), sure: z.boolean() });
+
 /** A data URL of 8 MiB and a bit. */
 const image: Image = { type: "image/png", base64: pngOf(6 * 1024 * 1024).toString("base64") };
 
@@ -208,6 +211,29 @@ export const scenarios: readonly Scenario[] = [
     },
     expected: () => [{ text: known.answer, finish: "stop", output: expect.any(Number), whole: true, streamed: stream }],
   })),
+  ...inBothWays("an answer that fits a JSON schema", (stream) => ({
+    engine: "embedded",
+    run: async (asker) => {
+      const asked = { model: "demo", text: known.question, schema: verdict, temperature: 0, stream };
+      return (await asker.ask(asked)).map(({ text, parsed, finish }) => ({ text, parsed, finish }));
+    },
+    expected: () => [
+      {
+        text: expect.any(String),
+        parsed: expect.toSatisfy((value) => verdict.safeParse(value).success),
+        finish: "stop",
+      },
+    ],
+  })),
+  {
+    name: "a completion of a prompt",
+    engine: "embedded",
+    by: ({ complete }) => complete !== undefined,
+    // in the model's own format: after a question alone it has nothing to add
+    run: async ({ complete }) =>
+      await complete?.("demo", `<|im_start|>user\n${known.question}<|im_end|>\n<|im_start|>assistant\n`),
+    expected: () => expect.stringMatching(/\w/),
+  },
   {
     name: `${parallel} streams at once`,
     engine: "embedded",
