@@ -1,6 +1,6 @@
 /**
  * The process that runs a model: node-llama-cpp's low-level route (engines.md §1.4), one model, a few sequences that
- * share a batch. Started by llama.ts and by nobody else; a model file that aborts llama.cpp takes this process down and
+ * take turns. Started by llama.ts and by nobody else; a model file that aborts llama.cpp takes this process down and
  * not the node. It writes nothing but messages to its parent, and ends with it.
  */
 import { randomInt } from "node:crypto";

@@ -9,7 +9,7 @@ import { availableParallelism } from "node:os";
 import { basename } from "node:path";
 import { abortError, sleep } from "../base/deadline.ts";
 import { MeshError, toMeshError } from "../base/errors.ts";
-import { readTextChat } from "../openai/chat.ts";
+import { type AnswerFormat, readTextChat } from "../openai/chat.ts";
 import { readTextCompletion } from "../openai/completion.ts";
 import { overflowError } from "../openai/overflow.ts";
 import type { Answer, Engine, EngineKind, EngineModel, EngineOptions, EngineRequest, EngineState } from "./engine.ts";
@@ -354,12 +354,7 @@ function readRequest(path: string, json: EngineRequest["json"]): Read {
   switch (path) {
     case "/v1/chat/completions": {
       const { model, stream, includeUsage, messages, format, maxTokens, stop, sampling } = readTextChat(json);
-      const grammar =
-        format === undefined
-          ? undefined
-          : format.kind === "object"
-            ? anyObjectGrammar()
-            : schemaGrammar(format.schema, format.strict);
+      const grammar = format === undefined ? undefined : grammarOf(format);
       const form = chatForm(model, includeUsage);
       return { form, stream, prompt: { kind: "chat", messages }, grammar, maxTokens, stop, sampling };
     }
@@ -373,6 +368,10 @@ function readRequest(path: string, json: EngineRequest["json"]): Read {
     default:
       throw new MeshError("E_NOT_FOUND", `No engine answers ${path}.`);
   }
+}
+
+function grammarOf(format: AnswerFormat): string {
+  return format.kind === "object" ? anyObjectGrammar() : schemaGrammar(format.schema, format.strict);
 }
 
 function charactersOf(prompt: Prompt): number {

@@ -86,8 +86,13 @@ export class DuplexStream implements ByteStream {
   }
 
   abort(code: number = abortCodes.cancelled): void {
-    if (this.#over) return;
-    const released = this.end(new MeshError("E_ABORTED", "we aborted the stream"), code);
+    const error = new MeshError("E_ABORTED", "we aborted the stream");
+    if (this.#over) {
+      // the peer has stopped reading, which ended nothing here: whoever works for this stream must still learn it
+      if (this.#writing === "stopped") this.#abortion.abort(error);
+      return;
+    }
+    const released = this.end(error, code);
     this.#owner.notify(code);
     const repeat = setTimeout(() => this.#owner.notify(code), repeatNoticeMs);
     void released.then(() => clearTimeout(repeat));

@@ -462,6 +462,19 @@ describe("llama", () => {
       }
     });
 
+    test("of a schema, with a model that would say something else", async () => {
+      const demo = await start({ modelPath: join(import.meta.dirname, "../../models/demo.gguf") });
+      try {
+        const body = { ...format(person), temperature: 0 };
+        const [{ message, finish_reason }] = (await complete(demo, body)).choices;
+        expect(finish_reason).toBe("stop");
+        expectPerson(message.content);
+        expect(contentOf(chunksOf(await readText(await ask(demo, { ...body, stream: true }))))).toBe(message.content);
+      } finally {
+        await demo.close();
+      }
+    });
+
     test("of any object", async () => {
       const texts = await Promise.all(
         [1, 2, 3, 4, 5, 6].map(async (seed) => {

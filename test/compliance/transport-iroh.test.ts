@@ -111,7 +111,9 @@ describe("a peer that is not ours", () => {
     await send.finish();
     expect(await readToEnd(ours)).toEqual(Uint8Array.of(1, 2, 3));
     expect(ours.aborted.aborted).toBe(false);
-    await ours.finish();
+    // all has been read and nothing can be written: an abort still reaches whoever works for this stream
+    ours.abort();
+    expect(ours.aborted.aborted).toBe(true);
   });
 
   test("aborts by a reset", async () => {

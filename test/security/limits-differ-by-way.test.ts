@@ -17,7 +17,6 @@ import {
   openAsk,
   openWith,
   type RawPeer,
-  type RawRequest,
   readAnswer,
   refusals,
   sealAsk,
@@ -136,23 +135,6 @@ const ways: readonly (readonly [string, (mesh: AttackedMesh) => Promise<Way>])[]
     },
   ],
   [
-    "sealed from a peer",
-    async (mesh) => {
-      const host = await mesh.start("serve", { engine: [engineUrl] });
-      const asker = await mesh.raw();
-      const connection = await asker.meet(host);
-      const sent = async (request: RawRequest): Promise<string> => {
-        const asked = sealAsk(asker.identity, host.endpointId, host.keys.current.publicKey, request);
-        const { status, text } = await readAnswer(await sendDirect(connection, asked.bytes), asked);
-        return said(status, text);
-      };
-      return {
-        ask: (body) => sent({ body: fromUtf8(body) }),
-        announce: (bytes) => sent({ plaintext: utf8(headOf(bytes)) }),
-      };
-    },
-  ],
-  [
     "plain from an old peer",
     async (mesh) => {
       const host = await mesh.start("serve", { engine: [engineUrl] });
@@ -172,6 +154,17 @@ describe.each(ways)("Q3: %s", (_name, open) => {
     expect(await announce(limits.requestBodyBytes + 1)).toBe("413 payload_too_large");
     expect(await ask(bodyOf(limits.requestBodyBytes))).toBe(`200 ${limits.requestBodyBytes}`);
   });
+});
+
+it("Q3: sealed from a peer: one byte more is refused with 413", async () => {
+  const mesh = attackedMesh();
+  const host = await mesh.start("serve", { engine: [engineUrl] });
+  const asker = await mesh.raw();
+  const plaintext = utf8(headOf(limits.requestBodyBytes + 1));
+  const asked = sealAsk(asker.identity, host.endpointId, host.keys.current.publicKey, { plaintext });
+  const { status, text } = await readAnswer(await sendDirect(await asker.meet(host), asked.bytes), asked);
+  expect(said(status, text)).toBe("413 payload_too_large");
+  expect(refusals(host)).toEqual(["E_TOO_LARGE"]);
 });
 
 describe("Q3: heads", () => {

@@ -58,6 +58,12 @@ describe("one try", () => {
     });
   });
 
+  it("is reported without a refusing host's own words, which might repeat the prompt", () => {
+    const trial = Object.assign(new Trial(routeOf("sealed")), { sent: true, refused: true });
+    const { reason } = trial.report(new MeshError("E_BUSY", "not for 'my secret'"));
+    expect(reason).toBe("the host has no free place");
+  });
+
   it("takes relays that it has used last", () => {
     const trial = new Trial(routeOf("sealed"));
     expect(trial.freshFirst(relays)).toEqual(relays);
@@ -112,10 +118,10 @@ describe("the error of a search", () => {
 
   it("one refusal speaks for itself; of several tries, and of one that may have worked, all are told", () => {
     const maybe: Attempt = { ...attempt, route: "relay", relay, outcome: "E_LOST", processed: "maybe" };
-    expect(new AskError(failure, [attempt]).message).toBe("gone");
-    expect(new AskError(failure, [maybe]).message).toBe("gone Tried: 1111111111 (relay, E_LOST, maybe processed).");
+    expect(new AskError(failure, [attempt]).message).toBe("gone.");
+    expect(new AskError(failure, [maybe]).message).toBe("gone. Tried: 1111111111 (relay, E_LOST, maybe processed).");
     expect(new AskError(failure, [attempt, maybe]).message).toBe(
-      "gone Tried: 1111111111 (direct, E_BUSY, not processed); 1111111111 (relay, E_LOST, maybe processed).",
+      "gone. Tried: 1111111111 (direct, E_BUSY, not processed); 1111111111 (relay, E_LOST, maybe processed).",
     );
   });
 });
