@@ -477,6 +477,7 @@ export async function answer(
   try {
     // 0 room for it, before anything of it is taken
     if (!release) throw new MeshError("E_BUSY", "this peer has too many exchanges here already");
+    held.take(reader.received); // what came with the type byte
     reader.meter((bytes) => held.take(bytes));
     if (arrival.kind === "relayed") {
       const frame = await wait(reader.frame(limits.relayFrameBytes), "the relay's frame", timing.firstByteMs);

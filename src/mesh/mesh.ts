@@ -208,7 +208,8 @@ export class Mesh {
   async openTunnel(host: EndpointId, options: { dialMs: number; signal: AbortSignal }): Promise<ByteStream> {
     const connection = await this.#greetedConnection(host, options.dialMs, options.signal);
     const stream = await openUnlessAborted(connection, options.signal);
-    await stream.write(Uint8Array.of(meshStreams.http));
+    const typed = stream.write(Uint8Array.of(meshStreams.http));
+    await withDeadline(typed, { what: "the host's taking a stream", ms: options.dialMs, signal: options.signal });
     return stream;
   }
 

@@ -71,7 +71,8 @@ function collect(
   });
 }
 
-function checkSize(bytes: number): void {
+/** @throws E_TOO_LARGE more than a request may have */
+export function checkSize(bytes: number): void {
   if (bytes <= limits.requestBodyBytes) return;
   throw new MeshError("E_TOO_LARGE", `the request body is larger than ${limits.requestBodyBytes >> 20} MiB`);
 }

@@ -21,7 +21,7 @@ import { responsesStream } from "../../openai/responses/stream.ts";
 import { type Account, metered } from "../../openai/usage.ts";
 import { type ExchangeReport, reportedCode } from "../exchanges.ts";
 import type { Choice } from "../routing.ts";
-import { type BodyOptions, readBody } from "./body.ts";
+import { type BodyOptions, checkSize, readBody } from "./body.ts";
 import { repeated, unknownModel } from "./models.ts";
 import { collected, isEventStream, type Outgoing, sendAnswer } from "./write.ts";
 
@@ -134,6 +134,7 @@ export async function answerInference(inference: Inference, parts: InferencePart
     // 5 which model, for "auto" too
     const choice = parts.choose(enginePath, asked.json, asker);
     const wanted = withModel(asked, choice.model);
+    checkSize(wanted.bytes.length); // what we add counts too: the bound is the same on every way
     course.model = known(choice.model, parts);
     // 6 the answer, of our own engine or of a host
     const { answer, served, attempts } = await obtain(inference, enginePath, wanted, choice, parts);
