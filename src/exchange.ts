@@ -214,13 +214,17 @@ async function attempt(
   trial: Trial,
   parts: AskParts,
 ): Promise<HttpResponse> {
-  const release = endedOrGone(parts.load.add(route.host), request.signal);
+  const { load, clock } = parts;
+  const release = endedOrGone(load.add(route.host), request.signal);
   try {
     const response =
       route.kind === "plain"
         ? await attemptPlain(request, route, trial, parts)
         : await attemptSealed(request, route, trial, parts);
-    const body = endingWith(response.body, release);
+    const body = endingWith(response.body, (whole) => {
+      release();
+      if (!whole && !request.signal.aborted) load.avoid(route.host, clock.now() + avoidMs);
+    });
     return await unlessRefused({ ...response, headers: allowedResponseHeaders(response.headers), body }, trial);
   } catch (thrown) {
     release();

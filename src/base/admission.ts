@@ -95,7 +95,7 @@ export class Admission {
 
   /** Sends everybody away who waits. */
   close(reason: MeshError): void {
-    for (const waiting of [...this.#queue]) waiting.refuse(reason);
+    for (const waiting of this.#queue) waiting.refuse(reason);
   }
 
   #take(holder: string): (() => void) | undefined {

@@ -139,6 +139,8 @@ class RunningNode implements Node {
       engineFor: (model) => this.#need().engines.forModel(model),
       localModels: () => this.#need().engines.models(),
       meshModels: () => this.models(),
+      isElsewhere: (model) =>
+        this.#need().mesh.peers.some(({ role, models }) => role === "host" && models.includes(model)),
       ask: (request) => ask(request, this.#need().asking),
       begin: () => this.#begin(),
       choose: (path, json, asker) => choose(path, json, asker, this.#need().routing),

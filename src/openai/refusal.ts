@@ -11,6 +11,11 @@ import { isOverflow } from "./overflow.ts";
 /** Refusals that another host need not share. */
 const movable: readonly ErrorCode[] = ["E_BUSY", "E_DRAINING", "E_MODEL", "E_UNSUPPORTED", "E_NO_ENGINE", "E_CLOSED"];
 
+/** Whether a failure says that nothing was done with the request, and that another host may do it. */
+export function mayMoveOn(code: ErrorCode): boolean {
+  return code === "E_OVERFLOW" || movable.includes(code);
+}
+
 /** @returns the refusal, or undefined when the answer is to be delivered */
 export function refusalOf(status: number, body: Uint8Array, retryAfter: string | undefined): MeshError | undefined {
   if (status < 400) return undefined;

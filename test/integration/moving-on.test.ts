@@ -8,6 +8,7 @@ import { memoryNetwork } from "../../src/transport/memory.ts";
 import type { TransportKind } from "../../src/transport/transport.ts";
 import { encodeResponse, readRequest } from "../../src/tunnel/http.ts";
 import type { RecordModel } from "../../src/wire/record.ts";
+import { startEngineServer } from "../support/engine-server.ts";
 import { type Asker, askerOf } from "../support/asking.ts";
 import { testMesh, type TestNode, eventually } from "../support/mesh.ts";
 import { answerSealed, call, chatResponse, openAsk, RawPeer } from "../support/raw-peer.ts";
@@ -317,5 +318,35 @@ describe("the order of hosts", () => {
     expect([running(), erased.mock.calls.length]).toEqual([[1], 0]);
     leaving.abort();
     expect([running(), erased.mock.calls.length]).toEqual([[0], 1]);
+  });
+});
+
+describe("our own engine has no place", () => {
+  it.each([
+    ["is busy", { status: 429, body: { error: { message: "busy", type: "rate_limit_error", code: null } } }],
+    [
+      "has too small a context",
+      {
+        status: 400,
+        body: { error: { message: "request (9000 tokens) exceeds the available context size", type: "x" } },
+      },
+    ],
+  ])("and %s: another machine that has the model answers", async (_name, fail) => {
+    const mesh = testMesh();
+    const full = await startEngineServer({ fail: { kind: "status", ...fail } });
+    const roomy = await startEngineServer({ text: "from the other machine" });
+    const host = await mesh.start("serve", { engine: [roomy.url] });
+    const own = await mesh.start("serve", { engine: [full.url], join: [host.invite()] });
+    await eventually("both know each other", () =>
+      own.status().peers.some(({ models }) => models.includes("scripted")),
+    );
+    const answered = await call(own);
+    expect([answered.status, answered.content]).toEqual([200, "from the other machine"]);
+    expect(answered.headers.get("x-sealmesh-host")).toBe(host.endpointId);
+    // nobody else to go to, and never on behalf of a peer
+    await host.stop(0);
+    await eventually("the host is gone", () => own.status().peers.every(({ models }) => models.length === 0));
+    expect((await call(own)).status).toBe(fail.status);
+    await Promise.all([full.close(), roomy.close()]);
   });
 });

@@ -13,6 +13,7 @@ import type { Asked, AskRequest } from "../../exchange.ts";
 import { type Attempt, attemptsOf } from "../../mesh/attempt.ts";
 import { embeddingsAsAsked } from "../../openai/embeddings.ts";
 import { openAiErrorAnswer } from "../../openai/foreign.ts";
+import { mayMoveOn } from "../../openai/refusal.ts";
 import { type NormalisedRequest, normalisedRequest, parseRequest, requestOf, withModel } from "../../openai/request.ts";
 import { responsesAnswer } from "../../openai/responses/answer.ts";
 import { planResponses, type ResponsesPlan } from "../../openai/responses/request.ts";
@@ -32,6 +33,8 @@ export interface InferenceParts {
   /** Ids of models that this machine serves, and of all that the mesh serves. */
   readonly localModels: () => readonly string[];
   readonly meshModels: () => readonly string[];
+  /** Whether a host of the mesh has the model too. */
+  readonly isElsewhere: (model: string) => boolean;
   /** Which model answers; see routing.ts. @throws E_INPUT, E_NO_HOST, E_MODEL */
   readonly choose: (path: string, json: Json, asker: EndpointId | undefined) => Choice;
   readonly ask: (request: AskRequest) => Promise<Asked>;
@@ -185,8 +188,13 @@ async function obtain(
   const { asker, signal } = caller;
   const engine = parts.engineFor(model);
   if (engine) {
-    const answer = await engine.answer({ path, body: bytes, json, asker: asker ?? "local", signal });
-    return { answer, served: { host: parts.self, sealed: "local", route: "local" }, attempts: [] };
+    try {
+      const answer = await engine.answer({ path, body: bytes, json, asker: asker ?? "local", signal });
+      return { answer, served: { host: parts.self, sealed: "local", route: "local" }, attempts: [] };
+    } catch (thrown) {
+      // what our engine did nothing with, another machine that has the model may answer
+      if (asker || !mayMoveOn(toMeshError(thrown).code) || !parts.isElsewhere(model)) throw thrown;
+    }
   }
   // a host that opened a request answers it or refuses: it is never passed on (protocol.md §11 D5)
   if (asker) throw new MeshError("E_MODEL", `the model "${repeated(model)}" is not served here`, { param: "model" });

@@ -199,7 +199,7 @@ describe("hostile schemas", () => {
     ["more than 65536 bytes", { description: "x".repeat(70_000) }],
     ["more than 48 schemas deep", nested(2000)],
     ["more than 60 properties may be left out", { properties: named(61, { type: "null" }) }],
-    ["counts to more than 20000", { properties: named(30, { type: "string", maxLength: 999 }), required: [] }],
+    ["counts to more than 8000", { properties: named(9, { type: "string", maxLength: 999 }), required: [] }],
     ["begin alike", { $ref: "#/$defs/d9", $defs: doubling(9) }],
     ["too many schemas", { anyOf: Array.from({ length: 200 }, (_, index) => ({ type: "array", maxItems: index })) }],
     // each bracket would double the readings of the text
@@ -222,11 +222,7 @@ describe("hostile schemas", () => {
       { items: { items: { type: "string", maxLength: 1000 }, maxItems: 1000 }, maxItems: 1000 },
       '[["a"]]',
     ],
-    [
-      "many long counts",
-      { properties: named(20, { type: "string", maxLength: 990 }), required: ["p19"] },
-      '{"p19":""}',
-    ],
+    ["many long counts", { properties: named(8, { type: "string", maxLength: 990 }), required: ["p7"] }, '{"p7":""}'],
     ["60 members that may be left out", { properties: named(60, { type: "null" }) }, '{"p59":null}'],
     ["64 readings", { $ref: "#/$defs/d6", $defs: doubling(6) }, "[[[[[[null,null]]]]]]"],
     ["brackets", nested(40), "[".repeat(40) + "]".repeat(40)],

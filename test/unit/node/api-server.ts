@@ -46,6 +46,7 @@ export async function startApi(
     engineFor: (model) => engines[model],
     localModels: () => Object.keys(engines),
     meshModels: () => [...Object.keys(engines), "remote"],
+    isElsewhere: (model) => model === "remote",
     choose: (_path, json) => ({ model: String(json["model"]), needTokens: 0, conversation: undefined }),
     ask: () => Promise.reject(new MeshError("E_NO_HOST", "there is no mesh here", { retryAfterSeconds: 5 })),
     begin: () => () => undefined,

@@ -228,26 +228,30 @@ describe("a host's answer", () => {
   });
 
   it.each([
-    [500, "no JSON", "internal_server_error"],
-    [429, '{"error":"busy"}', "rate_limit_exceeded"],
-    [400, '{"error":{"message":"odd","type":"own_type","code":"own_code"}}', "own_code"],
-  ])("with status %s and the body %s is an OpenAI error object, also for a stream", async (status, body, code) => {
-    const { url, reports } = await startApi({}, { ask: meshOf(status, body, "text/html").ask });
-    for (const stream of [false, true]) {
-      const { response, json } = await post(url, path, chatOf("remote", { stream }));
-      expect(response.status).toBe(status);
-      expect(response.headers.get("content-type")).toBe("application/json");
-      expect(response.headers.get("x-sealmesh-host")).toBe(host);
-      expect(json.error).toMatchObject({ code, param: null });
-      expect(json.error.message).not.toBe("");
-    }
-    await vi.waitFor(() =>
-      expect(reports.map((report) => [report.status, report.code])).toEqual([
-        [status, code],
-        [status, code],
-      ]),
-    );
-  });
+    [500, "no JSON", "internal_server_error", "internal_server_error"],
+    [429, '{"error":"busy"}', "rate_limit_exceeded", "rate_limit_exceeded"],
+    // a word of the host's goes to the caller, not into reports
+    [400, '{"error":{"message":"odd","type":"own_type","code":"own_code"}}', "own_code", "other"],
+  ])(
+    "with status %s and the body %s is an OpenAI error object, also for a stream",
+    async (status, body, code, kept) => {
+      const { url, reports } = await startApi({}, { ask: meshOf(status, body, "text/html").ask });
+      for (const stream of [false, true]) {
+        const { response, json } = await post(url, path, chatOf("remote", { stream }));
+        expect(response.status).toBe(status);
+        expect(response.headers.get("content-type")).toBe("application/json");
+        expect(response.headers.get("x-sealmesh-host")).toBe(host);
+        expect(json.error).toMatchObject({ code, param: null });
+        expect(json.error.message).not.toBe("");
+      }
+      await vi.waitFor(() =>
+        expect(reports.map((report) => [report.status, report.code])).toEqual([
+          [status, kept],
+          [status, kept],
+        ]),
+      );
+    },
+  );
 
   it("that nobody gave: the attempts stand in the report, their number in the answer", async () => {
     const attempts = [attempt("E_LOST"), attempt("E_UNREACHABLE", { processed: "no" })];
