@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { MeshError } from "../../../src/base/errors.ts";
+import { errorTable, MeshError } from "../../../src/base/errors.ts";
 import { sseDone, sseError, sseEvent, type SseEvent, sseReader, sseText } from "../../../src/openai/sse.ts";
 import { codeOf } from "../../support/expect-code.ts";
 
@@ -81,8 +81,9 @@ describe("writing events", () => {
 
   test("an error event has the shape that clients throw on", () => {
     const [event] = readIn(sseError(new MeshError("E_LOST", "gone"), "r1"), []);
+    const message = `gone. ${errorTable.E_LOST.hint}`;
     expect(JSON.parse(event?.data ?? "")).toEqual({
-      error: { message: "gone", type: "server_error", param: null, code: "connection_lost" },
+      error: { message, type: "server_error", param: null, code: "connection_lost" },
     });
   });
 });
