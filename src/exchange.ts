@@ -14,7 +14,7 @@ import { abortError, withDeadline } from "./base/deadline.ts";
 import { type ErrorCode, MeshError, toMeshError } from "./base/errors.ts";
 import type { Budget } from "./base/budget.ts";
 import type { Places } from "./base/places.ts";
-import type { ByteStream } from "./base/stream.ts";
+import { type ByteStream, once } from "./base/stream.ts";
 import { type Identity, verifySignature } from "./crypto/identity.ts";
 import type { InferenceKeys } from "./crypto/inference-keys.ts";
 import { AskerSeal, type OpenedRequest, openRequest } from "./crypto/seal.ts";
@@ -36,7 +36,6 @@ import {
   uniqueOwnHeaders,
 } from "./tunnel/headers.ts";
 import {
-  bodyOf,
   type ByteSource,
   bytesSource,
   encodeRequest,
@@ -237,7 +236,7 @@ async function unlessRefused(response: HttpResponse, trial: Trial): Promise<Http
   if (response.status < 400) return response;
   const body = await readUpTo(limits.errorBodyBytes, response.body);
   const refusal = refusalOf(response.status, body, response.headers["retry-after"]);
-  if (!refusal) return { ...response, body: bodyOf(body) };
+  if (!refusal) return { ...response, body: once(body) };
   trial.refused = true;
   throw refusal;
 }

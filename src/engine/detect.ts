@@ -2,8 +2,9 @@
  * Which program is behind a URL, and what its models can hold. Only GETs, one second each, never a prompt. Used for
  * `--engine auto`, and by openai-http.ts to learn the context window, which no two engines tell alike (engines.md §5.1).
  */
+import { isRecord } from "../base/json.ts";
 import type { EngineModel } from "./engine.ts";
-import { baseUrlOf, getJson, type HttpClient, httpClient, isRecord, type JsonAnswer } from "./http.ts";
+import { baseUrlOf, getJson, type HttpClient, httpClient, type JsonAnswer } from "./http.ts";
 import { isName } from "../wire/gossip.ts";
 import type { ModelKind } from "../wire/record.ts";
 

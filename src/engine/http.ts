@@ -191,10 +191,6 @@ export function keyHeader(key: string | undefined): Record<string, string> {
   return key === undefined ? {} : { authorization: `Bearer ${key}` };
 }
 
-export function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
 /**
  * The base of an OpenAI surface: "http://127.0.0.1:8080" and "http://127.0.0.1:8080/v1/" both become ".../v1".
  *

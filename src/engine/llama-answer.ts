@@ -1,5 +1,7 @@
 /** The embedded engine's answers: what a job brings, as the objects that OpenAI's clients read, whole or in events. */
 import { utf8 } from "../base/bytes.ts";
+import { type Json } from "../base/json.ts";
+import { once } from "../base/stream.ts";
 import {
   type AnswerHead,
   chatChunks,
@@ -12,8 +14,6 @@ import { completionChunks, textCompletion } from "../openai/completion.ts";
 import { sseDone, sseText } from "../openai/sse.ts";
 import type { Answer } from "./engine.ts";
 import type { Job } from "./llama-job.ts";
-
-type Json = Readonly<Record<string, unknown>>;
 
 /** The objects of one answer. */
 export interface AnswerForm {
@@ -53,10 +53,6 @@ export async function whole(job: Job, form: AnswerForm): Promise<Answer> {
     const body = utf8(JSON.stringify(form.whole(text, end.finish, end.usage)));
     return { status: 200, headers: { "content-type": "application/json" }, body: once(body) };
   }
-}
-
-async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  yield bytes;
 }
 
 /** Resolves with the first token, so that everything that fails before still has its own status. */

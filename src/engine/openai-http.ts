@@ -8,6 +8,8 @@
 import { empty, utf8 } from "../base/bytes.ts";
 import { abortError } from "../base/deadline.ts";
 import { isMeshError, MeshError, toMeshError } from "../base/errors.ts";
+import { isRecord } from "../base/json.ts";
+import { once } from "../base/stream.ts";
 import { checkChat, completionId, wantsUsage } from "../openai/chat.ts";
 import { readUpstreamError, readUpstreamErrorText, type UpstreamError } from "../openai/errors.ts";
 import { answerRoom, isOverflow, overflowError, overflowFacts } from "../openai/overflow.ts";
@@ -20,7 +22,6 @@ import {
   type HttpAnswer,
   type HttpClient,
   httpClient,
-  isRecord,
   keyHeader,
   parseJson,
   parseJsonText,
@@ -497,10 +498,6 @@ function retryAfter(header: string | undefined): number | undefined {
 
 function cutShort(): MeshError {
   return new MeshError("E_ENGINE", "the engine's stream ended before the answer was complete");
-}
-
-async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  yield bytes;
 }
 
 // what follows [DONE] is the end of the chunked body; waiting for it keeps the connection for the next request

@@ -6,8 +6,7 @@
 import { randomBytes } from "node:crypto";
 import { toHex } from "../base/bytes.ts";
 import { MeshError } from "../base/errors.ts";
-
-type Json = Readonly<Record<string, unknown>>;
+import { isRecord, type Json } from "../base/json.ts";
 
 /** Bounds of a request, beyond that of its bytes. */
 const limits = {
@@ -301,10 +300,6 @@ export function bad(param: string, expected: string): MeshError {
 
 export function unsupported(param: string, message: string): MeshError {
   return new MeshError("E_UNSUPPORTED", message, { param });
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /** True of `{}` alone. */

@@ -2,6 +2,7 @@
  * The text completion request and answer (`/v1/completions`), for an engine that takes one text and goes on with it.
  * Says which field it cannot serve, as for chat; the builders write the answer objects.
  */
+import { type Json } from "../base/json.ts";
 import {
   type AnswerHead,
   bad,
@@ -17,8 +18,6 @@ import {
   wantsStream,
   wantsUsage,
 } from "./chat.ts";
-
-type Json = Readonly<Record<string, unknown>>;
 
 /** OpenAI's own default, and a short one: callers that want more say so. */
 const defaultMaxTokens = 16;

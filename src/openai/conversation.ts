@@ -4,9 +4,8 @@
  *
  * @see protocol.md §5.5
  */
+import { isRecord, type Json } from "../base/json.ts";
 import { createHmac, randomBytes } from "node:crypto";
-
-type Json = Readonly<Record<string, unknown>>;
 
 /** What a model must be able to do; "text" is a raw completion. */
 export type Need = "text" | "chat" | "vision" | "audio" | "embeddings";
@@ -84,8 +83,4 @@ function measure(value: unknown, sizes: { characters: number; images: boolean; a
       open.push(...Object.values(next));
     }
   }
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -3,8 +3,7 @@
  * official client, having asked for base64, turns into an empty vector without a word (engines.md §4.1).
  */
 import { fromBase64, toBase64, view } from "../base/bytes.ts";
-
-type Json = Readonly<Record<string, unknown>>;
+import { isRecord, type Json } from "../base/json.ts";
 
 export type EmbeddingEncoding = "base64" | "float";
 
@@ -49,8 +48,4 @@ function toNumbers(embedding: unknown): number[] | undefined {
   );
   // JSON has no infinity and would make it null
   return numbers.every(Number.isFinite) ? numbers : undefined;
-}
-
-function isRecord(value: unknown): value is Json {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

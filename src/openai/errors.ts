@@ -5,6 +5,7 @@
  */
 import { utf8, view } from "../base/bytes.ts";
 import type { ErrorCode, MeshError } from "../base/errors.ts";
+import { isRecord } from "../base/json.ts";
 
 /** What an OpenAI client needs to know of a failure, ready to be written. */
 export interface OpenAiError {
@@ -148,10 +149,6 @@ function parse(text: string): unknown {
   } catch {
     return undefined;
   }
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function word(value: unknown): string | undefined {

@@ -7,6 +7,7 @@
  */
 import { utf8, view } from "../base/bytes.ts";
 import type { OpenAiErrorType } from "../base/errors.ts";
+import { isRecord } from "../base/json.ts";
 import { readUpstreamError, upstreamErrorBytes } from "./errors.ts";
 import { isOverflow } from "./overflow.ts";
 
@@ -88,8 +89,4 @@ function errorObject(body: Uint8Array): Fields | undefined {
 function answer(status: number, { message, type, param = null, code, ...more }: Fields): ErrorAnswer {
   const text = message.length <= messageLimit ? message : `${message.slice(0, messageLimit - 1)}…`;
   return { status, body: utf8(JSON.stringify({ error: { message: text, type, param, code, ...more } })) };
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

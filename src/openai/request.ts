@@ -6,11 +6,10 @@
  */
 import { concat, fromUtf8, utf8 } from "../base/bytes.ts";
 import { MeshError } from "../base/errors.ts";
+import { isRecord, type Json } from "../base/json.ts";
 import { withoutControls } from "../wire/gossip.ts";
 import { limits } from "../wire/limits.ts";
 import { checkChat, wantsStream, wantsUsage } from "./chat.ts";
-
-type Json = Readonly<Record<string, unknown>>;
 
 /** A request body in both forms, which say the same. */
 export interface RequestBody {
@@ -206,8 +205,4 @@ function stringEnd(bytes: Uint8Array, from: number): number {
 
 function nameOf(bytes: Uint8Array, { start, nameEnd }: Span): string {
   return String(JSON.parse(fromUtf8(bytes.subarray(start, nameEnd))));
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -6,6 +6,7 @@
  * every token costs is a search of its bytes. Line ends are LF or CRLF.
  */
 import { concat, empty, utf8, view } from "../base/bytes.ts";
+import { isRecord, type Json } from "../base/json.ts";
 import { sseReader } from "./sse.ts";
 
 /** Filled while the answer passes; undefined where it did not say. Times are ms since `startedMs`. */
@@ -275,8 +276,6 @@ function usageIn(tail: Uint8Array): Json | undefined {
 
 // ---- JSON
 
-type Json = Readonly<Record<string, unknown>>;
-
 /** Names of members with their quotes, as bytes to search for. */
 const names = { choices: utf8('"choices"'), usage: utf8('"usage"'), finishReason: utf8('"finish_reason"') };
 
@@ -344,10 +343,6 @@ function joined(parts: readonly Uint8Array[]): Uint8Array {
 
 function text(bytes: Uint8Array): string {
   return view(bytes).toString("utf8");
-}
-
-function isRecord(value: unknown): value is Json {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function isText(value: unknown): value is string {

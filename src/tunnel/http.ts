@@ -144,11 +144,6 @@ export async function readUpTo(limit: number, body: AsyncIterable<Uint8Array>): 
   return concat(parts).subarray(0, limit);
 }
 
-/** A body that has been read already. */
-export async function* bodyOf(bytes: Uint8Array): AsyncGenerator<Uint8Array, void, undefined> {
-  yield await Promise.resolve(bytes);
-}
-
 async function* responseBody(
   reader: HttpReader,
   status: number,

@@ -70,6 +70,7 @@ describe("a network that is cut", () => {
       const next = await askRaw(client, streamed());
       return (await readRaw(next).end) === "whole" && next.ok;
     });
+    await until("the engine is free", () => engine.running === 0);
   });
 });
 

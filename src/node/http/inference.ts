@@ -8,6 +8,8 @@ import type { Budget } from "../../base/budget.ts";
 import { utf8 } from "../../base/bytes.ts";
 import { MeshError, toMeshError } from "../../base/errors.ts";
 import type { Places } from "../../base/places.ts";
+import { type Json } from "../../base/json.ts";
+import { once } from "../../base/stream.ts";
 import type { Engine } from "../../engine/engine.ts";
 import type { Asked, AskRequest } from "../../exchange.ts";
 import { type Attempt, attemptsOf } from "../../mesh/attempt.ts";
@@ -65,8 +67,6 @@ export interface Inference {
   readonly path: string;
   readonly caller: Caller;
 }
-
-type Json = Readonly<Record<string, unknown>>;
 
 const chatPath = "/v1/chat/completions";
 const responsesPath = "/v1/responses";
@@ -295,10 +295,6 @@ async function begun(body: AsyncIterable<Uint8Array>): Promise<AsyncIterable<Uin
 function whole({ status, headers }: Outgoing, bytes: Uint8Array): Outgoing {
   const given = { ...headers, "content-type": "application/json", "content-length": String(bytes.length) };
   return { status, headers: given, body: once(bytes) };
-}
-
-async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array, void, undefined> {
-  yield await Promise.resolve(bytes);
 }
 
 /** Undefined for what is no JSON object. */

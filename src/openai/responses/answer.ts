@@ -1,6 +1,6 @@
 /** A whole chat answer as a response object. */
 import { MeshError } from "../../base/errors.ts";
-import { isRecord, type Json } from "./fields.ts";
+import { isRecord, type Json } from "../../base/json.ts";
 import { newId, unixSeconds } from "./ids.ts";
 import { responseEnd, responseObject, responseUsage } from "./object.ts";
 import { callPieces, logprobsOf, Output, reasoningText, textOfContent } from "./output.ts";

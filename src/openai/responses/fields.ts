@@ -1,11 +1,6 @@
 /** Reading the fields of a Responses request: the value, undefined when absent or null, or an error that names the path. */
 import { MeshError } from "../../base/errors.ts";
-
-export type Json = Readonly<Record<string, unknown>>;
-
-export function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
+import { isRecord, type Json } from "../../base/json.ts";
 
 /** E_INPUT: the field has the wrong type or value. */
 export function bad(param: string, expected: string): MeshError {

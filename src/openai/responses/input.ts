@@ -2,7 +2,8 @@
  * The items of a Responses conversation as chat messages. What one turn of the assistant said and called, several items
  * here, is one message there: chat wants the results of all calls right after it.
  */
-import { bad, given, isRecord, type Json, optionalString, quoted, requiredString, unsupported } from "./fields.ts";
+import { isRecord, type Json } from "../../base/json.ts";
+import { bad, given, optionalString, quoted, requiredString, unsupported } from "./fields.ts";
 
 /** Bounds beyond that of the request's bytes: items of a conversation, parts of one item. */
 const limits = { items: 10_000, parts: 10_000 } as const;

@@ -1,6 +1,6 @@
 /** The response object around the output: head, state, usage. Fields and order as OpenAI's client types have them. */
 import { MeshError } from "../../base/errors.ts";
-import { isRecord, type Json } from "./fields.ts";
+import { isRecord, type Json } from "../../base/json.ts";
 import type { ResponsesPlan } from "./request.ts";
 
 /** What all objects and events of one response have in common. */

@@ -8,7 +8,7 @@
  * @see engines.md §4.4
  */
 import { MeshError } from "../../base/errors.ts";
-import { isRecord, type Json } from "./fields.ts";
+import { isRecord, type Json } from "../../base/json.ts";
 import { newId } from "./ids.ts";
 
 /** Bounds of one answer, so that an engine that never stops cannot fill the memory. */

@@ -12,11 +12,10 @@
  * | `store`, `previous_response_id` | are this node's own affair: a host sees one flat conversation |
  */
 import { MeshError } from "../../base/errors.ts";
+import { isRecord, type Json } from "../../base/json.ts";
 import {
   bad,
   given,
-  isRecord,
-  type Json,
   optionalBoolean,
   optionalCount,
   optionalList,

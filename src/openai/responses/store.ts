@@ -4,7 +4,7 @@
  * A turn that was dropped lives on as long as a later one needs it, and is counted as long as it lives.
  */
 import { type Clock, systemClock } from "../../base/clock.ts";
-import { isRecord, type Json } from "./fields.ts";
+import { isRecord, type Json } from "../../base/json.ts";
 
 export interface ResponseStoreLimits {
   /** Turns. */

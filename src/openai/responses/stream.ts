@@ -11,7 +11,7 @@ import { openAiErrorFields, readUpstreamErrorText } from "../errors.ts";
 import { isOverflow, overflowError, overflowFacts } from "../overflow.ts";
 import { type SseEvent, sseReader, sseText } from "../sse.ts";
 import { firstChoice } from "./answer.ts";
-import { isRecord, type Json } from "./fields.ts";
+import { isRecord, type Json } from "../../base/json.ts";
 import { newId, unixSeconds } from "./ids.ts";
 import { responseEnd, type ResponseHead, responseObject, type ResponseState, responseUsage } from "./object.ts";
 import { callPieces, logprobsOf, Output, reasoningText, textOfContent } from "./output.ts";

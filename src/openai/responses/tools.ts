@@ -1,9 +1,8 @@
 /** The tools of a Responses request, and which of them may or must be used, in the words of chat. */
+import { isRecord, type Json } from "../../base/json.ts";
 import {
   bad,
   given,
-  isRecord,
-  type Json,
   optionalBoolean,
   optionalList,
   optionalRecord,
