@@ -77,6 +77,8 @@ export interface AskParts {
 export interface AskTiming {
   /** Direct connection to a host, before a relay is tried. */
   readonly dialMs: number;
+  /** All ways to hosts that are tried for one request. */
+  readonly pathMs: number;
   /** A relay's answer, its own dial to the host included. */
   readonly relayMs: number;
   /** Silence of a host with a record. */
@@ -121,7 +123,7 @@ const ofThisRequest: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["E_OVERFLOW", 
  *         attempt's error, as an AskError, when all failed · E_ABORTED the caller has gone
  */
 export async function ask(asked: AskRequest, parts: AskParts): Promise<Asked> {
-  const { mesh, clock, load, affinity } = parts;
+  const { mesh, load, affinity } = parts;
   const request = parts.pad ? { ...asked, body: paddedJson(asked.body, limits.requestBodyBytes) } : asked;
   // 1 who serves the model, best first
   const hosts = await candidates(request, parts);
@@ -129,15 +131,16 @@ export async function ask(asked: AskRequest, parts: AskParts): Promise<Asked> {
   let routes = allowedRoutes(hosts, request.model, parts);
   // 3 try them, each anew sealed to that host alone
   const attempts: Attempt[] = [];
+  const pathUntilMs = performance.now() + parts.timing.pathMs;
   for (;;) {
     const [route, ...others] = routes;
     if (!route) throw new MeshError("E_NO_HOST", "no host could be tried");
-    const trial = new Trial(route);
+    const trial = new Trial(route, pathUntilMs);
     try {
       const response = await attempt(request, route, trial, parts);
       attempts.push(trial.report());
       if (response.status >= 500) {
-        load.avoid(route.host, clock.now() + avoidMs); // it is the answer, but the next one may fare better elsewhere
+        avoid(route, undefined, parts); // it is the answer, but the next one may fare better elsewhere
       } else {
         load.trust(route.host);
         affinity.remember(request.conversation, { model: request.model, host: route.host });
@@ -148,13 +151,18 @@ export async function ask(asked: AskRequest, parts: AskParts): Promise<Asked> {
       const failure = brokenOff(thrown, "E_LOST");
       attempts.push(trial.report(failure));
       if (failure.code === "E_TIMEOUT") mesh.probe(trial.relay ?? route.host);
-      if (!ofThisRequest.has(failure.code)) load.avoid(route.host, clock.now() + avoidMs);
+      if (!ofThisRequest.has(failure.code)) avoid(route, failure.code === "E_TIMEOUT" ? trial.relay : undefined, parts);
       routes = failure.code === "E_OVERFLOW" ? withMoreRoom(others, route.host, hosts) : others;
       if (!trial.mayMoveOn || routes.length === 0 || attempts.length === maxAttempts) {
         throw new AskError(failure, attempts);
       }
     }
   }
+}
+
+/** Puts the host behind others for some time, and the relay to it where nobody can tell which of the two has gone. */
+function avoid({ host }: { readonly host: EndpointId }, relay: EndpointId | undefined, parts: AskParts): void {
+  for (const id of relay ? [host, relay] : [host]) parts.load.avoid(id, parts.clock.now() + avoidMs);
 }
 
 /** After an overflow: hosts with a larger context than that one, or one that nobody knows. */
@@ -213,8 +221,7 @@ async function attempt(
   trial: Trial,
   parts: AskParts,
 ): Promise<HttpResponse> {
-  const { load, clock } = parts;
-  const release = endedOrGone(load.add(route.host), request.signal);
+  const release = endedOrGone(parts.load.add(route.host), request.signal);
   try {
     const response =
       route.kind === "plain"
@@ -222,7 +229,7 @@ async function attempt(
         : await attemptSealed(request, route, trial, parts);
     const body = endingWith(response.body, (whole) => {
       release();
-      if (!whole && !request.signal.aborted) load.avoid(route.host, clock.now() + avoidMs);
+      if (!whole && !request.signal.aborted) avoid(route, trial.relay, parts);
     });
     return await unlessRefused({ ...response, headers: allowedResponseHeaders(response.headers), body }, trial);
   } catch (thrown) {
@@ -312,7 +319,8 @@ async function attemptPlain(
   parts: AskParts,
 ): Promise<HttpResponse> {
   const { mesh, timing } = parts;
-  const stream = await mesh.openTunnel(route.host, { dialMs: timing.dialMs, signal: request.signal });
+  const dialMs = trial.within(timing.dialMs);
+  const stream = await mesh.openTunnel(route.host, { dialMs, signal: request.signal });
   const close = closing(stream, stream, request.signal, () => undefined);
   try {
     // the connection may be a new one, and the gossip on it may have shown a key since the decision
@@ -339,28 +347,33 @@ async function openPath(
   trial: Trial,
   parts: AskParts,
 ): Promise<{ stream: ByteStream; reader: StreamReader }> {
-  const { mesh, timing } = parts;
+  const { mesh, timing, load, clock } = parts;
+  const { signal } = request;
   trial.use(undefined);
   let failure = new MeshError("E_UNREACHABLE", `no relay of the mesh knows ${shortId(route.host)}`);
   if (parts.route !== "relay") {
     try {
-      const stream = await mesh.openTunnel(route.host, { dialMs: timing.dialMs, signal: request.signal });
+      const stream = await mesh.openTunnel(route.host, { dialMs: trial.within(timing.dialMs), signal });
       return { stream, reader: new StreamReader(stream) };
     } catch (thrown) {
       failure = toMeshError(thrown);
-      if (parts.route === "direct" || !route.relayable || request.signal.aborted) throw failure;
+      if (parts.route === "direct" || !route.relayable || signal.aborted) throw failure;
     }
   }
-  for (const relay of trial.freshFirst(relaysTo(mesh, route.host)).slice(0, maxAttempts)) {
+  const avoided = (relay: EndpointId): number => Number(load.avoids(relay, clock.now()));
+  const relays = relaysTo(mesh, route.host).toSorted((a, b) => avoided(a) - avoided(b));
+  for (const relay of trial.freshFirst(relays).slice(0, maxAttempts)) {
     trial.use(relay);
     try {
-      const stream = await mesh.openSeal(relay, { dialMs: timing.dialMs, signal: request.signal });
+      const stream = await mesh.openSeal(relay, { dialMs: trial.within(timing.dialMs), signal });
       const reader = new StreamReader(stream);
-      await askRelay(stream, reader, route.host, { ms: timing.relayMs, signal: request.signal });
+      await askRelay(stream, reader, route.host, { ms: trial.within(timing.relayMs), signal });
       return { stream, reader };
     } catch (thrown) {
       failure = brokenOff(thrown, "E_RELAY");
-      if (request.signal.aborted) throw failure;
+      if (signal.aborted) throw failure;
+      load.avoid(relay, clock.now() + avoidMs);
+      if (trial.late) break;
     }
   }
   throw failure;

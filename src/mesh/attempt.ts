@@ -28,6 +28,9 @@ const refusals: Partial<Record<ErrorCode, string>> = {
   E_OVERFLOW: "the prompt does not fit the host's context",
 };
 
+/** For one way when the time for all of them is over, ms: a living peer answers within it. */
+const leastPathMs = 500;
+
 /** What the attempt that is being made has come to. */
 export class Trial {
   readonly #route: SealedRoute | PlainRoute;
@@ -39,9 +42,22 @@ export class Trial {
   answerBegan = false;
   /** The answer was the host's own word that it did nothing with the request. */
   refused = false;
+  readonly #pathUntilMs: number;
 
-  constructor(route: SealedRoute | PlainRoute) {
+  /** @param pathUntilMs performance.now() at which the search for a way to a host is over, for all attempts together */
+  constructor(route: SealedRoute | PlainRoute, pathUntilMs: number) {
     this.#route = route;
+    this.#pathUntilMs = pathUntilMs;
+  }
+
+  /** Whether no further way is to be looked for. */
+  get late(): boolean {
+    return performance.now() >= this.#pathUntilMs;
+  }
+
+  /** How long one way may take that would get `ms`: what is left, but enough for a peer that lives. */
+  within(ms: number): number {
+    return Math.min(ms, Math.max(leastPathMs, this.#pathUntilMs - performance.now()));
   }
 
   /** The relay that the bytes go through; undefined on the host's own connection. */

@@ -31,7 +31,9 @@ export const defaults = {
   /** Direct connection to a host before a relay is tried, ms: a few lost packets, not a person's patience. */
   dialMs: 3_000,
   /** A relay's answer, ms: its own dial to the host and the way back. */
-  relayMs: 6_000,
+  relayMs: 4_000,
+  /** Looking for a way to a host, ms, all hosts and relays together: a dead mesh is told within 6 s. */
+  pathMs: 5_000,
 
   // answering
   /** First byte of a request after its stream was opened, ms. */

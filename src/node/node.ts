@@ -203,6 +203,7 @@ class RunningNode implements Node {
       timing: {
         dialMs: defaults.dialMs,
         relayMs: defaults.relayMs,
+        pathMs: defaults.pathMs,
         silenceMs: limits.silenceMs,
         referenceSilenceMs: limits.referenceSilenceMs,
       },

@@ -247,7 +247,7 @@ describe("Q2: the asker waits for a host that stops", () => {
     };
     const asker = await askerOf(network, [relay, host], {
       route: "relay",
-      timing: { dialMs: 500, relayMs: 120, silenceMs, referenceSilenceMs: silenceMs },
+      timing: { dialMs: 500, pathMs: 5_000, relayMs: 120, silenceMs, referenceSilenceMs: silenceMs },
     });
     const started = performance.now();
     expect(await asker.ask().then(() => "answered", codeOf)).toBe("E_TIMEOUT");

@@ -25,7 +25,7 @@ export interface Asker {
 }
 
 /** Short waits: a test that wants one to end waits for it. */
-const timing: AskTiming = { dialMs: 500, relayMs: 500, silenceMs: 250, referenceSilenceMs: 250 };
+const timing: AskTiming = { dialMs: 500, pathMs: 5_000, relayMs: 500, silenceMs: 250, referenceSilenceMs: 250 };
 
 /** A client that has met these peers. */
 export async function askerOf(

@@ -149,10 +149,11 @@ export async function answerInference(inference: Inference, parts: InferencePart
       answer.status >= 400
         ? await errorAnswer(answer, course)
         : await shaped(answer, { path, wanted, plan, store, caller, course });
-    await sendAnswer(response, outgoing, { id, unreadMs: parts.timing.unreadMs });
+    const { unreadMs } = parts.timing;
+    await sendAnswer(response, outgoing, { id, unreadMs, onTold: (code) => (course.code = reportedCode(code)) });
   } catch (thrown) {
     error = toMeshError(thrown);
-    course.status = error.row.status;
+    if (!response.headersSent) course.status = error.row.status;
     const tried = attemptsOf(error);
     if (tried.length > 0) course.attempts = tried;
     if (!asker && tried.length > 0 && !response.headersSent) {
@@ -335,7 +336,7 @@ function reportOf(course: Course, { id, time, path, error, startedMs }: Ending):
     path,
     model,
     status,
-    code: error?.row.code ?? code ?? null,
+    code: code ?? error?.row.code ?? null,
     host: served?.host ?? null,
     sealed: served?.sealed ?? null,
     route: served?.route ?? null,

@@ -24,6 +24,8 @@ export interface WriteOptions {
   readonly id: string;
   /** A caller that takes nothing for this long is cut off, ms. */
   readonly unreadMs: number;
+  /** Gets the `error.code` of the error event with which the answer itself has ended, undefined when it has none. */
+  readonly onTold: (code: string | undefined) => void;
 }
 
 /** Longest piece that is written at once: what a slow caller must take before its time runs anew, bytes. */
@@ -51,7 +53,9 @@ export async function sendAnswer(response: ServerResponse, answer: Outgoing, opt
   } catch (thrown) {
     if (!response.destroyed) {
       // a client that reads events learns why; whoever reads a body sees the connection break. Never a clean end.
-      if (events && !(last && endsInError(last))) response.write(sseError(toMeshError(thrown), options.id));
+      const told = events && last ? errorAtEnd(last) : undefined;
+      if (told) options.onTold(told.code);
+      else if (events) response.write(sseError(toMeshError(thrown), options.id));
       breakOff(response);
     }
     throw thrown;
@@ -176,9 +180,10 @@ function lastEventEnd(bytes: Uint8Array): number {
   return Math.max(lf < 0 ? 0 : lf + 2, crlf < 0 ? 0 : crlf + 3);
 }
 
-/** Whether the last event was an error event already: the host has told why it stopped. */
-function endsInError(piece: Uint8Array): boolean {
+/** The last event, if it was an error event already: the host has told why it stopped. */
+function errorAtEnd(piece: Uint8Array): { readonly code: string | undefined } | undefined {
   const text = latin1(piece.subarray(-tailBytes)).trimEnd();
   const event = text.slice(text.lastIndexOf("\n\n") + 1).trimStart();
-  return event.startsWith('data: {"error"') || event.startsWith("event: error");
+  if (!event.startsWith('data: {"error"') && !event.startsWith("event: error")) return undefined;
+  return { code: /"code":"([^"\\]{1,64})"/.exec(event)?.[1] };
 }

@@ -16,6 +16,9 @@ const failure = new MeshError("E_LOST", "gone");
 const never = new AbortController().signal;
 const failing = (error: MeshError): ByteSource => ({ read: () => Promise.reject(error) });
 
+/** Far off: no test waits for it. */
+const soon = performance.now() + 60_000;
+
 describe("one try", () => {
   it.each<[string, Partial<Pick<Trial, "sent" | "answerBegan" | "refused">>, boolean, Attempt["processed"]]>([
     ["nothing was sent", {}, true, "no"],
@@ -23,19 +26,29 @@ describe("one try", () => {
     ["a chunk was opened", { sent: true, answerBegan: true }, false, "yes"],
     ["the host said that it did nothing", { sent: true, answerBegan: true, refused: true }, true, "no"],
   ])("%s", (_name, state, mayMoveOn, processed) => {
-    const trial = Object.assign(new Trial(routeOf("sealed")), state);
+    const trial = Object.assign(new Trial(routeOf("sealed"), soon), state);
     expect([trial.mayMoveOn, trial.report(failure).processed]).toEqual([mayMoveOn, processed]);
   });
 
+  it("gives a way no more time than is left for all of them, but enough for a peer that lives", () => {
+    const early = new Trial(routeOf("sealed"), soon);
+    expect([early.late, early.within(3_000)]).toEqual([false, 3_000]);
+    const late = new Trial(routeOf("sealed"), performance.now() - 1);
+    expect([late.late, late.within(3_000), late.within(100)]).toEqual([true, 500, 100]);
+    const between = new Trial(routeOf("sealed"), performance.now() + 1_000).within(3_000);
+    expect(between).toBeGreaterThan(500);
+    expect(between).toBeLessThanOrEqual(1_000);
+  });
+
   it("begins anew behind a refusal: what comes then counts", () => {
-    const trial = Object.assign(new Trial(routeOf("sealed")), { sent: true, answerBegan: true, refused: true });
+    const trial = Object.assign(new Trial(routeOf("sealed"), soon), { sent: true, answerBegan: true, refused: true });
     trial.startAnew();
     trial.answerBegan = true;
     expect([trial.mayMoveOn, trial.report(failure).processed]).toEqual([false, "yes"]);
   });
 
   it("is reported with its way and its outcome", () => {
-    const sealed = new Trial(routeOf("sealed"));
+    const sealed = new Trial(routeOf("sealed"), soon);
     sealed.use(relay);
     expect(sealed.report()).toEqual({
       host,
@@ -46,7 +59,7 @@ describe("one try", () => {
       processed: "yes",
       reason: null,
     });
-    const plain = Object.assign(new Trial(routeOf("plain")), { sent: true });
+    const plain = Object.assign(new Trial(routeOf("plain"), soon), { sent: true });
     expect(plain.report(failure)).toEqual({
       host,
       sealed: false,
@@ -59,13 +72,13 @@ describe("one try", () => {
   });
 
   it("is reported without a refusing host's own words, which might repeat the prompt", () => {
-    const trial = Object.assign(new Trial(routeOf("sealed")), { sent: true, refused: true });
+    const trial = Object.assign(new Trial(routeOf("sealed"), soon), { sent: true, refused: true });
     const { reason } = trial.report(new MeshError("E_BUSY", "not for 'my secret'"));
     expect(reason).toBe("the host has no free place");
   });
 
   it("takes relays that it has used last", () => {
-    const trial = new Trial(routeOf("sealed"));
+    const trial = new Trial(routeOf("sealed"), soon);
     expect(trial.freshFirst(relays)).toEqual(relays);
     trial.use(relays[0]);
     trial.use(undefined);
@@ -76,7 +89,7 @@ describe("one try", () => {
 
 describe("watching the answer", () => {
   it("notes the first byte, and not an end without any", async () => {
-    const [some, none] = [new Trial(routeOf("plain")), new Trial(routeOf("plain"))];
+    const [some, none] = [new Trial(routeOf("plain"), soon), new Trial(routeOf("plain"), soon)];
     await some.watch(bytesSource(utf8("x")), never).read();
     await none.watch({ read: () => Promise.resolve(undefined) }, never).read();
     expect([some.answerBegan, none.answerBegan]).toEqual([true, false]);
@@ -84,7 +97,7 @@ describe("watching the answer", () => {
 
   it("tells the other side's abort from the caller's", async () => {
     const aborted = failing(new MeshError("E_ABORTED", "reset"));
-    const trial = new Trial(routeOf("sealed"));
+    const trial = new Trial(routeOf("sealed"), soon);
     await rejectsWith("E_TRUNCATED", trial.watch(aborted, never).read());
     await rejectsWith("E_LOST", trial.watch(failing(failure), never).read());
     // whatever the stream says after the caller has gone
