@@ -357,10 +357,9 @@ describe("a running node", () => {
     child.stdout.destroy();
     child.stderr.destroy();
     // an answer is an event in the log, which now goes nowhere
+    const body = '{"model":"none","messages":[{"role":"user","content":"hi"}]}';
     for (let round = 0; round < 3; round += 1) {
-      expect((await fetch(`${url}/v1/chat/completions`, { method: "POST", body: '{"model":"none"}' })).status).toBe(
-        404,
-      );
+      expect((await fetch(`${url}/v1/chat/completions`, { method: "POST", body })).status).toBe(404);
     }
     const exited = new Promise((resolve) => child.once("exit", (code) => resolve(code)));
     child.stdin.end();

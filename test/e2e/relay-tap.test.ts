@@ -89,7 +89,9 @@ describe("the bytes that a relay carries", () => {
     const request = await readRequest(bytesSource(opened.plaintext));
     opened.seal.end();
     expect(request).toMatchObject({ method: "POST", path: "/v1/chat/completions" });
-    expect(fromUtf8(request.body)).toBe(body);
+    // and the usage, which is always asked for
+    const sent = { ...(JSON.parse(body) as object), stream_options: { include_usage: true } };
+    expect(JSON.parse(fromUtf8(request.body))).toEqual(sent);
     // the relay passed on what it got, byte for byte
     const passedOn = streams.filter(
       ({ openedBy, direction, bytes }) =>
