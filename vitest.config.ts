@@ -11,6 +11,8 @@ export default defineConfig({
           name: "fast",
           include: ["test/{unit,vectors,compliance,integration,security,errors,fuzz}/**/*.test.ts"],
           testTimeout: 15_000,
+          // much of it waits: one worker for each core, also on a small machine
+          maxWorkers: 2,
         },
       },
       {

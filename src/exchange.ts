@@ -7,6 +7,7 @@
  * @see design.md §4 · wire.md §4, §5, §7 · protocol.md §5, §7
  */
 import { randomBytes } from "node:crypto";
+import { once } from "./base/body.ts";
 import { type EndpointId, shortId } from "./base/brand.ts";
 import { toHex } from "./base/bytes.ts";
 import type { Clock } from "./base/clock.ts";
@@ -14,7 +15,7 @@ import { abortError, withDeadline } from "./base/deadline.ts";
 import { type ErrorCode, MeshError, toMeshError } from "./base/errors.ts";
 import type { Budget } from "./base/budget.ts";
 import type { Places } from "./base/places.ts";
-import { type ByteStream, once } from "./base/stream.ts";
+import type { ByteStream } from "./base/stream.ts";
 import { type Identity, verifySignature } from "./crypto/identity.ts";
 import type { InferenceKeys } from "./crypto/inference-keys.ts";
 import { AskerSeal, type OpenedRequest, openRequest } from "./crypto/seal.ts";

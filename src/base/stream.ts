@@ -20,8 +20,3 @@ export interface ByteStream {
   /** Fires when either side aborted or the connection ended, also while nothing is read or written. Not at a clean end. */
   readonly aborted: AbortSignal;
 }
-
-/** A body that is all there: one piece. */
-export async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array, void, undefined> {
-  yield await Promise.resolve(bytes);
-}

@@ -1,7 +1,7 @@
 /** The embedded engine's answers: what a job brings, as the objects that OpenAI's clients read, whole or in events. */
+import { once } from "../base/body.ts";
 import { utf8 } from "../base/bytes.ts";
 import { type Json } from "../base/json.ts";
-import { once } from "../base/stream.ts";
 import {
   type AnswerHead,
   chatChunks,

@@ -5,11 +5,11 @@
  *
  * @see engines.md §5.2 for how these programs differ, §5.3 for the rules
  */
+import { once } from "../base/body.ts";
 import { empty, utf8 } from "../base/bytes.ts";
 import { abortError } from "../base/deadline.ts";
 import { isMeshError, MeshError, toMeshError } from "../base/errors.ts";
 import { isRecord } from "../base/json.ts";
-import { once } from "../base/stream.ts";
 import { checkChat, completionId, wantsUsage } from "../openai/chat.ts";
 import { readUpstreamError, readUpstreamErrorText, type UpstreamError } from "../openai/errors.ts";
 import { answerRoom, isOverflow, overflowError, overflowFacts } from "../openai/overflow.ts";

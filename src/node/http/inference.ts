@@ -3,13 +3,13 @@
  * brought into the form that was asked for, written. The same for streamed and whole, sealed, plain and local answers.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { once } from "../../base/body.ts";
 import type { EndpointId } from "../../base/brand.ts";
 import type { Budget } from "../../base/budget.ts";
 import { utf8 } from "../../base/bytes.ts";
 import { MeshError, toMeshError } from "../../base/errors.ts";
 import type { Places } from "../../base/places.ts";
 import { type Json } from "../../base/json.ts";
-import { once } from "../../base/stream.ts";
 import type { Engine } from "../../engine/engine.ts";
 import type { Asked, AskRequest } from "../../exchange.ts";
 import { type Attempt, attemptsOf } from "../../mesh/attempt.ts";
