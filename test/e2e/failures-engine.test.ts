@@ -1,5 +1,5 @@
 /**
- * Engines that fail, and callers that leave (issue B, must show 2): whatever an engine does, the client behind the mesh
+ * Engines that fail, and callers that leave: whatever an engine does, the client behind the mesh
  * has a typed error within 6 s, never an answer that only looks whole, and the next request works.
  */
 import { join } from "node:path";

@@ -1,5 +1,5 @@
 /**
- * A network that is cut (issue B, must show 2): client and host reach one another through a UDP forwarder alone, which
+ * A network that is cut: client and host reach one another through a UDP forwarder alone, which
  * drops everything from one moment on, and later carries it again.
  */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";

@@ -1,5 +1,5 @@
 /**
- * Requests that cannot be answered here, or not by everybody (issue B, must show 2): what is wrong with a request is said
+ * Requests that cannot be answered here, or not by everybody: what is wrong with a request is said
  * in a typed error that names the field, and a host that is busy or too small for it sends it on to one that is not.
  */
 import { beforeAll, describe, expect, it } from "vitest";

@@ -1,5 +1,5 @@
 /**
- * Machines that fail (issue B, must show 2): whatever happens to a host or a relay, the client has a typed answer within
+ * Machines that fail: whatever happens to a host or a relay, the client has a typed answer within
  * 6 s, another host or relay takes over where it may, and the next request works. Real processes, real QUIC.
  */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";

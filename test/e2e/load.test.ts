@@ -1,5 +1,5 @@
 /**
- * Many streams at a time (issue B, must show 3): 200 of them at 5 tokens/s for a minute, through one client and one host.
+ * Many streams at a time: 200 of them at 5 tokens/s for a minute, through one client and one host.
  * None fails, no token is late, every text is the one that the engine wrote, and nothing is left of them in memory: a
  * second minute like the first costs no more.
  */

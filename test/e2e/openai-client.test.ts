@@ -1,6 +1,6 @@
 /**
  * The official `openai` client, unchanged, against real processes: a host with the embedded engine, a host in front of
- * an OpenAI-compatible program, a relay, a client that asks through it and one that asks directly (issue A, must show 2).
+ * an OpenAI-compatible program, a relay, a client that asks through it and one that asks directly.
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";

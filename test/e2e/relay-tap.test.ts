@@ -1,5 +1,5 @@
 /**
- * What a relay carries is ciphertext, shown on the bytes themselves (issue A, must show 4): the relay is a process of
+ * What a relay carries is ciphertext, shown on the bytes themselves: the relay is a process of
  * its own that records every byte above QUIC, the host runs in the test's process, which therefore has its keys.
  * Controls show that the search finds what is there and that the recorded bytes are the very request.
  */

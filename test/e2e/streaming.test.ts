@@ -1,5 +1,5 @@
 /**
- * Answers stream (issue A, must show 6): token by token at the engine's pace, in bounded memory however large the answer
+ * Answers stream: token by token at the engine's pace, in bounded memory however large the answer
  * and however slow its reader; a host that says nothing is waited for, one that cannot say anything is given up.
  */
 import { createHash } from "node:crypto";

@@ -1,5 +1,5 @@
 /**
- * The whole way of an answer (issue B, must show 4): an engine's bytes, cut anywhere, through the host's HTTP surface,
+ * The whole way of an answer: an engine's bytes, cut anywhere, through the host's HTTP surface,
  * sealed, over the in-memory network, opened, and through the client's HTTP surface: what comes out is what went in. The
  * engine is a stand-in that gives its bytes as they are; cleaning up after real ones is engine/openai-http.ts's work.
  */

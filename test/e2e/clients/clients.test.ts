@@ -1,5 +1,5 @@
 /**
- * The clients of the ecosystem, unchanged, through a client node to a remote sealed host (issue B, must show 1): real
+ * The clients of the ecosystem, unchanged, through a client node to a remote sealed host: real
  * processes, real QUIC. Each scenario is asked at the engine itself first, then through the mesh: what the client shows
  * has to be the same. Relays and errors are in openai-client.test.ts: they are no matter of clients.
  */

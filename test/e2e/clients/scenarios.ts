@@ -1,4 +1,4 @@
-/** What is asked of every client at every place: the table of issue B, must show 1. */
+/** What is asked of every client at every place: one table. */
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { expect } from "vitest";
