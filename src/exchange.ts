@@ -152,7 +152,7 @@ export async function ask(asked: AskRequest, parts: AskParts): Promise<Asked> {
       const failure = brokenOff(thrown, "E_LOST");
       attempts.push(trial.report(failure));
       if (failure.code === "E_TIMEOUT") mesh.probe(trial.relay ?? route.host);
-      if (!ofThisRequest.has(failure.code)) avoid(route, failure.code === "E_TIMEOUT" ? trial.relay : undefined, parts);
+      if (!ofThisRequest.has(failure.code)) avoid(route, trial.refused ? undefined : trial.relay, parts);
       routes = failure.code === "E_OVERFLOW" ? withMoreRoom(others, route.host, hosts) : others;
       if (!trial.mayMoveOn || routes.length === 0 || attempts.length === maxAttempts) {
         throw new AskError(failure, attempts);
@@ -161,7 +161,7 @@ export async function ask(asked: AskRequest, parts: AskParts): Promise<Asked> {
   }
 }
 
-/** Puts the host behind others for some time, and the relay to it where nobody can tell which of the two has gone. */
+/** Puts the host behind others for some time, and the relay to it where nobody can tell which of the two has failed. */
 function avoid({ host }: { readonly host: EndpointId }, relay: EndpointId | undefined, parts: AskParts): void {
   for (const id of relay ? [host, relay] : [host]) parts.load.avoid(id, parts.clock.now() + avoidMs);
 }
@@ -228,9 +228,9 @@ async function attempt(
       route.kind === "plain"
         ? await attemptPlain(request, route, trial, parts)
         : await attemptSealed(request, route, trial, parts);
-    const body = endingWith(response.body, (whole) => {
+    const body = endingWith(response.body, (_whole, broken) => {
       release();
-      if (!whole && !request.signal.aborted) avoid(route, trial.relay, parts);
+      if (broken && !request.signal.aborted) avoid(route, trial.relay, parts);
     });
     return await unlessRefused({ ...response, headers: allowedResponseHeaders(response.headers), body }, trial);
   } catch (thrown) {
@@ -264,8 +264,11 @@ async function attemptSealed(
       return await sealAndSend(request, route, trial, parts, thrown.offsetMs);
     }
     const refused = toMeshError(thrown).code === "E_OPEN" && route.order === "indexed" && !request.signal.aborted;
+    const viaRelay = trial.relay;
     const fresh = refused && !trial.answerBegan ? await refreshedRoute(request, route, trial, parts) : undefined;
     if (!fresh) throw thrown;
+    trial.sentBefore = trial.sent; // who cut may have been a relay, behind which the host works
+    if (viaRelay) parts.load.avoid(viaRelay, parts.clock.now() + avoidMs);
     return await sealAndSend(request, fresh, trial, parts, 0);
   }
 }
@@ -405,7 +408,10 @@ async function refreshedRoute(
 ): Promise<SealedRoute | undefined> {
   const { mesh, clock, policy, timing } = parts;
   const from = trial.relay ?? route.host;
-  await mesh.refreshRecord(route.host, from, { dialMs: timing.dialMs, signal: request.signal });
+  const refreshing = mesh.refreshRecord(route.host, from, { dialMs: timing.dialMs, signal: request.signal });
+  const refreshed = withDeadline(refreshing, { what: "the host's record", ms: timing.relayMs });
+  // a relay that cuts may keep the record back as well; it must not be able to block the host, and the next one is another
+  await (trial.relay ? refreshed.catch(() => undefined) : refreshed);
   const [decision] = decide([{ id: route.host, key: mesh.keyStanding(route.host) }], policy, clock.now());
   return decision?.kind === "allow" && decision.route.kind === "sealed" ? decision.route : undefined;
 }

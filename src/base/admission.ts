@@ -1,7 +1,7 @@
 /**
  * Who may run now, who waits and who is sent away: a bounded number of running and of waiting ones, in all and per
- * holder. A place that becomes free goes to the holder that has the fewest, so that nobody is kept out by somebody's
- * long queue.
+ * holder. A place that becomes free goes to the holder that has the fewest; those with as few take turns, so that nobody
+ * is kept out by somebody's long queue.
  */
 import { abortError } from "./deadline.ts";
 import { MeshError } from "./errors.ts";
@@ -113,7 +113,18 @@ export class Admission {
   #next(): void {
     while (!this.busy && this.#queue.size > 0) {
       const fairest = [...this.#queue].toSorted((a, b) => this.#places.of(a.holder) - this.#places.of(b.holder));
-      if (!fairest.some((waiting) => waiting.admit())) return;
+      const admitted = fairest.find((waiting) => waiting.admit());
+      if (!admitted) return;
+      this.#putLast(admitted.holder);
+    }
+  }
+
+  /** Whose turn it was comes behind the others, in its own order. */
+  #putLast(holder: string): void {
+    const theirs = [...this.#queue].filter((waiting) => waiting.holder === holder);
+    for (const waiting of theirs) {
+      this.#queue.delete(waiting);
+      this.#queue.add(waiting);
     }
   }
 

@@ -209,6 +209,10 @@ function lengths(
   return known;
 }
 
+/** Larger ones have no place in a record or in gossip, whose field has 32 bits. */
+const mostTokens = 0xffff_ffff;
+
 function tokens(value: unknown): number | undefined {
-  return typeof value === "number" && Number.isSafeInteger(value) && value > 0 ? value : undefined;
+  const isCount = typeof value === "number" && Number.isSafeInteger(value) && value > 0;
+  return isCount && value <= mostTokens ? value : undefined;
 }

@@ -38,6 +38,8 @@ export class Trial {
   #relay: EndpointId | undefined;
   /** Request bytes may have reached the host. */
   sent = false;
+  /** The same of an earlier envelope to this host, of which nothing came back: a later refusal speaks for itself alone. */
+  sentBefore = false;
   /** A chunk of the answer was opened: no other host may be asked any more (wire.md §7). */
   answerBegan = false;
   /** The answer was the host's own word that it did nothing with the request. */
@@ -91,7 +93,7 @@ export class Trial {
   report(failure?: MeshError): Attempt {
     const { host, kind } = this.#route;
     const began = !failure || this.answerBegan;
-    const processed = this.refused ? "no" : began ? "yes" : this.sent ? "maybe" : "no";
+    const processed = this.refused ? (this.sentBefore ? "maybe" : "no") : began ? "yes" : this.sent ? "maybe" : "no";
     return {
       host,
       sealed: kind === "sealed",

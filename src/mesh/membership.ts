@@ -6,10 +6,12 @@
  * signed; what third parties say points at a peer and never sets, replaces or removes a key (protocol.md §11 K1, K2, D2).
  */
 import type { EndpointId } from "../base/brand.ts";
+import { toHex } from "../base/bytes.ts";
 import { compareRecords, type VerifiedRecord } from "../crypto/record.ts";
 import type { KeyStanding } from "../policy/decide.ts";
 import type { EndpointAddress } from "../wire/address.ts";
 import type { ModelRuntime, Role } from "../wire/gossip.ts";
+import type { RecordFields } from "../wire/record.ts";
 
 /** Field 36 of an entry, after decoding. */
 export type AnnouncedKey =
@@ -247,7 +249,7 @@ class Draft {
     const relation = peer.record ? compareRecords(peer.record, record) : "newer";
     if (relation === "newer" || (owner && relation === "conflict")) {
       this.#peers.set(peer.id, { ...peer, record, conflict: false });
-      this.#changed = true;
+      if (peer.conflict || !peer.record || !sameButLoad(peer.record.fields, record.fields)) this.#changed = true;
     } else if (relation === "conflict" && !peer.conflict) {
       this.#peers.set(peer.id, { ...peer, conflict: true });
       this.#actions.push({ kind: "conflict", id: peer.id });
@@ -272,4 +274,17 @@ function sameToOthers(a: Peer, b: Peer): boolean {
     a.hostname === b.hostname &&
     JSON.stringify([a.models, a.runtimes, a.address]) === JSON.stringify([b.models, b.runtimes, b.address])
   );
+}
+
+/**
+ * Whether two records of a node differ in number, times and load alone. The owner tells its own connections of these; told
+ * on at once by everybody who hears it, news of every other second would keep a whole mesh busy with gossip.
+ */
+function sameButLoad(a: RecordFields, b: RecordFields): boolean {
+  return JSON.stringify(lastingOf(a)) === JSON.stringify(lastingOf(b));
+}
+
+function lastingOf({ inferenceKey, keyNotAfterMs, capabilities, models = [] }: RecordFields): readonly unknown[] {
+  const served = models.map(({ name, context, kinds }) => [name, context, kinds]);
+  return [inferenceKey && toHex(inferenceKey), keyNotAfterMs, capabilities, served];
 }

@@ -208,8 +208,7 @@ export class Mesh {
   async openTunnel(host: EndpointId, options: { dialMs: number; signal: AbortSignal }): Promise<ByteStream> {
     const connection = await this.#greetedConnection(host, options.dialMs, options.signal);
     const stream = await openUnlessAborted(connection, options.signal);
-    const typed = stream.write(Uint8Array.of(meshStreams.http));
-    await withDeadline(typed, { what: "the host's taking a stream", ms: options.dialMs, signal: options.signal });
+    await this.#say(stream, Uint8Array.of(meshStreams.http), options.dialMs, options.signal);
     return stream;
   }
 
@@ -248,7 +247,7 @@ export class Mesh {
     const stream = await this.openSeal(from, options);
     try {
       const request = encodeFrame(encodeRecordRequest(owner === from ? undefined : owner));
-      await stream.write(Uint8Array.of(sealStreams.record, ...request));
+      await this.#say(stream, Uint8Array.of(sealStreams.record, ...request), options.dialMs, options.signal);
       await stream.finish();
       const reader = new StreamReader(stream);
       const frame = await this.#frame(reader, "the record", limits.recordReplyBytes, options.signal);
@@ -352,9 +351,10 @@ export class Mesh {
   // ---- gossip
 
   async #gossip(connection: Connection, signal?: AbortSignal): Promise<void> {
-    const stream = await openTyped(connection, meshStreams.gossip);
+    const stream = await connection.open();
     try {
-      await stream.write(this.#frameFor());
+      await this.#say(stream, Uint8Array.of(meshStreams.gossip), this.#timing.gossipMs, signal);
+      await this.#say(stream, this.#frameFor(), this.#timing.gossipMs, signal);
       await stream.finish();
       const reader = new StreamReader(stream);
       const what = `the gossip of ${shortId(connection.peer)}`;
@@ -370,7 +370,7 @@ export class Mesh {
   async #answerGossip(connection: Connection, stream: ByteStream, reader: StreamReader): Promise<void> {
     // refused before it is answered, answered before it is taken (protocol.md §3.1)
     const frame = decodeGossip(await this.#frame(reader, "a gossip frame"), connection.peer);
-    await answerWith(stream, reader, this.#frameFor());
+    await this.#answerWith(stream, reader, this.#frameFor());
     this.#take(frame, connection);
   }
 
@@ -428,7 +428,7 @@ export class Mesh {
     const own = self.models.map((model) => ({ id: this.#state.self, model }));
     const others = this.peers.flatMap((peer) => (peer.met ? peer.models.map((model) => ({ id: peer.id, model })) : []));
     const table = encodeRouteTable({ entries: [...own, ...others], meshId: undefined });
-    await answerWith(stream, reader, encodeFrame(table));
+    await this.#answerWith(stream, reader, encodeFrame(table));
   }
 
   async #takeLeaving(stream: ByteStream, reader: StreamReader, from: EndpointId): Promise<void> {
@@ -442,7 +442,24 @@ export class Mesh {
     const wanted = decodeRecordRequest(await this.#frame(reader, "a record request", limits.relayFrameBytes));
     const own = wanted === undefined || wanted === this.#state.self;
     const record = own ? this.#options.describe().record : this.peer(wanted)?.record;
-    await answerWith(stream, reader, encodeFrame(encodeRecordReply(record ? [record.bytes] : [])));
+    await this.#answerWith(stream, reader, encodeFrame(encodeRecordReply(record ? [record.bytes] : [])));
+  }
+
+  /** Writes a reply, with which all has been said on the stream. @throws E_TIMEOUT */
+  async #answerWith(stream: ByteStream, reader: StreamReader, framed: Uint8Array): Promise<void> {
+    await this.#say(stream, framed, this.#timing.gossipMs);
+    await stream.finish();
+    settle(stream, reader);
+  }
+
+  /** Writes; a stream whose peer does not take it is aborted, or it would be held for ever. @throws E_TIMEOUT · E_ABORTED */
+  async #say(stream: ByteStream, bytes: Uint8Array, ms: number, signal?: AbortSignal): Promise<void> {
+    try {
+      await withDeadline(stream.write(bytes), { what: "the peer's taking what is sent", ms, signal });
+    } catch (thrown) {
+      stream.abort(codeForPeer(thrown));
+      throw thrown;
+    }
   }
 
   /** Payload of the frame that is due next. @throws E_TIMEOUT · E_WIRE over `limitBytes` */
@@ -540,13 +557,6 @@ async function openTyped(connection: Connection, type: number): Promise<ByteStre
   const stream = await connection.open();
   await stream.write(Uint8Array.of(type));
   return stream;
-}
-
-/** Writes a reply, with which all has been said on the stream. */
-async function answerWith(stream: ByteStream, reader: StreamReader, framed: Uint8Array): Promise<void> {
-  await stream.write(framed);
-  await stream.finish();
-  settle(stream, reader);
 }
 
 async function sayGoodbye(connection: Connection, frame: Uint8Array): Promise<void> {

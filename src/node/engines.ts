@@ -2,6 +2,7 @@
 import { stat } from "node:fs/promises";
 import { basename } from "node:path";
 import type { Admission } from "../base/admission.ts";
+import { utf8 } from "../base/bytes.ts";
 import { MeshError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { detectEngines } from "../engine/detect.ts";
@@ -55,13 +56,11 @@ export async function openEngines(
     models: () => known().map(({ id }) => id),
     known,
     described: () =>
-      known()
-        .slice(0, limits.modelsPerRecord)
-        .map(({ id, contextLength, kinds = [] }) => {
-          const { running, waiting, slots } = having(id)?.load ?? { running: 0, waiting: 0, slots: undefined };
-          const busy = admission.busy || (slots !== undefined && running >= slots);
-          return { name: id, context: contextLength, busy, queue: stepped(waiting + admission.queued), kinds };
-        }),
+      fitting(known()).map(({ id, contextLength, kinds = [] }) => {
+        const { running, waiting, slots } = having(id)?.load ?? { running: 0, waiting: 0, slots: undefined };
+        const busy = admission.busy || (slots !== undefined && running >= slots);
+        return { name: id, context: contextLength, busy, queue: stepped(waiting + admission.queued), kinds };
+      }),
     runtimes: () =>
       engines.flatMap((engine) =>
         engine.models.map(({ id, contextLength }) => ({ name: id, contextLength, ready: true })),
@@ -101,6 +100,19 @@ async function* releasing(
     signal.removeEventListener("abort", release);
     release();
   }
+}
+
+/** Of a record, what is not its models; and of a model there, what are neither names nor kinds: at most, bytes. */
+const recordRestBytes = 1_024;
+const modelRestBytes = 24;
+
+/** As many as a record holds: an entry with a larger one is dropped by everybody. The others are only not described. */
+function fitting(models: readonly EngineModel[]): readonly EngineModel[] {
+  let room = limits.recordBytes - recordRestBytes;
+  return models.slice(0, limits.modelsPerRecord).filter(({ id, kinds = [] }) => {
+    room -= modelRestBytes + utf8(id).length + kinds.reduce((bytes, kind) => bytes + kind.length + 2, 0);
+    return room >= 0;
+  });
 }
 
 /** The largest power of two that is not above: a record need not be signed anew for each one who waits. */

@@ -40,6 +40,8 @@ interface Candidate {
   /** What it is known to do; empty = not told. */
   readonly kinds: readonly string[];
   readonly busy: boolean;
+  /** Whether the prompt would leave this machine in the clear. */
+  readonly plain: boolean;
 }
 
 /**
@@ -73,28 +75,30 @@ function pick(needs: RequestNeeds, asker: EndpointId | undefined, parts: Routing
     const what = needs.kinds.at(-1) ?? "chat";
     throw new MeshError("E_MODEL", `no model here is known to do ${what}; name the one to use`, { param: "model" });
   }
-  const kept = parts.affinity.of(needs.conversation)?.model;
-  if (kept !== undefined && able.some(({ model }) => model === kept)) return kept;
-  const [best] = able.toSorted((a, b) => compare(rank(a, needs, parts), rank(b, needs, parts)));
+  // a peer's conversations are not kept: it would learn, and change, what those of this machine have that begin alike
+  const conversation = asker === undefined ? needs.conversation : undefined;
+  const kept = parts.affinity.of(conversation)?.model;
+  const [best] = able.toSorted((a, b) => compare(rank(a, needs, kept, parts), rank(b, needs, kept, parts)));
   if (best === undefined) throw new MeshError("E_BUG", "no candidate is the best of several");
-  if (needs.conversation !== undefined) parts.affinity.remember(needs.conversation, best);
+  if (best.model !== kept) parts.affinity.remember(conversation, best);
   return best.model;
 }
 
 function candidates(asker: EndpointId | undefined, parts: RoutingParts): readonly Candidate[] {
   const { self, ownModels, peers } = parts;
   const own = ownModels().map(({ id, contextLength, kinds = [] }) => {
-    return { model: id, host: self, contextTokens: contextLength, kinds, busy: false };
+    return { model: id, host: self, contextTokens: contextLength, kinds, busy: false, plain: false };
   });
   if (asker !== undefined) return own;
   const remote = peers()
     .filter(({ role }) => role === "host")
-    .flatMap((peer) =>
-      peer.models.map((model) => {
+    .flatMap((peer) => {
+      const plain = peer.record === undefined && peer.announced.kind !== "key";
+      return peer.models.map((model) => {
         const { kinds = [], busy = false } = modelOf(peer, model) ?? {};
-        return { model, host: peer.id, contextTokens: contextOf(peer, model), kinds, busy };
-      }),
-    );
+        return { model, host: peer.id, contextTokens: contextOf(peer, model), kinds, busy, plain };
+      });
+    });
   return [...own, ...remote];
 }
 
@@ -104,16 +108,20 @@ function mayDo(kinds: readonly string[], need: Need): boolean {
   return kinds.includes(need === "text" ? "chat" : need);
 }
 
-/** Smaller is better, from the first difference on. */
+/** Smaller is better, from the first difference on. @param kept the model of the conversation's earlier turns */
 function rank(
   candidate: Candidate,
   needs: RequestNeeds,
+  kept: string | undefined,
   { load, now, self }: RoutingParts,
 ): readonly (number | string)[] {
-  const { model, host, contextTokens, kinds, busy } = candidate;
+  const { model, host, contextTokens, kinds, busy, plain } = candidate;
   return [
+    plain ? 1 : 0, // as for a named model: in the clear only when there is nobody to seal to
     contextTokens !== undefined && needs.tokens > contextTokens ? 1 : 0,
-    load.avoids(host, now()) || busy ? 1 : 0,
+    load.avoids(host, now()) ? 1 : 0,
+    model === kept ? 0 : 1,
+    busy ? 1 : 0,
     kinds.length === 0 ? 1 : 0,
     host === self ? 0 : 1,
     load.of(host),

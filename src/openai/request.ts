@@ -4,7 +4,7 @@
  *
  * @see protocol.md §6.2 · engines.md §4.1
  */
-import { concat, fromUtf8, utf8 } from "../base/bytes.ts";
+import { concat, fromUtf8, utf8, view } from "../base/bytes.ts";
 import { MeshError } from "../base/errors.ts";
 import { isRecord, type Json } from "../base/json.ts";
 import { withoutControls } from "../wire/gossip.ts";
@@ -45,7 +45,8 @@ export function parseRequest(bytes: Uint8Array): RequestBody {
     const name = nameOf(bytes, span);
     // a mesh-llm node writes this one in front of what it got; all of them are dropped
     if (seen.has(name) && !dropped.has(name)) {
-      throw new MeshError("E_INPUT", `the field '${withoutControls(name.slice(0, 64))}' stands twice in the request`);
+      const param = withoutControls(name.slice(0, 64));
+      throw new MeshError("E_INPUT", `the field '${param}' stands twice in the request`, { param });
     }
     seen.add(name);
   }
@@ -155,6 +156,7 @@ const backslash = 0x5c;
 /** One pass without recursion; right for whatever JSON.parse accepts as an object. @throws E_INPUT too deep, too many */
 function memberSpans(bytes: Uint8Array): Span[] {
   const spans: Span[] = [];
+  const buffer = view(bytes); // its search is many times faster in long strings
   let depth = 0;
   let values = 0;
   let start = -1;
@@ -166,7 +168,7 @@ function memberSpans(bytes: Uint8Array): Span[] {
   for (let at = 0; at < bytes.length; at += 1) {
     const byte = bytes[at];
     if (byte === quote) {
-      const behind = stringEnd(bytes, at);
+      const behind = stringEnd(buffer, at);
       if (depth === 1 && start < 0) {
         start = at;
         nameEnd = behind;

@@ -42,17 +42,21 @@ export function closing(
   };
 }
 
-/** The body; `done` runs once it has ended, with whether it was read to its end. */
+/** The body; `done` runs once it has ended: read to its end, broken off by itself, or neither: its reader has left. */
 export async function* endingWith(
   body: AsyncGenerator<Uint8Array, void, undefined>,
-  done: (whole: boolean) => void,
+  done: (whole: boolean, broken: boolean) => void,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   let whole = false;
+  let broken = false;
   try {
     yield* body;
     whole = true;
+  } catch (thrown) {
+    broken = true;
+    throw thrown;
   } finally {
-    done(whole);
+    done(whole, broken);
   }
 }
 
@@ -66,7 +70,7 @@ export async function unlessBroken<T>(stream: ByteStream, next: Promise<T>): Pro
   }
 }
 
-/** Writes bytes of an answer. @throws E_TIMEOUT the asker takes nothing for `unreadMs`: it would hold its place for ever */
+/** Writes bytes of an exchange. @throws E_TIMEOUT the other side takes nothing for `unreadMs`: it would hold a place for ever */
 export function writeTaken(stream: ByteStream, bytes: Uint8Array, unreadMs: number): Promise<void> {
-  return withDeadline(stream.write(bytes), { what: "the asker's taking the answer", ms: unreadMs });
+  return withDeadline(stream.write(bytes), { what: "the other side's taking what is sent", ms: unreadMs });
 }

@@ -20,6 +20,7 @@ import {
   relayCodes,
 } from "../wire/relay.ts";
 import { envelopeByte, sealStreams } from "../wire/stream-types.ts";
+import { writeTaken } from "./lifetime.ts";
 
 /** Asker: tells the relay where to. Resolves when the relay has reached the target. @throws E_RELAY with its reason */
 export async function askRelay(
@@ -30,9 +31,9 @@ export async function askRelay(
 ): Promise<void> {
   try {
     const open = encodeFrame(encodeRelayOpen({ target, hops: 0 }));
-    await stream.write(Uint8Array.of(sealStreams.relay, ...open));
-    const reply = await withDeadline(reader.frame(limits.relayFrameBytes), { what: "the relay's answer", ...options });
-    const code = decodeRelayReply(reply);
+    const asking = stream.write(Uint8Array.of(sealStreams.relay, ...open));
+    const answered = asking.then(() => reader.frame(limits.relayFrameBytes));
+    const code = decodeRelayReply(await withDeadline(answered, { what: "the relay's answer", ...options }));
     if (code !== relayCodes.ok) throw new MeshError("E_RELAY", `the relay answered: ${nameOfCode(code)}`);
   } catch (thrown) {
     stream.abort();
@@ -47,7 +48,7 @@ export interface CarryOptions {
   readonly admit: () => boolean;
   /** How long the first byte may take, ms. */
   readonly firstByteMs: number;
-  /** How long either side may send nothing, ms: a living host sends something every few seconds. */
+  /** How long either side may send or take nothing, ms: a living host sends something every few seconds. */
   readonly idleMs: number;
 }
 
@@ -63,7 +64,8 @@ export interface Carried {
  * @throws MeshError after both streams were aborted; the reply code has told the asker when there was one to give
  */
 export async function carry(asker: ByteStream, reader: StreamReader, options: CarryOptions): Promise<Carried> {
-  const reply = (code: RelayCode): Promise<void> => asker.write(encodeFrame(encodeRelayReply(code)));
+  const reply = (code: RelayCode): Promise<void> =>
+    writeTaken(asker, encodeFrame(encodeRelayReply(code)), options.idleMs);
   const refuse = async (code: RelayCode, why: string): Promise<never> => {
     await reply(code);
     await asker.finish();
@@ -79,7 +81,7 @@ export async function carry(asker: ByteStream, reader: StreamReader, options: Ca
   if (!host) return refuse(relayCodes.unreachable, "the target cannot be reached");
   try {
     const head = encodeFrame(encodeRelayedOpen({ hops: 1 }));
-    await host.write(Uint8Array.of(sealStreams.relayed, ...head));
+    await writeTaken(host, Uint8Array.of(sealStreams.relayed, ...head), options.firstByteMs);
   } catch {
     host.abort();
     return refuse(relayCodes.unreachable, "the target cannot be reached");
@@ -134,7 +136,7 @@ async function copy(from: Pick<ByteStream, "read">, to: ByteStream, idleMs: numb
     if (!bytes) break;
     if (total === 0 && bytes[0] !== envelopeByte) throw new MeshError("E_WIRE", "only envelopes pass a relay");
     total += bytes.length;
-    await to.write(bytes);
+    await writeTaken(to, bytes, idleMs);
   }
   await to.finish();
   return total;

@@ -1,5 +1,6 @@
 /** What the asker does with a host's error answer: try another host, with what right, and which one. */
 import { describe, expect, it, onTestFinished, vi } from "vitest";
+import type { EndpointId } from "../../src/base/brand.ts";
 import { type ErrorCode, MeshError } from "../../src/base/errors.ts";
 import { AskerSeal } from "../../src/crypto/seal.ts";
 import { AskError } from "../../src/mesh/attempt.ts";
@@ -7,11 +8,14 @@ import { openAiError } from "../../src/openai/errors.ts";
 import { memoryNetwork } from "../../src/transport/memory.ts";
 import type { TransportKind } from "../../src/transport/transport.ts";
 import { encodeResponse, readRequest } from "../../src/tunnel/http.ts";
+import { encodeFrame } from "../../src/wire/frame.ts";
+import { limits } from "../../src/wire/limits.ts";
 import type { RecordModel } from "../../src/wire/record.ts";
+import { encodeRelayReply, relayCodes } from "../../src/wire/relay.ts";
 import { startEngineServer } from "../support/engine-server.ts";
 import { type Asker, askerOf } from "../support/asking.ts";
 import { testMesh, type TestNode, eventually } from "../support/mesh.ts";
-import { answerSealed, call, chatResponse, openAsk, RawPeer } from "../support/raw-peer.ts";
+import { answerSealed, call, chatResponse, openAsk, RawPeer, relayHandler } from "../support/raw-peer.ts";
 
 /** A host's error answer, as a node of ours writes it. */
 function refusing(
@@ -306,6 +310,62 @@ describe("the order of hosts", () => {
     asker.clock.aheadMs += 10_000;
     replies[1] = () => chatResponse("from 1");
     expect(await outcome(asker.ask({ conversation: "c" }))).toBe("from 0");
+  });
+
+  it("says nothing against a host whose answer its caller has left", async () => {
+    const { asker, hosts } = await scene([{}]);
+    const { response } = await asker.ask();
+    await response.body.next();
+    await response.body.return();
+    expect(hosts.map(({ id }) => asker.parts.load.avoids(id, asker.parts.clock.now()))).toEqual([false]);
+  });
+
+  it("is not a relay's to change: one that cuts, and keeps the record back, comes behind the others", async () => {
+    const network = memoryNetwork();
+    const host = await RawPeer.start(network, { role: "host", models: ["scripted"] });
+    host.handlers.relayed = async (stream, reader) => {
+      await reader.frame(limits.relayFrameBytes);
+      await answerSealed(stream, await openAsk(reader, host.key), chatResponse("from 1"));
+    };
+    const used: EndpointId[] = [];
+    const relays = await Promise.all([RawPeer.start(network), RawPeer.start(network)]);
+    for (const relay of relays) {
+      const toHost = await relay.dial(host, "sealmesh/1");
+      const honest = relayHandler(() => Promise.resolve(toHost));
+      relay.announcements = () => [host.own(), relay.own()];
+      relay.handlers.record = async (stream) => stream.abort();
+      relay.handlers.relay = async (stream, reader, from) => {
+        used.push(relay.id);
+        if (relay.id !== used[0]) return await honest(stream, reader, from);
+        await reader.frame(limits.relayFrameBytes);
+        await stream.write(encodeFrame(encodeRelayReply(relayCodes.ok)));
+        await reader.read();
+        stream.abort();
+      };
+    }
+    const asker = await askerOf(network, relays, { route: "relay" });
+    await eventually("the host is known", () => asker.parts.mesh.peers.length === 3);
+    expect(await outcome(asker.ask())).toBe("from 1");
+    expect(await outcome(asker.ask())).toBe("from 1");
+    const other = relays.find(({ id }) => id !== used[0])?.id;
+    expect(used).toEqual([used[0], other, other]);
+  });
+
+  it("puts a relay that cuts behind the others, as it does the host: nobody can tell which of them it was", async () => {
+    const network = memoryNetwork();
+    const host = await RawPeer.start(network, { role: "host", models: ["scripted"] });
+    const relay = await RawPeer.start(network);
+    relay.announcements = () => [host.own(), relay.own()];
+    relay.handlers.relay = async (stream, reader) => {
+      await reader.frame(limits.relayFrameBytes);
+      await stream.write(encodeFrame(encodeRelayReply(relayCodes.ok)));
+      await reader.read();
+      stream.abort();
+    };
+    const asker = await askerOf(network, [relay], { route: "relay" });
+    await eventually("the host is known", () => asker.parts.mesh.peers.length === 2);
+    expect(await outcome(asker.ask())).toBe("E_OPEN");
+    expect([host, relay].map(({ id }) => asker.parts.load.avoids(id, asker.parts.clock.now()))).toEqual([true, true]);
   });
 
   it("counts an exchange out, and erases its key, when its caller goes without reading the answer", async () => {

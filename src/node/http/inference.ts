@@ -247,12 +247,17 @@ async function shaped(answer: Outgoing, shaping: Shaping): Promise<Outgoing> {
     startedMs: caller.startedMs,
   });
   course.account = account;
+  // a peer's words: a redirect, an empty answer or a page would leave the caller without answer and without error
+  if (answer.status !== 200) {
+    throw new MeshError("E_ENGINE", `the host's status ${answer.status} is neither that of an answer nor of an error`);
+  }
   if (isEventStream(answer.headers) !== wanted.stream) {
     throw new MeshError(
       "E_ENGINE",
       `the engine ${wanted.stream ? "did not stream" : "streamed"} although asked otherwise`,
     );
   }
+  if (!wanted.stream && !isJson(answer.headers)) throw new MeshError("E_ENGINE", "the engine's answer is not JSON");
   if (plan) return await asResponses({ ...answer, body }, plan, shaping);
   if (path !== embeddingsPath) return { ...answer, body };
   const bytes = await collected(body);
@@ -296,6 +301,11 @@ async function begun(body: AsyncIterable<Uint8Array>): Promise<AsyncIterable<Uin
 function whole({ status, headers }: Outgoing, bytes: Uint8Array): Outgoing {
   const given = { ...headers, "content-type": "application/json", "content-length": String(bytes.length) };
   return { status, headers: given, body: once(bytes) };
+}
+
+/** Also when nothing is said: some old hosts do not. */
+function isJson({ "content-type": type = "application/json" }: Outgoing["headers"]): boolean {
+  return /^application\/(?:[\w.+-]+\+)?json *(?:;|$)/i.test(type);
 }
 
 /** Undefined for what is no JSON object. */

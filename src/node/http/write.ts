@@ -2,7 +2,7 @@
  * Writes answers: as they come, no faster than they are taken, and never with a clean end when they are not whole. One
  * write a piece; nothing is held back but the beginning of an event whose end has not come.
  */
-import type { ServerResponse } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { concat, empty, latin1, utf8, view } from "../../base/bytes.ts";
 import { MeshError, toMeshError } from "../../base/errors.ts";
 import { openAiError } from "../../openai/errors.ts";
@@ -98,7 +98,7 @@ export function sendError(response: ServerResponse, error: MeshError, id: string
   if (response.headersSent || response.destroyed) return;
   const { req: request, socket } = response;
   if (error.code === "E_UNAUTHORIZED") response.setHeader("www-authenticate", "Bearer");
-  const last = !request.complete || connections.isGivenUp(request.socket);
+  const last = (hasBody(request) && !request.complete) || connections.isGivenUp(request.socket);
   if (last && socket && !askerOf(request.socket)) {
     // what is left of a refused upload is not read as a request; a client in the midst of it must still see the answer
     request.resume();
@@ -109,6 +109,11 @@ export function sendError(response: ServerResponse, error: MeshError, id: string
   const closing = last ? { connection: "close" } : {};
   response.writeHead(status, { ...headers, "content-length": body.length, ...closing });
   response.end(body);
+}
+
+/** Without one a request ends with its head, although node calls it complete only a moment later. */
+function hasBody({ headers }: IncomingMessage): boolean {
+  return headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0;
 }
 
 export function isEventStream(headers: Readonly<Record<string, string>>): boolean {

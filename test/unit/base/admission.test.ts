@@ -77,6 +77,17 @@ describe("admission", () => {
     expect(order).toEqual(["a1", "a2", "b1", "a3"]);
   });
 
+  it("takes turns between holders that have as few: a long queue of one holds up nobody", async () => {
+    const admission = new Admission({ ...roomy, running: 1, queued: 10, queuedPerHolder: 10 });
+    const order: string[] = [];
+    const leave = await enter(admission, "a", order, "a1");
+    const entering = ["a2", "a3", "a4", "b1", "b2"].map((name) => enter(admission, name.slice(0, 1), order, name));
+    const left = entering.map((entered) => entered.then((leaveAgain) => leaveAgain()));
+    leave();
+    await Promise.all(left);
+    expect(order).toEqual(["a1", "a2", "b1", "a3", "b2", "a4"]);
+  });
+
   it("forgets who has gone, and who has waited too long", async () => {
     const admission = new Admission({ ...roomy, running: 1, waitMs: 20 });
     const leave = await admission.enter("a", never);

@@ -85,8 +85,9 @@ describe("context windows", () => {
       { id: "b", max_model_len: 1024 },
       { id: "c", max_context_length: 9999 },
       { id: "d", max_model_len: "many" },
+      { id: "e", context_length: 2 ** 32 }, // no record could carry it
     ]);
-    expect(models.map(({ contextLength }) => contextLength)).toEqual([512, 1024, undefined, undefined]);
+    expect(models.map(({ contextLength }) => contextLength)).toEqual([512, 1024, undefined, undefined, undefined]);
   });
 
   test("a list from a stranger is bounded, and names are printable", () => {

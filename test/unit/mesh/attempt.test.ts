@@ -20,11 +20,19 @@ const failing = (error: MeshError): ByteSource => ({ read: () => Promise.reject(
 const soon = performance.now() + 60_000;
 
 describe("one try", () => {
-  it.each<[string, Partial<Pick<Trial, "sent" | "answerBegan" | "refused">>, boolean, Attempt["processed"]]>([
+  it.each<
+    [string, Partial<Pick<Trial, "sent" | "sentBefore" | "answerBegan" | "refused">>, boolean, Attempt["processed"]]
+  >([
     ["nothing was sent", {}, true, "no"],
     ["the request may have arrived", { sent: true }, true, "maybe"],
     ["a chunk was opened", { sent: true, answerBegan: true }, false, "yes"],
     ["the host said that it did nothing", { sent: true, answerBegan: true, refused: true }, true, "no"],
+    [
+      "it said so of the second envelope, and nothing of the first",
+      { sent: true, sentBefore: true, answerBegan: true, refused: true },
+      true,
+      "maybe",
+    ],
   ])("%s", (_name, state, mayMoveOn, processed) => {
     const trial = Object.assign(new Trial(routeOf("sealed"), soon), state);
     expect([trial.mayMoveOn, trial.report(failure).processed]).toEqual([mayMoveOn, processed]);

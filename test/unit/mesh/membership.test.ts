@@ -14,13 +14,20 @@ import {
   membershipLimits,
   step,
 } from "../../../src/mesh/membership.ts";
+import type { RecordModel } from "../../../src/wire/record.ts";
 
 const identities = [1, 2, 3, 4].map((byte) => identityFrom(new Uint8Array(32).fill(byte)));
 const [self, host, relay, liar] = identities.map(({ id }) => id) as [EndpointId, EndpointId, EndpointId, EndpointId];
 const hostKey = generateKeyPair().publicKey;
 const forgedKey = generateKeyPair().publicKey;
 
-function recordOf(index: number, seq: number, options: { key?: Uint8Array; issuedAtMs?: number } = {}): VerifiedRecord {
+interface RecordOptions {
+  key?: Uint8Array;
+  issuedAtMs?: number;
+  models?: readonly RecordModel[];
+}
+
+function recordOf(index: number, seq: number, options: RecordOptions = {}): VerifiedRecord {
   const identity = identities[index] ?? identities[0];
   if (!identity) throw new Error("no such identity");
   const issuedAtMs = options.issuedAtMs ?? 0;
@@ -31,6 +38,7 @@ function recordOf(index: number, seq: number, options: { key?: Uint8Array; issue
     inferenceKey: options.key ?? hostKey,
     keyNotAfterMs: undefined,
     capabilities: ["seal.v1"],
+    ...(options.models ? { models: options.models } : {}),
   });
 }
 
@@ -134,6 +142,22 @@ describe("who is there", () => {
     expect(after(left, [gossip(relay, claim(host, { record: signed })), 2_000]).peers.has(host)).toBe(true);
     expect(after(left, [gossip(host, claim(host)), 2_000]).peers.has(host)).toBe(true);
     expect(after(left, [gossip(relay, claim(host)), 1_000 + membershipLimits.goneForMs]).peers.has(host)).toBe(true);
+  });
+
+  it("news of a host's load is passed on with the next gossip, and starts none: it changes every other second", () => {
+    const told = (seq: number, model: Partial<RecordModel>): readonly string[] => {
+      const models = [{ name: "m", context: 8_192, busy: false, queue: 0, kinds: [], ...model }];
+      const record = recordOf(1, seq, { models });
+      const stepped = step(state, gossip(host, claim(host, { record })), seq);
+      state = stepped.state;
+      return stepped.actions.map(({ kind }) => kind);
+    };
+    let state = start;
+    expect(told(1, {})).toContain("announce");
+    expect(told(2, { busy: true, queue: 4 })).toEqual([]);
+    expect(state.peers.get(host)?.record?.fields.seq).toBe(2n);
+    expect(told(3, { context: 4_096 })).toEqual(["announce"]);
+    expect(told(4, { context: 4_096, kinds: ["chat"] })).toEqual(["announce"]);
   });
 
   it("nobody is told of news twice, and silent peers are forgotten", () => {

@@ -1,15 +1,22 @@
-import { expect, it } from "vitest";
+/** The mesh on an in-memory network: what it keeps, and whom it waits for. */
+import { describe, expect, it, onTestFinished } from "vitest";
 import { silentLog } from "../../../src/base/log.ts";
 import type { EndpointId } from "../../../src/base/brand.ts";
+import { concat } from "../../../src/base/bytes.ts";
 import { generateKeyPair } from "../../../src/crypto/box.ts";
 import { type Identity, identityFrom, newIdentitySeed } from "../../../src/crypto/identity.ts";
 import { signRecord, type VerifiedRecord } from "../../../src/crypto/record.ts";
 import type { Shown } from "../../../src/mesh/membership.ts";
-import { Mesh } from "../../../src/mesh/mesh.ts";
+import { Mesh, type MeshOptions } from "../../../src/mesh/mesh.ts";
 import { memoryNetwork } from "../../../src/transport/memory.ts";
-import { alpns } from "../../../src/transport/transport.ts";
+import { alpns, type Transport, type TransportKind } from "../../../src/transport/transport.ts";
+import { encodeFrame } from "../../../src/wire/frame.ts";
+import { encodeRouteRequest } from "../../../src/wire/gossip.ts";
+import { meshStreams } from "../../../src/wire/stream-types.ts";
+import { rejectsWith } from "../../support/expect-code.ts";
 import { eventually } from "../../support/mesh.ts";
 import { RawPeer } from "../../support/raw-peer.ts";
+import { whenAborted } from "../../support/transport-pair.ts";
 
 const key = generateKeyPair().publicKey;
 
@@ -19,11 +26,13 @@ function recordOf(identity: Identity): VerifiedRecord {
   return signRecord(identity, { seq: 1n, ...validity, inferenceKey: key, capabilities: [] });
 }
 
-// each keeping is a write to disk: one for each of thousands of strangers would stop the node for seconds
-it("keeps the keys that one frame shows in one go, and each once", async () => {
-  const network = memoryNetwork();
+interface Started {
+  readonly mesh: Mesh;
+  readonly transport: Transport;
+}
+
+async function meshOn(network: TransportKind, more: Partial<MeshOptions> = {}): Promise<Started> {
   const identity = identityFrom(newIdentitySeed());
-  const kept: ReadonlyMap<EndpointId, Shown>[] = [];
   const refuse = (): Promise<void> => Promise.reject(new Error("not in this test"));
   const transport = await network.start({ secretKey: identity.seed, alpns, bind: "127.0.0.1:0" });
   const mesh = new Mesh({
@@ -40,12 +49,22 @@ it("keeps the keys that one frame shows in one go, and each once", async () => {
       record: recordOf(identity),
     }),
     shown: new Map(),
-    onShown: (shown) => kept.push(shown),
+    onShown: () => undefined,
     onChange: () => undefined,
     handlers: { http: refuse, relayed: refuse },
     meetMentioned: false,
+    ...more,
   });
+  onTestFinished(() => mesh.close());
   mesh.start();
+  return { mesh, transport };
+}
+
+// each keeping is a write to disk: one for each of thousands of strangers would stop the node for seconds
+it("keeps the keys that one frame shows in one go, and each once", async () => {
+  const network = memoryNetwork();
+  const kept: ReadonlyMap<EndpointId, Shown>[] = [];
+  const { mesh, transport } = await meshOn(network, { onShown: (shown) => kept.push(shown) });
   const teller = await RawPeer.start(network);
   const strangers = Array.from({ length: 50 }, () => identityFrom(newIdentitySeed()));
   const entries = strangers.map((stranger) =>
@@ -57,5 +76,32 @@ it("keeps the keys that one frame shows in one go, and each once", async () => {
   expect(kept.map(({ size }) => size)).toEqual([51]);
   await teller.meet(transport.address());
   expect(kept).toHaveLength(1);
-  await mesh.close();
+});
+
+describe("a peer that takes nothing", () => {
+  const gossipMs = 60;
+  const narrow = (): TransportKind => memoryNetwork({ windowBytes: 1 });
+  const start = (network: TransportKind): Promise<Transport> =>
+    network.start({ secretKey: newIdentitySeed(), alpns, bind: "127.0.0.1:0" });
+
+  it("is given up: neither who meets it nor who asks it waits for ever", async () => {
+    const network = narrow();
+    const { mesh } = await meshOn(network, { timing: { gossipMs } });
+    const stuck = await start(network);
+    await rejectsWith("E_TIMEOUT", mesh.join(stuck.address()));
+    const caller = new AbortController();
+    const meeting = mesh.join(stuck.address(), caller.signal);
+    caller.abort();
+    await rejectsWith("E_ABORTED", meeting);
+  });
+
+  it("gets no reply that would be held for it", async () => {
+    const network = narrow();
+    const { transport } = await meshOn(network, { timing: { gossipMs } });
+    const stuck = await start(network);
+    const connection = await stuck.dial(transport.address(), { alpn: "mesh-llm/1", timeoutMs: 1_000 });
+    const stream = await connection.open();
+    await stream.write(concat([Uint8Array.of(meshStreams.routes), encodeFrame(encodeRouteRequest(undefined))]));
+    await whenAborted(stream, 1_000);
+  });
 });

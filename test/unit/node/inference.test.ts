@@ -253,6 +253,18 @@ describe("a host's answer", () => {
     },
   );
 
+  it.each([
+    [302, "{}", "application/json"],
+    [204, "", "application/json"],
+    [200, "<html>sign in</html>", "text/html"],
+  ])("with status %s and the body %j of type %s is no answer", async (status, body, contentType) => {
+    const { url, reports } = await startApi({}, { ask: meshOf(status, body, contentType).ask });
+    const { response, json } = await post(url, path, chatOf("remote"));
+    expect(response.status).toBe(502);
+    expect(json.error.code).toBe("engine_error");
+    await vi.waitFor(() => expect(reports.map((report) => report.code)).toEqual(["engine_error"]));
+  });
+
   it("that nobody gave: the attempts stand in the report, their number in the answer", async () => {
     const attempts = [attempt("E_LOST"), attempt("E_UNREACHABLE", { processed: "no" })];
     const ask = () => Promise.reject(new AskError(new MeshError("E_UNREACHABLE", "it is gone"), attempts));

@@ -149,6 +149,21 @@ describe("what a caller writes as a model", () => {
   });
 });
 
+describe("a refused request", () => {
+  it("leaves the connection to the next one, if nothing of it is still to come", async () => {
+    const { port } = await startApi({ echo });
+    const head = (line: string, more = "") => `${line} HTTP/1.1\r\nhost: localhost\r\n${more}\r\n`;
+    const last = head("GET /v1/models", "connection: close\r\n");
+    for (const refused of ["GET /v1/models/none", "GET /nothing", "HEAD /v1/models"]) {
+      const { all } = await raw(port, head(refused) + last);
+      expect(all.match(/HTTP\/1\.1 \d+/g)).toEqual([expect.stringMatching(/ 40[45]$/), "HTTP/1.1 200"]);
+      expect(all.split("\r\n\r\n")[1]).toMatch(refused.startsWith("HEAD") ? /^HTTP/ : /^\{"error"/);
+    }
+    const upload = "content-length: 3\r\n";
+    expect((await raw(port, head("POST /nothing", upload) + last)).all.match(/HTTP\/1\.1 \d+/g)).toHaveLength(1);
+  });
+});
+
 describe("what is no HTTP", () => {
   const chunked = "POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n";
   it.each([

@@ -59,6 +59,20 @@ describe("auto", () => {
     expect(choose(chat, ask("x"), undefined, parts({ peers, ownModels })).model).toBe("own");
   });
 
+  it("is nothing that would go in the clear while another model's host can be sealed to: D2", () => {
+    const plain = (at: number): Peer => ({
+      ...host(at, { name: "a" }),
+      record: undefined,
+      announced: { kind: "absent" },
+    });
+    const reference = (at: number): Peer => ({ ...plain(at), announced: { kind: "key", key: new Uint8Array(32) } });
+    const sealed = host(1, { name: "b", context: 512, busy: true });
+    const long = ask("x".repeat(8_000));
+    expect(choose(chat, long, undefined, parts({ peers: () => [plain(0), sealed] })).model).toBe("b");
+    expect(choose(chat, long, undefined, parts({ peers: () => [plain(0)] })).model).toBe("a");
+    expect(choose(chat, long, undefined, parts({ peers: () => [reference(0), sealed] })).model).toBe("a");
+  });
+
   it("takes a model that can do what is asked, as far as is known", () => {
     const image = [{ type: "image_url", image_url: { url: "data:," } }];
     const peers = (): readonly Peer[] => [
@@ -105,6 +119,35 @@ describe("auto", () => {
     expect(choose(chat, next, undefined, busy).model).toBe(model);
     const gone = { ...routing, peers: () => [host(1, { name: other })] };
     expect(choose(chat, next, undefined, gone).model).toBe(other);
+  });
+
+  it("leaves its model when the conversation has outgrown it, or every host of it has just failed", () => {
+    const peers = (): readonly Peer[] => [
+      host(0, { name: "a", context: 1_024 }),
+      host(1, { name: "b", context: 8_192 }),
+    ];
+    const routing = parts({ peers });
+    expect(choose(chat, ask("x"), undefined, routing).model).toBe("a");
+    const turns = (words: string): readonly object[] => [
+      { role: "user", content: "x" },
+      { role: "assistant", content: words },
+    ];
+    const next = (words: string): string =>
+      choose(chat, ask("x", { messages: turns(words) }), undefined, routing).model;
+    expect(next("y")).toBe("a");
+    expect(next("y".repeat(8_000))).toBe("b");
+    const failing = parts({ peers });
+    expect(choose(chat, ask("x"), undefined, failing).model).toBe("a");
+    failing.load.avoid(ids[0] as EndpointId, clock.ms + 10_000);
+    expect(choose(chat, ask("x"), undefined, failing).model).toBe("b");
+  });
+
+  it("of a peer neither shows nor changes what this machine's conversations have: they may begin alike", () => {
+    const both = parts({ ownModels: () => ["a", "b"].map((id) => ({ id, contextLength: undefined })) });
+    const conversation = choose(chat, ask("x"), undefined, both).conversation;
+    both.affinity.remember(conversation, { model: "b", host: self });
+    expect(choose(chat, ask("x"), ids[2], both).model).toBe("a");
+    expect(choose(chat, ask("x"), undefined, both).model).toBe("b");
   });
 
   it("D5: of a peer, is one of our own models or nothing", () => {

@@ -122,6 +122,13 @@ describe("what is refused", () => {
     expect(refusal(() => parseRequest(utf8(text))).message).toContain(message);
   });
 
+  it("a field that stands twice is named, clean and short", () => {
+    const body = `{"a\\u0007":1,"a\\u0007":2}`;
+    expect(refusal(() => parseRequest(utf8(body)))).toMatchObject({ code: "E_INPUT", param: "a\ufffd" });
+    const long = "k".repeat(1_000);
+    expect(refusal(() => parseRequest(utf8(`{"${long}":1,"${long}":2}`))).param).toBe("k".repeat(64));
+  });
+
   it("bytes that are no UTF-8", () => {
     expect(refusal(() => parseRequest(Uint8Array.of(0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d))).message).toContain(
       "valid JSON",
