@@ -99,6 +99,8 @@ export interface AskRequest {
   readonly needTokens?: number | undefined;
   /** What the turns of one conversation have in common, from openai/conversation.ts. */
   readonly conversation?: string | undefined;
+  /** Never in the clear, whatever policy allows. @default false */
+  readonly sealedOnly?: boolean;
   readonly signal: AbortSignal;
 }
 
@@ -129,7 +131,7 @@ export async function ask(asked: AskRequest, parts: AskParts): Promise<Asked> {
   // 1 who serves the model, best first
   const hosts = await candidates(request, parts);
   // 2 who of them may get it, and how
-  let routes = allowedRoutes(hosts, request.model, parts);
+  let routes = allowedRoutes(hosts, request, parts);
   // 3 try them, each anew sealed to that host alone
   const attempts: Attempt[] = [];
   const pathUntilMs = performance.now() + parts.timing.pathMs;
@@ -202,10 +204,11 @@ async function candidates(request: AskRequest, parts: AskParts): Promise<readonl
 
 function allowedRoutes(
   hosts: readonly HostChoice[],
-  model: string,
+  { model, sealedOnly = false }: AskRequest,
   parts: AskParts,
 ): readonly (SealedRoute | PlainRoute)[] {
-  const decisions = decide(hosts, parts.policy, parts.clock.now());
+  const policy = sealedOnly ? { ...parts.policy, plain: false } : parts.policy;
+  const decisions = decide(hosts, policy, parts.clock.now());
   const allowed = decisions.flatMap((decision) => (decision.kind === "allow" ? [decision.route] : []));
   const reachable = allowed.filter((route) => parts.route !== "relay" || (route.kind === "sealed" && route.relayable));
   if (reachable.length > 0) return reachable;

@@ -136,6 +136,7 @@ class OpenAiHttpEngine implements Engine {
       answer = await this.#post(plan, plan.body(request, room), exchange);
       if (answer.status >= 400) throw this.#upstreamError(await readError(answer), answer, plan);
     }
+    if (answer.status !== 200) throw new MeshError("E_ENGINE", `the engine answered with status ${answer.status}`);
     const contentType = answer.headers["content-type"] ?? "";
     if (plan.stream && contentType.includes("text/event-stream")) return await this.#stream(plan, answer, exchange);
     return await this.#whole(plan, answer, exchange);
@@ -163,6 +164,10 @@ class OpenAiHttpEngine implements Engine {
     if (!isRecord(json)) throw new MeshError("E_ENGINE", "the engine's answer is not JSON");
     if (holdsError(json)) throw this.#upstreamError(readUpstreamError(500, bytes), answer, plan);
     if (plan.stream) throw new MeshError("E_ENGINE", "the engine did not stream although the request asked for it");
+    const name = plan.route === "embeddings" ? "data" : "choices";
+    const list = json[name];
+    if (!Array.isArray(list) || list.length === 0)
+      throw new MeshError("E_ENGINE", `the engine's answer has no '${name}'`);
     const body = utf8(JSON.stringify(cleaned(json, plan, plan.id)));
     exchange.end();
     return { status: 200, headers: { "content-type": "application/json" }, body: once(body) };
@@ -438,6 +443,7 @@ class StreamCleaner {
     let text = "";
     for (const event of events) {
       if (this.done) break;
+      if (event.data === "") continue; // a sign of life
       if (event.data === "[DONE]") this.done = true;
       else text += this.#event(event);
     }

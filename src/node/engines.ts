@@ -1,12 +1,12 @@
 /** The engines of this machine as one: which of them answers for a model, and what they are worth to the mesh. */
 import { stat } from "node:fs/promises";
 import { basename } from "node:path";
-import type { Admission } from "../base/admission.ts";
+import { Admission, type AdmissionOptions } from "../base/admission.ts";
 import { utf8 } from "../base/bytes.ts";
 import { MeshError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { detectEngines } from "../engine/detect.ts";
-import type { Answer, Engine, EngineModel, EngineRequest } from "../engine/engine.ts";
+import type { Answer, Engine, EngineRequest } from "../engine/engine.ts";
 import { type EngineSettings, startEngines } from "../engine/registry.ts";
 import { isName, type ModelRuntime } from "../wire/gossip.ts";
 import { limits } from "../wire/limits.ts";
@@ -15,18 +15,28 @@ import type { EngineSetting } from "./config.ts";
 import type { EngineStatus } from "./status.ts";
 
 export interface Engines {
-  /** The first engine that has the model now; what it is asked goes through the node's admission. */
+  /** The first engine that has the model now; what it is asked waits for a place there. */
   forModel(model: string): Pick<Engine, "answer"> | undefined;
   /** Model ids served now, none twice. */
   models(): readonly string[];
-  /** The same with all that is known of them. */
-  known(): readonly EngineModel[];
-  /** What the node's record says of them. */
+  /** The same with what is known of them, and how busy their engines are. */
+  known(): readonly RecordModel[];
+  /** Of these, as many as a record holds. */
   described(): readonly RecordModel[];
+  /** Exchanges that the engines answer, and that wait for a place. */
+  load(): { readonly running: number; readonly queued: number };
+  /** Sends everybody away who waits for a place. */
+  refuseWaiting(reason: MeshError): void;
   runtimes(): readonly ModelRuntime[];
   status(): readonly EngineStatus[];
   readonly loading: boolean;
   close(): Promise<void>;
+}
+
+/** An engine, and who may ask it now. */
+interface Hosted {
+  readonly engine: Engine;
+  readonly admission: Admission;
 }
 
 /**
@@ -35,32 +45,33 @@ export interface Engines {
  */
 export async function openEngines(
   settings: readonly EngineSetting[],
-  admission: Admission,
+  bounds: AdmissionOptions,
   log: Log,
   onChange: () => void,
 ): Promise<Engines> {
   const wanted: EngineSettings[] = [];
   for (const setting of settings) wanted.push(...(await resolved(setting)));
   const engines = await startEngines(wanted, { log, onChange });
-  const having = (model: string): Engine | undefined =>
-    engines.find((engine) => engine.models.some(({ id }) => id === model));
-  const known = (): readonly EngineModel[] => {
-    const models = engines.flatMap((engine) => engine.models);
-    return models.filter(({ id }, index) => models.findIndex((other) => other.id === id) === index);
+  const hosted = engines.map((engine) => ({ engine, admission: new Admission(boundsOf(engine, bounds)) }));
+  const known = (): readonly RecordModel[] => {
+    const models = hosted.flatMap(described);
+    return models.filter(({ name }, index) => models.findIndex((other) => other.name === name) === index);
   };
   return {
     forModel: (model) => {
-      const engine = having(model);
-      return engine && { answer: (request) => admitted(engine, request, admission) };
+      const having = hosted.find(({ engine }) => engine.models.some(({ id }) => id === model));
+      return having && { answer: (request) => admitted(having, request) };
     },
-    models: () => known().map(({ id }) => id),
+    models: () => known().map(({ name }) => name),
     known,
-    described: () =>
-      fitting(known()).map(({ id, contextLength, kinds = [] }) => {
-        const { running, waiting, slots } = having(id)?.load ?? { running: 0, waiting: 0, slots: undefined };
-        const busy = admission.busy || (slots !== undefined && running >= slots);
-        return { name: id, context: contextLength, busy, queue: stepped(waiting + admission.queued), kinds };
-      }),
+    described: () => fitting(known()),
+    load: () => ({
+      running: hosted.reduce((sum, { admission }) => sum + admission.running, 0),
+      queued: hosted.reduce((sum, { admission }) => sum + admission.queued, 0),
+    }),
+    refuseWaiting: (reason) => {
+      for (const { admission } of hosted) admission.close(reason);
+    },
     runtimes: () =>
       engines.flatMap((engine) =>
         engine.models.map(({ id, contextLength }) => ({ name: id, contextLength, ready: true })),
@@ -75,8 +86,26 @@ export async function openEngines(
   };
 }
 
+/**
+ * The embedded engine runs no more than its slots, and its own queue knows no askers: all that wait do so here. How many
+ * an external one runs at a time is its own affair.
+ */
+function boundsOf({ kind, load }: Engine, bounds: AdmissionOptions): AdmissionOptions {
+  if (kind === "external" || load.slots === undefined) return bounds;
+  return { ...bounds, running: Math.min(bounds.running, load.slots) };
+}
+
+function described({ engine, admission }: Hosted): readonly RecordModel[] {
+  const { running, waiting, slots } = engine.load;
+  const busy = admission.busy || (slots !== undefined && running >= slots);
+  const queue = stepped(waiting + admission.queued);
+  return engine.models.map(({ id, contextLength, kinds = [] }) => {
+    return { name: id, context: contextLength, busy, queue, kinds };
+  });
+}
+
 /** Asks the engine when there is a place, and holds it until the answer has ended. @throws E_BUSY, and as the engine */
-async function admitted(engine: Engine, request: EngineRequest, admission: Admission): Promise<Answer> {
+async function admitted({ engine, admission }: Hosted, request: EngineRequest): Promise<Answer> {
   const release = await admission.enter(request.asker, request.signal);
   try {
     const answer = await engine.answer(request);
@@ -107,10 +136,10 @@ const recordRestBytes = 1_024;
 const modelRestBytes = 24;
 
 /** As many as a record holds: an entry with a larger one is dropped by everybody. The others are only not described. */
-function fitting(models: readonly EngineModel[]): readonly EngineModel[] {
+function fitting(models: readonly RecordModel[]): readonly RecordModel[] {
   let room = limits.recordBytes - recordRestBytes;
-  return models.slice(0, limits.modelsPerRecord).filter(({ id, kinds = [] }) => {
-    room -= modelRestBytes + utf8(id).length + kinds.reduce((bytes, kind) => bytes + kind.length + 2, 0);
+  return models.slice(0, limits.modelsPerRecord).filter(({ name, kinds }) => {
+    room -= modelRestBytes + utf8(name).length + kinds.reduce((bytes, kind) => bytes + kind.length + 2, 0);
     return room >= 0;
   });
 }

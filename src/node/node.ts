@@ -5,7 +5,6 @@
 import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { type EndpointId } from "../base/brand.ts";
-import { Admission } from "../base/admission.ts";
 import { Budget } from "../base/budget.ts";
 import { systemClock } from "../base/clock.ts";
 import { sleep, withDeadline } from "../base/deadline.ts";
@@ -92,11 +91,10 @@ class RunningNode implements Node {
   readonly #stopping = new AbortController();
   readonly #relayPlaces = new Places({ total: defaults.relayStreamsTotal, perHolder: defaults.relayStreamsPerAsker });
   readonly #relayed = { streams: 0, bytes: 0 };
-  readonly #admission: Admission;
   readonly #reports = new Exchanges();
   readonly #metrics = new Metrics(version, {
-    running: () => this.#admission.running,
-    queued: () => this.#admission.queued,
+    running: () => this.#parts?.engines.load().running ?? 0,
+    queued: () => this.#parts?.engines.load().queued ?? 0,
     peers: () => this.#parts?.mesh.peers.length ?? 0,
   });
   /** What to do at the end, last built first. */
@@ -110,13 +108,6 @@ class RunningNode implements Node {
     this.#config = config;
     this.#options = options;
     this.#log = options.log;
-    this.#admission = new Admission({
-      running: config.maxRunning,
-      runningPerHolder: Math.max(defaults.exchangesPerAsker, config.maxRunning / 2),
-      queued: config.maxQueued,
-      queuedPerHolder: defaults.queuedPerAsker,
-      waitMs: defaults.queueMs,
-    });
   }
 
   async start(): Promise<void> {
@@ -162,7 +153,14 @@ class RunningNode implements Node {
       this.#closers.push(() => closeServer(admin));
     }
     // 3 the models of this machine
-    const engines = await openEngines(config.engines, this.#admission, this.#log, () => this.#changed());
+    const bounds = {
+      running: config.maxRunning,
+      runningPerHolder: Math.max(defaults.exchangesPerAsker, config.maxRunning / 2),
+      queued: config.maxQueued,
+      queuedPerHolder: defaults.queuedPerAsker,
+      waitMs: defaults.queueMs,
+    };
+    const engines = await openEngines(config.engines, bounds, this.#log, () => this.#changed());
     this.#closers.push(() => engines.close());
     // 4 the mesh, and the record that ties identity, keys and models
     const capabilities = config.relayTraffic ? ["seal.v1", relayCapability] : ["seal.v1"];
@@ -288,8 +286,7 @@ class RunningNode implements Node {
       engines: engineStates,
       inflight_requests: this.#exchanges,
       admission: admissionStatus({
-        running: this.#admission.running,
-        queued: this.#admission.queued,
+        ...engines.load(),
         maxRunning: this.#config.maxRunning,
         maxQueued: this.#config.maxQueued,
       }),
@@ -496,7 +493,7 @@ class RunningNode implements Node {
   // ---- ending
 
   async #end(): Promise<void> {
-    this.#admission.close(new MeshError("E_DRAINING", "this host is stopping"));
+    this.#parts?.engines.refuseWaiting(new MeshError("E_DRAINING", "this host is stopping"));
     this.#changed();
     if (this.#exchanges > 0) this.#log.write("info", { event: "node-draining", exchanges: this.#exchanges });
     while (this.#exchanges > 0 && this.#clock.now() < this.#drainUntilMs) await sleep(50);

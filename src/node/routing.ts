@@ -4,11 +4,11 @@
  */
 import type { EndpointId } from "../base/brand.ts";
 import { MeshError } from "../base/errors.ts";
-import type { EngineModel } from "../engine/engine.ts";
 import type { Affinity } from "../mesh/affinity.ts";
 import { contextOf, type HostLoad, modelOf } from "../mesh/choose.ts";
 import type { Peer } from "../mesh/membership.ts";
 import { type Need, needsOf, type RequestNeeds } from "../openai/conversation.ts";
+import type { RecordModel } from "../wire/record.ts";
 
 /** The name that leaves the choice to this node. */
 export const autoModel = "auto";
@@ -25,7 +25,7 @@ export interface Choice {
 export interface RoutingParts {
   readonly self: EndpointId;
   /** Models of this machine, served now. */
-  readonly ownModels: () => readonly EngineModel[];
+  readonly ownModels: () => readonly RecordModel[];
   readonly peers: () => readonly Peer[];
   readonly load: HostLoad;
   readonly affinity: Affinity;
@@ -86,8 +86,8 @@ function pick(needs: RequestNeeds, asker: EndpointId | undefined, parts: Routing
 
 function candidates(asker: EndpointId | undefined, parts: RoutingParts): readonly Candidate[] {
   const { self, ownModels, peers } = parts;
-  const own = ownModels().map(({ id, contextLength, kinds = [] }) => {
-    return { model: id, host: self, contextTokens: contextLength, kinds, busy: false, plain: false };
+  const own = ownModels().map(({ name, context, kinds, busy }) => {
+    return { model: name, host: self, contextTokens: context, kinds, busy, plain: false };
   });
   if (asker !== undefined) return own;
   const remote = peers()

@@ -409,4 +409,21 @@ describe("our own engine has no place", () => {
     expect((await call(own)).status).toBe(fail.status);
     await Promise.all([full.close(), roomy.close()]);
   });
+
+  it("D1: and the other machine takes prompts in the clear only: nothing leaves, the caller gets our engine's word", async () => {
+    const network = memoryNetwork();
+    const full = await startEngineServer({
+      fail: { kind: "status", status: 429, body: { error: { message: "busy", type: "rate_limit_error", code: null } } },
+    });
+    const own = await testMesh().start("serve", { engine: [full.url] }, network);
+    const old = await RawPeer.start(network, { role: "host", models: ["scripted"] });
+    old.announcements = () => [old.own({ record: undefined, inferenceKey: undefined })];
+    let asked = 0;
+    old.handlers.http = () => Promise.resolve(void (asked += 1));
+    await old.meet(own);
+    await eventually("the old host is known", () => own.status().peers.some(({ sealed }) => sealed === "plain"));
+    const refused = await call(own);
+    expect([refused.status, refused.code, asked]).toEqual([429, "rate_limit_exceeded", 0]);
+    await full.close();
+  });
 });

@@ -17,7 +17,9 @@ async function mirror(): Promise<string> {
     if (request.method === "GET") return response.end(JSON.stringify({ data: [{ id: "mirror" }] }));
     let body = "";
     request.on("data", (piece) => (body += String(piece)));
-    request.on("end", () => response.end(JSON.stringify({ object: "list", path: request.url, body })));
+    request.on("end", () =>
+      response.end(JSON.stringify({ object: "list", path: request.url, body, data: [{}], choices: [{}] })),
+    );
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");

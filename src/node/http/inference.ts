@@ -180,30 +180,48 @@ function takePlace(places: Places): () => void {
 }
 
 async function obtain(
-  { request, caller }: Inference,
+  inference: Inference,
   path: string,
-  { bytes, json, model }: NormalisedRequest,
-  { needTokens, conversation }: Choice,
+  wanted: NormalisedRequest,
+  choice: Choice,
   parts: InferenceParts,
 ): Promise<Obtained> {
-  const { asker, signal } = caller;
+  const { bytes, json, model } = wanted;
+  const { asker, signal } = inference.caller;
   const engine = parts.engineFor(model);
   if (engine) {
     try {
       const answer = await engine.answer({ path, body: bytes, json, asker: asker ?? "local", signal });
       return { answer, served: { host: parts.self, sealed: "local", route: "local" }, attempts: [] };
     } catch (thrown) {
-      // what our engine did nothing with, another machine that has the model may answer
-      if (asker || !mayMoveOn(toMeshError(thrown).code) || !parts.isElsewhere(model)) throw thrown;
+      // what our engine did nothing with, another machine that has the model may answer; never in the clear, though
+      const refusal = toMeshError(thrown);
+      if (asker || !mayMoveOn(refusal.code) || !parts.isElsewhere(model)) throw refusal;
+      return await askMesh(inference, path, wanted, choice, parts, true).catch((failure: unknown) => {
+        const tried = attemptsOf(toMeshError(failure)).length > 0;
+        throw tried || signal.aborted ? failure : refusal;
+      });
     }
   }
   // a host that opened a request answers it or refuses: it is never passed on (protocol.md §11 D5)
   if (asker) throw new MeshError("E_MODEL", `the model "${repeated(model)}" is not served here`, { param: "model" });
   if (!parts.meshModels().includes(model)) throw unknownModel(model, parts.meshModels());
+  return await askMesh(inference, path, wanted, choice, parts, false);
+}
+
+async function askMesh(
+  { request, caller }: Inference,
+  path: string,
+  { bytes, model }: NormalisedRequest,
+  { needTokens, conversation }: Choice,
+  parts: InferenceParts,
+  sealedOnly: boolean,
+): Promise<Obtained> {
+  const { signal } = caller;
   const headers = Object.entries(request.headers).flatMap(([name, value]) =>
     typeof value === "string" ? [[name, value] as const] : [],
   );
-  const asking = { method: "POST", path, headers, body: bytes, model, needTokens, conversation, signal };
+  const asking = { method: "POST", path, headers, body: bytes, model, needTokens, conversation, sealedOnly, signal };
   const { response, attempts } = await parts.ask(asking);
   const last = attempts.at(-1);
   if (!last) throw new MeshError("E_BUG", "an answer without an attempt");

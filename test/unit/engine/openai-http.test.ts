@@ -151,6 +151,9 @@ describe("failures", () => {
     ["its own failure", status(500, { message: "out of memory" }), { code: "E_ENGINE", message: /out of memory/ }],
     ["an error with status 200", status(200, { message: "oops" }), { code: "E_ENGINE", message: /oops/ }],
     ["a page", { kind: "status", status: 200, body: "<html>" }, { code: "E_ENGINE", message: /not JSON/ }],
+    ["JSON without an answer", { kind: "status", status: 200, body: { ok: true } }, { code: "E_ENGINE" }],
+    ["an answer without choices", { kind: "status", status: 200, body: { choices: [] } }, { code: "E_ENGINE" }],
+    ["somewhere else", { kind: "status", status: 302, body: { choices: [{}] } }, { code: "E_ENGINE", message: /302/ }],
     ["a stream that is cut at once", { kind: "cut", afterTokens: 0 }, { code: "E_ENGINE" }],
   ])("before the first token: %s", async (_name, fail, expected) => {
     const { engine } = await start({ fail });
@@ -191,6 +194,21 @@ describe("failures", () => {
     const overflow = { message: "The number of tokens to keep from the initial prompt is greater than ..." };
     const { engine } = await start({ fail: { kind: "named-error-event", afterTokens: 0, error: overflow } });
     expect(await ask(engine, { stream: true }).catch(codeOf)).toBe("E_OVERFLOW");
+  });
+
+  test("an event without data is a sign of life, no more", async () => {
+    const chunk = { choices: [{ index: 0, delta: { content: "hi" }, finish_reason: "stop" }] };
+    const server = createServer((request, response) => {
+      if (request.method === "GET") return response.end(JSON.stringify({ data: [{ id: "m" }] }));
+      response.writeHead(200, { "content-type": "text/event-stream" });
+      response.end(`event: ping\ndata:\n\ndata: ${JSON.stringify(chunk)}\n\ndata:\n\ndata: [DONE]\n\n`);
+    });
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const engine = await openAiHttpKind.start({ kind: "openai-http", url }, quiet);
+    opened.push({ close: () => new Promise((resolve) => server.close(() => resolve())) }, engine);
+    expect(contentOf(chunksOf(await readText(await ask(engine, { stream: true }))))).toBe("hi");
   });
 
   test.each([

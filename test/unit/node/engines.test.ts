@@ -1,6 +1,5 @@
 /** The engines of a machine as its record tells of them. */
 import { expect, it, onTestFinished } from "vitest";
-import { Admission } from "../../../src/base/admission.ts";
 import { silentLog } from "../../../src/base/log.ts";
 import { identityFrom, newIdentitySeed } from "../../../src/crypto/identity.ts";
 import { InferenceKeys } from "../../../src/crypto/inference-keys.ts";
@@ -10,13 +9,13 @@ import { RecordKeeper } from "../../../src/node/record-keeper.ts";
 import { limits } from "../../../src/wire/limits.ts";
 import { startEngineServer } from "../../support/engine-server.ts";
 
-const admission = new Admission({ running: 1, runningPerHolder: 1, queued: 1, queuedPerHolder: 1, waitMs: 1_000 });
+const bounds = { running: 8, runningPerHolder: 8, queued: 8, queuedPerHolder: 8, waitMs: 1_000 };
 
 async function serving(models: readonly string[]): Promise<Engines> {
   const server = await startEngineServer({ models });
   const engines = await openEngines(
     [{ kind: "openai-http", url: server.url, key: undefined }],
-    admission,
+    bounds,
     silentLog,
     () => undefined,
   );

@@ -15,8 +15,12 @@ const clock = { ms: 0, now: (): number => clock.ms };
 
 type Offer = Partial<RecordModel> & { readonly name: string };
 
+function offer(more: Offer): RecordModel {
+  return { context: undefined, busy: false, queue: 0, kinds: [], ...more };
+}
+
 function host(at: number, ...offers: readonly Offer[]): Peer {
-  const models = offers.map((offer) => ({ context: undefined, busy: false, queue: 0, kinds: [], ...offer }));
+  const models = offers.map(offer);
   return {
     id: ids[at] as EndpointId,
     role: "host",
@@ -55,7 +59,7 @@ describe("auto", () => {
   it("prefers our own engine, then a host with a place", () => {
     const peers = (): readonly Peer[] => [host(0, { name: "a", busy: true }), host(1, { name: "b" })];
     expect(choose(chat, ask("x"), undefined, parts({ peers })).model).toBe("b");
-    const ownModels = (): [{ id: string; contextLength: undefined }] => [{ id: "own", contextLength: undefined }];
+    const ownModels = (): readonly RecordModel[] => [offer({ name: "own" })];
     expect(choose(chat, ask("x"), undefined, parts({ peers, ownModels })).model).toBe("own");
   });
 
@@ -71,6 +75,12 @@ describe("auto", () => {
     expect(choose(chat, long, undefined, parts({ peers: () => [plain(0), sealed] })).model).toBe("b");
     expect(choose(chat, long, undefined, parts({ peers: () => [plain(0)] })).model).toBe("a");
     expect(choose(chat, long, undefined, parts({ peers: () => [reference(0), sealed] })).model).toBe("a");
+  });
+
+  it("leaves our own engine alone while it has no place and another machine has", () => {
+    const ownModels = (): readonly RecordModel[] => [offer({ name: "own", busy: true })];
+    const peers = (): readonly Peer[] => [host(0, { name: "b" })];
+    expect(choose(chat, ask("x"), undefined, parts({ peers, ownModels })).model).toBe("b");
   });
 
   it("takes a model that can do what is asked, as far as is known", () => {
@@ -143,7 +153,7 @@ describe("auto", () => {
   });
 
   it("of a peer neither shows nor changes what this machine's conversations have: they may begin alike", () => {
-    const both = parts({ ownModels: () => ["a", "b"].map((id) => ({ id, contextLength: undefined })) });
+    const both = parts({ ownModels: () => ["a", "b"].map((name) => offer({ name })) });
     const conversation = choose(chat, ask("x"), undefined, both).conversation;
     both.affinity.remember(conversation, { model: "b", host: self });
     expect(choose(chat, ask("x"), ids[2], both).model).toBe("a");
@@ -154,7 +164,7 @@ describe("auto", () => {
     const asker = ids[2];
     const routing = parts({ peers: () => [host(0, { name: "a" })] });
     expectCode("E_NO_HOST", () => choose(chat, ask("x"), asker, routing));
-    const own = parts({ ownModels: () => [{ id: "own", contextLength: undefined }] });
+    const own = parts({ ownModels: () => [offer({ name: "own" })] });
     expect(choose(chat, ask("x"), asker, own).model).toBe("own");
   });
 });
