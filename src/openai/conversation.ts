@@ -60,7 +60,10 @@ function conversationOf(json: Json): string | undefined {
 }
 
 function beginning(value: unknown): string {
-  return (JSON.stringify(isRecord(value) ? value["content"] : value) ?? "").slice(0, prefixCharacters);
+  // strings shortened first: an image is not written out for its first characters
+  const shortened = (_name: string, part: unknown): unknown =>
+    typeof part === "string" ? part.slice(0, prefixCharacters) : part;
+  return (JSON.stringify(isRecord(value) ? value["content"] : value, shortened) ?? "").slice(0, prefixCharacters);
 }
 
 function hashed(parts: readonly unknown[]): string {
