@@ -50,9 +50,9 @@ const network = new Set([
   "node:dns",
   "undici",
 ]);
-const withoutNetwork = ["wire/", "crypto/", "policy/", "mesh/", "exchange.ts"];
-/** node:http is allowed for its table of status texts. */
-const networkAllowed = ["tunnel/http.ts"];
+const withoutNetwork = ["wire/", "crypto/", "attest/", "policy/", "mesh/", "exchange.ts"];
+/** node:http is allowed for its table of status texts; collecting evidence may talk to a TPM over TCP. */
+const networkAllowed = ["tunnel/http.ts", "attest/collect/"];
 
 /** Text -> the only files or folders that may contain it. */
 const onlyIn = [

@@ -27,6 +27,7 @@ export type LogEvent =
       readonly ms: number;
       readonly code?: ErrorCode;
     }
+  | { readonly event: "evidence-not-made"; readonly kind: string; readonly code: ErrorCode; readonly what: string }
   | { readonly event: "state-not-kept"; readonly code: ErrorCode; readonly what: string }
   | { readonly event: "exchange-answered"; readonly peer: EndpointId; readonly whole: boolean; readonly ms: number }
   | { readonly event: "exchange-refused"; readonly peer: EndpointId; readonly code: ErrorCode }

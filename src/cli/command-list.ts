@@ -4,6 +4,7 @@ import { client } from "./commands/client.ts";
 import { demo } from "./commands/demo.ts";
 import { serve } from "./commands/serve.ts";
 import { status } from "./commands/status.ts";
+import { verify } from "./commands/verify.ts";
 import { version } from "./commands/version.ts";
 
-export const commands: readonly Command[] = [serve, client, status, demo, version];
+export const commands: readonly Command[] = [serve, client, status, verify, demo, version];

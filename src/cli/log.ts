@@ -59,6 +59,8 @@ function sentence(entry: LogEvent): string | undefined {
       return askedText(entry);
     case "exchange-answered":
       return `answered ${short(entry.peer)} ${entry.whole ? "in" : "in part, broken off after"} ${entry.ms} ms`;
+    case "evidence-not-made":
+      return `no evidence of this machine (${entry.kind}): ${entry.what}`;
     case "state-not-kept":
       return `${entry.what} It is kept in memory only, and tried again.`;
     case "exchange-refused":

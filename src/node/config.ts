@@ -63,6 +63,8 @@ export interface NodeConfig {
   readonly pad: boolean;
   /** Pieces of our answers that come within so many ms are sealed together; 0: each by itself. */
   readonly coalesceMs: number;
+  /** TPM 2.0 that vouches for this machine: a device path, or HOST:PORT of an emulator; undefined: none is asked. */
+  readonly tpm: string | undefined;
   readonly engines: readonly EngineSetting[];
   /** Debug: file that records every byte above QUIC, as JSON lines. */
   readonly tap: string | undefined;
@@ -92,6 +94,7 @@ export interface Flags {
   readonly maxQueued?: string;
   readonly pad?: boolean;
   readonly coalesce?: string;
+  readonly tpm?: string;
   readonly openMesh?: boolean;
   readonly engine?: readonly string[];
   readonly engineKeyFile?: string;
@@ -124,6 +127,7 @@ export function resolveConfig(mode: "serve" | "client", flags: Flags): NodeConfi
     maxQueued: count(flags.maxQueued ?? environment("MAX_QUEUED"), "--max-queued", 0) ?? defaults.queuedTotal,
     pad: flags.pad ?? yes("PAD"),
     coalesceMs: count(flags.coalesce ?? environment("COALESCE"), "--coalesce", 0, limits.coalesceMs) ?? 0,
+    tpm: flags.tpm ?? environment("TPM"),
     engines,
     tap: flags.debugTap === undefined ? undefined : resolve(flags.debugTap),
   };

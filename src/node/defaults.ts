@@ -72,6 +72,12 @@ export const defaults = {
   /** How often it is looked whether keys or record are due, or the load has changed, ms: choosing wants fresh news. */
   recordCheckMs: 2_000,
 
+  // evidence
+  /** Evidence is made anew this often, ms: twice inside the 660 s for which others take it (protocol.md §8.5). */
+  evidenceRefreshMs: 300_000,
+  /** One piece of evidence, ms: a TPM takes a second or two for its keys. */
+  evidenceMs: 20_000,
+
   // stopping
   /** Exchanges may finish for so long after the first SIGTERM, ms. */
   drainMs: 30_000,

@@ -5,6 +5,7 @@
 import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { type EndpointId } from "../base/brand.ts";
+import { collectorKinds } from "../attest/collect/registry.ts";
 import { Budget } from "../base/budget.ts";
 import { systemClock } from "../base/clock.ts";
 import { sleep, withDeadline } from "../base/deadline.ts";
@@ -28,6 +29,7 @@ import { encodeInvite } from "../wire/invite.ts";
 import { limits } from "../wire/limits.ts";
 import type { RecordModel } from "../wire/record.ts";
 import type { HostPort, NodeConfig } from "./config.ts";
+import { Attester } from "./attester.ts";
 import { defaults } from "./defaults.ts";
 import { type Engines, openEngines } from "./engines.ts";
 import { Exchanges, type ExchangeReport } from "./exchanges.ts";
@@ -39,7 +41,15 @@ import { Metrics } from "./metrics.ts";
 import { RecordKeeper } from "./record-keeper.ts";
 import { choose, type RoutingParts } from "./routing.ts";
 import { openState, type State } from "./state.ts";
-import { admissionStatus, exchangesStatus, keyFingerprint, noOwner, peerStatus, type Status } from "./status.ts";
+import {
+  admissionStatus,
+  evidenceStatus,
+  exchangesStatus,
+  keyFingerprint,
+  noOwner,
+  peerStatus,
+  type Status,
+} from "./status.ts";
 import { announcedVersion, version } from "./version.ts";
 
 export interface Node {
@@ -119,6 +129,16 @@ class RunningNode implements Node {
     const identity = identityFrom(state.identitySeed);
     const keys = new InferenceKeys({ clock });
     this.#closers.push(() => keys.wipe());
+    const { tpm } = config;
+    const attester = new Attester({
+      collectors: tpm === undefined ? [] : collectorKinds.map((kind) => kind.create({ tpm })),
+      endpointId: identity.id,
+      inferenceKey: () => keys.current.publicKey,
+      clock,
+      log: this.#log,
+      collectMs: defaults.evidenceMs,
+    });
+    this.#closers.push(() => attester.close());
     // 2 the local HTTP ports: taken first, because a port in use is the commonest mistake
     const store = new ResponseStore(defaults.responses);
     this.#every(defaults.responses.lookMs, () => store.dropExpired());
@@ -147,6 +167,7 @@ class RunningNode implements Node {
         status: () => this.status(),
         exchanges: this.#reports,
         metrics: this.#metrics,
+        evidence: () => attester.states,
         ready: () => this.#parts !== undefined && !this.#stopping.signal.aborted && this.models().length > 0,
       });
       consoleUrl = await listen(admin, config.console, "http", "--console");
@@ -214,13 +235,15 @@ class RunningNode implements Node {
       affinity,
       now: () => clock.now(),
     };
-    const parts = { endpointId: identity.id, apiUrl, consoleUrl, transport, keys, records, engines };
+    const parts = { endpointId: identity.id, apiUrl, consoleUrl, transport, keys, records, engines, attester };
     this.#parts = { ...parts, mesh, asking, routing };
     mesh.start();
     // looked at often, not once when it is due: timers stand still while a machine sleeps
     this.#every(defaults.recordCheckMs, () => {
       if (this.#advanceRecord()) mesh.announce();
     });
+    void attester.refresh();
+    this.#every(defaults.evidenceRefreshMs, () => void attester.refresh());
     this.#log.write("info", { event: "node-started", endpoint_id: identity.id, version });
     // 5 the members we were told of
     await Promise.all(config.join.map((address) => this.#join(mesh, address)));
@@ -253,7 +276,7 @@ class RunningNode implements Node {
   }
 
   status(): Status {
-    const { endpointId, apiUrl, engines, mesh, keys } = this.#need();
+    const { endpointId, apiUrl, engines, mesh, keys, attester } = this.#need();
     const { mode, name, route, relayTraffic } = this.#config;
     const hosted = engines.models();
     const serving = hosted.length > 0 ? "serving" : engines.loading ? "loading" : "standby";
@@ -285,6 +308,7 @@ class RunningNode implements Node {
       plain_allowed: !this.#config.requireEncryption,
       engines: engineStates,
       inflight_requests: this.#exchanges,
+      evidence: attester.states.map(evidenceStatus),
       admission: admissionStatus({
         ...engines.load(),
         maxRunning: this.#config.maxRunning,
@@ -453,11 +477,12 @@ class RunningNode implements Node {
 
   /** @returns whether there is a new one */
   #advanceRecord(): boolean {
-    const { records, keys } = this.#need();
+    const { records, keys, attester } = this.#need();
     try {
       const change = records.advance();
       if (change === "rotated") {
         this.#log.write("info", { event: "key-rotated", fingerprint: keyFingerprint(keys.current.publicKey) });
+        void attester.refresh();
       }
       return change !== undefined;
     } catch (thrown) {
@@ -512,6 +537,7 @@ interface Parts {
   readonly records: RecordKeeper;
   readonly engines: Engines;
   readonly mesh: Mesh;
+  readonly attester: Attester;
   readonly asking: AskParts;
   readonly routing: RoutingParts;
 }

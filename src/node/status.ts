@@ -5,9 +5,10 @@
  */
 import { createHash } from "node:crypto";
 import { type EndpointId, shortId } from "../base/brand.ts";
-import { toHex } from "../base/bytes.ts";
+import { toBase64, toHex } from "../base/bytes.ts";
 import { contextOf, modelOf } from "../mesh/choose.ts";
 import type { Peer } from "../mesh/membership.ts";
+import type { EvidenceState } from "./attester.ts";
 import type { KeyStanding } from "../policy/decide.ts";
 import type { Exchanges, ExchangeReport, ExchangeTotals } from "./exchanges.ts";
 
@@ -48,6 +49,8 @@ export interface Status {
   /** Requests of callers on this machine and of peers that have not ended. */
   readonly inflight_requests: number;
   readonly admission: AdmissionStatus;
+  /** Evidence of this machine, kind by kind; /api/evidence has the pieces themselves. */
+  readonly evidence: readonly EvidenceStatus[];
   readonly exchanges: ExchangesStatus;
   readonly nostr_discovery: boolean;
   readonly publication_state: "private";
@@ -98,6 +101,16 @@ export interface OwnerStatus {
 
 export const noOwner: OwnerStatus = { status: "unsigned", verified: false };
 
+export interface EvidenceStatus {
+  readonly kind: string;
+  /** When the newest piece was made, ISO 8601 in UTC; null: none so far. */
+  readonly issued_at: string | null;
+  /** Base64 of the inference key that it is tied to; null: none so far. */
+  readonly inference_key: string | null;
+  /** Why the last attempt failed; null when it did not. */
+  readonly why: string | null;
+}
+
 export interface EngineStatus {
   readonly name: string;
   readonly kind: "embedded" | "external";
@@ -146,6 +159,15 @@ export interface PeerModel {
   readonly busy: boolean | null;
   /** Exchanges that wait there. */
   readonly queue: number | null;
+}
+
+export function evidenceStatus({ kind, item, inferenceKey, why }: EvidenceState): EvidenceStatus {
+  return {
+    kind,
+    issued_at: item ? new Date(item.issuedAtMs).toISOString() : null,
+    inference_key: inferenceKey ? toBase64(inferenceKey) : null,
+    why: why ?? null,
+  };
 }
 
 /** 16 hex digits of the key's SHA-256: for people to compare, not to seal to. */

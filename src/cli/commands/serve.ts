@@ -37,6 +37,10 @@ export const serve: Command = {
       .option(
         "--coalesce <ms>",
         "seal together what the engine says within so many ms, so that the pace tells less on the way (default: 0)",
+      )
+      .option(
+        "--tpm <place>",
+        "TPM 2.0 that makes evidence of this machine: /dev/tpmrm0, or HOST:PORT of an emulator (see /api/evidence)",
       );
     addNodeFlags(command);
   },

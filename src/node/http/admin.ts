@@ -2,24 +2,29 @@
 import { createServer, type Server } from "node:http";
 import { getRequestListener } from "@hono/node-server";
 import { Hono } from "hono";
+import { fromUtf8 } from "../../base/bytes.ts";
 import { toMeshError } from "../../base/errors.ts";
 import { openAiError } from "../../openai/errors.ts";
+import { encodeEvidenceItem } from "../../wire/evidence.ts";
 import { withoutControls } from "../../wire/gossip.ts";
+import type { EvidenceState } from "../attester.ts";
 import type { Exchanges } from "../exchanges.ts";
 import type { Metrics } from "../metrics.ts";
-import type { Status } from "../status.ts";
+import { evidenceStatus, type Status } from "../status.ts";
 import { refuseForeignPages } from "./local-only.ts";
 
 export interface AdminParts {
   readonly status: () => Status;
   readonly exchanges: Pick<Exchanges, "get" | "latest" | "totals">;
   readonly metrics: Pick<Metrics, "text" | "contentType">;
+  /** What this machine shows of itself, kind by kind. */
+  readonly evidence: () => readonly EvidenceState[];
   /** Whether a request could be answered now: an engine is up, or a host is there. */
   readonly ready: () => boolean;
 }
 
 /** The routes as a function of requests, for tests without a socket. */
-export function adminApp({ status, exchanges, metrics, ready }: AdminParts): Hono {
+export function adminApp({ status, exchanges, metrics, evidence, ready }: AdminParts): Hono {
   const app = new Hono();
   app.use(async (context, next) => {
     const { host, origin } = context.req.header();
@@ -33,6 +38,14 @@ export function adminApp({ status, exchanges, metrics, ready }: AdminParts): Hon
     const report = exchanges.get(context.req.param("id"));
     if (report) return context.json(report);
     return context.json(notFound("no exchange with this id is kept; /api/exchanges lists the last ones"), 404);
+  });
+  app.get("/api/evidence", (context) => context.json({ evidence: evidence().map(evidenceStatus) }));
+  // as `sealmesh verify` reads it
+  app.get("/api/evidence/:kind", (context) => {
+    const item = evidence().find(({ kind }) => kind === context.req.param("kind"))?.item;
+    if (!item)
+      return context.json(notFound("there is no evidence of this kind; /api/evidence says what there is"), 404);
+    return context.body(fromUtf8(encodeEvidenceItem(item)), 200, { "content-type": "application/json" });
   });
   app.get("/metrics", async (context) =>
     context.body(await metrics.text(), 200, { "content-type": metrics.contentType }),

@@ -10,7 +10,7 @@ const status = { version: "1.2.3", pid: 7 } as Status;
 const exchanges = new Exchanges();
 exchanges.add(report({ id: "r1" }));
 const metrics = new Metrics("1.2.3", { running: () => 0, queued: () => 0, peers: () => 0 });
-const parts = { status: () => status, exchanges, metrics, ready: () => true };
+const parts = { status: () => status, exchanges, metrics, evidence: () => [], ready: () => true };
 const app = adminApp(parts);
 const get = (path: string, headers: Record<string, string> = {}): Promise<Response> =>
   Promise.resolve(app.request(path, { headers: { host: "127.0.0.1:3131", ...headers } }));
@@ -58,7 +58,7 @@ describe("the console port", () => {
   });
 
   it("says whether it lives, and whether it can answer", async () => {
-    const waiting = adminApp({ ...parts, ready: () => false });
+    const waiting = adminApp({ ...parts, evidence: () => [], ready: () => false });
     const ask = (path: string): Promise<Response> =>
       Promise.resolve(waiting.request(path, { headers: { host: "localhost" } }));
     expect((await get("/readyz")).status).toBe(200);

@@ -1,0 +1,5 @@
+/** The kinds of evidence that this build can make. A new one is a file here and a line in the list. */
+import type { CollectorKind } from "./collector.ts";
+import { tpm2Collector } from "./tpm2.ts";
+
+export const collectorKinds: readonly CollectorKind[] = [tpm2Collector];

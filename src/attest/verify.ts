@@ -1,0 +1,18 @@
+/**
+ * The one door to all kinds: picks the verifier of an item and holds the bounds that no kind needs to know. Pure, like
+ * the verifiers behind it.
+ */
+import { evidenceKinds } from "./registry.ts";
+import { isWithinEvidenceLimits } from "../wire/evidence.ts";
+import type { Verified, VerifyInput } from "./evidence.ts";
+import { fail, unknown, verdictOf } from "./verdict.ts";
+
+/** Claims and a verdict per factor; never throws for what stands in the item. */
+export function verifyEvidence(input: VerifyInput): Verified {
+  const kind = evidenceKinds.find((known) => known.kind === input.item.kind);
+  if (kind === undefined) return { claims: {}, verdict: verdictOf({ parse: unknown("unknown-kind") }, "not-reached") };
+  if (!isWithinEvidenceLimits(input.item)) {
+    return { claims: {}, verdict: verdictOf({ parse: fail("too-large") }, "not-reached") };
+  }
+  return kind.verify(input);
+}

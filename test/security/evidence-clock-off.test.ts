@@ -1,0 +1,55 @@
+/**
+ * Clocks differ and gossip is slow. A good host must not look forged because of that, and nobody may get through by a
+ * clock: time is an input, both bounds are settings, and old is not wrong.
+ */
+import { describe, expect, it } from "vitest";
+import { evidenceWindow, freshByOwnTime } from "../../src/attest/evidence.ts";
+import { reasons } from "../../src/attest/reasons.ts";
+import { tierOf } from "../../src/attest/verdict.ts";
+import { verifyEvidence } from "../../src/attest/verify.ts";
+import { blobItem, goodBlob, inputFor, issuedAtMs, withOutcome } from "../support/evidence.ts";
+
+const challenged = { challenged: true, pin: "none" } as const;
+const at = (nowMs: number, window = {}): ReturnType<typeof verifyEvidence>["verdict"] =>
+  verifyEvidence(inputFor(blobItem(goodBlob), { nowMs, ...window })).verdict;
+
+describe("A8: clocks", () => {
+  it("one blob has as many verdicts as there are times to look at it, and only `fresh` differs", () => {
+    const verdicts = [-30_001, 0, 660_001].map((age) => at(issuedAtMs + age));
+    expect(verdicts.map(({ fresh }) => fresh.outcome)).toEqual(["fail", "unknown", "stale"]);
+    const [ahead, good, old] = verdicts.map(({ fresh: _fresh, ...others }) => others);
+    expect(ahead).toEqual(good);
+    expect(old).toEqual(good);
+  });
+
+  it("old is stale and not a failure: nothing in it is wrong, and it is still no tier", () => {
+    const verdict = at(issuedAtMs + 660_001);
+    expect(withOutcome(verdict, "fail")).toEqual([]);
+    expect(withOutcome(verdict, "stale")).toEqual(["fresh"]);
+    expect(tierOf("secure-enclave", verdict, challenged)).toBe("none");
+  });
+
+  it("a clock that runs ahead is named as that, and a challenge does not mend it", () => {
+    const verdict = at(issuedAtMs - 31_000);
+    expect(reasons[verdict.fresh.reason]).toContain("compare the clocks");
+    expect(tierOf("secure-enclave", verdict, challenged)).toBe("none");
+    expect(tierOf("secure-enclave", at(issuedAtMs - 30_000), challenged)).toBe("key");
+  });
+
+  it("both bounds are settings", () => {
+    expect(at(issuedAtMs - 31_000, { aheadMs: 31_000 }).fresh.reason).toBe("own-time");
+    expect(at(issuedAtMs + 3_600_000, { maxAgeMs: 3_600_000 }).fresh.reason).toBe("own-time");
+    expect(at(issuedAtMs + 5_001, { maxAgeMs: 5_000 }).fresh.reason).toBe("too-old");
+    expect(evidenceWindow).toEqual({ maxAgeMs: 660_000, aheadMs: 30_000 });
+  });
+
+  it.each([Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, undefined])("a time of %s fails", (time) => {
+    const input = { nowMs: issuedAtMs, ...evidenceWindow };
+    expect(freshByOwnTime(time, input)).toEqual({ outcome: "fail", reason: "time-unreadable" });
+  });
+
+  it("times far outside of any calendar are ahead or old, not an exception", () => {
+    expect(at(-8.64e15).fresh.reason).toBe("clock-ahead");
+    expect(at(8.64e15).fresh.reason).toBe("too-old");
+  });
+});
