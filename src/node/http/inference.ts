@@ -159,13 +159,24 @@ export async function answerInference(inference: Inference, parts: InferencePart
     if (!asker && tried.length > 0 && !response.headersSent) {
       response.setHeader("x-sealmesh-attempts", String(tried.length));
     }
-    throw error;
+    throw inCallersTerms(error, path);
   } finally {
     release?.();
     account?.close();
     // 8 what became of it
     if (!asker) parts.onAsked(reportOf(course, { id, time, path, error, startedMs }), error);
   }
+}
+
+/** What a chat request calls `messages` was `input` in a Responses request. */
+function inCallersTerms(error: MeshError, path: string): MeshError {
+  const { code, message, param, retryAfterSeconds } = error;
+  if (path !== responsesPath || param === undefined || !/^messages\b/.test(param)) return error;
+  return new MeshError(code, message, {
+    cause: error,
+    param: "input",
+    ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
+  });
 }
 
 /** The name, if it is one of the mesh's models. */

@@ -333,10 +333,10 @@ export function reasoningText(message: Json): string {
   return isString(text) ? text : "";
 }
 
-/** `tool_calls` of a message or of a delta. @throws E_ENGINE for what is not a list of calls */
+/** `tool_calls` of a message or of a delta, or its older `function_call`. @throws E_ENGINE what is not a list of calls */
 export function callPieces(message: Json): readonly CallPiece[] {
-  const calls = message["tool_calls"];
-  if (calls === undefined || calls === null) return [];
+  const { function_call: only, tool_calls: calls = isRecord(only) ? [{ function: only }] : null } = message;
+  if (calls === null) return [];
   const wrong = new MeshError("E_ENGINE", "The engine sent tool calls that cannot be read.");
   if (!Array.isArray(calls)) throw wrong;
   return calls.map((call: unknown, position) => {

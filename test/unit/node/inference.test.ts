@@ -265,6 +265,17 @@ describe("a host's answer", () => {
     await vi.waitFor(() => expect(reports.map((report) => report.code)).toEqual(["engine_error"]));
   });
 
+  it("that the prompt does not fit names the field that the caller wrote", async () => {
+    const ask = () => Promise.reject(new MeshError("E_OVERFLOW", "it does not fit", { param: "messages" }));
+    const { url } = await startApi({}, { ask });
+    const params = { "/v1/responses": { model: "remote", input: "x" }, [path]: chatOf("remote") };
+    const named = Object.entries(params).map(async ([route, body]) => (await post(url, route, body)).json.error);
+    expect(await Promise.all(named)).toMatchObject([
+      { code: "context_length_exceeded", param: "input" },
+      { code: "context_length_exceeded", param: "messages" },
+    ]);
+  });
+
   it("that nobody gave: the attempts stand in the report, their number in the answer", async () => {
     const attempts = [attempt("E_LOST"), attempt("E_UNREACHABLE", { processed: "no" })];
     const ask = () => Promise.reject(new AskError(new MeshError("E_UNREACHABLE", "it is gone"), attempts));

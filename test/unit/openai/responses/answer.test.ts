@@ -191,4 +191,9 @@ describe("responsesAnswer", () => {
     responsesAnswer(plan({ store: false }, store), completion({ content: "a" }), "m", store);
     expect(store.size.turns).toBe(1);
   });
+
+  test("knows the older form of a function call", () => {
+    const { output } = answer({ content: null, function_call: { name: "f", arguments: '{"a":1}' } }, "function_call");
+    expect(output).toMatchObject([{ type: "function_call", name: "f", arguments: '{"a":1}', status: "completed" }]);
+  });
 });
