@@ -42,7 +42,7 @@ const alternativeName = "2.5.29.17";
 
 export const tpm2: EvidenceKind = {
   kind: "tpm2",
-  note: "It vouches for a key in a TPM, not for the machine around it or for what that runs.",
+  note: "It vouches for a key in a TPM, not for the machine around it or for what that runs. Tried with an emulator so far, not yet with a chip.",
   verify(input: VerifyInput): Verified {
     if (input.item.version !== 1) return nothing({ parse: unknown("unknown-kind") });
     const parts = readOr(undefined, () => readParts(input.item.evidence));
