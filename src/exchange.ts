@@ -143,7 +143,7 @@ export async function ask(asked: AskRequest, parts: AskParts): Promise<Asked> {
       const response = await attempt(request, route, trial, parts);
       attempts.push(trial.report());
       if (response.status >= 500) {
-        avoid(route, undefined, parts); // it is the answer, but the next one may fare better elsewhere
+        avoid(parts, route.host); // it is the answer, but the next one may fare better elsewhere
       } else {
         load.trust(route.host);
         affinity.remember(request.conversation, { model: request.model, host: route.host });
@@ -154,7 +154,7 @@ export async function ask(asked: AskRequest, parts: AskParts): Promise<Asked> {
       const failure = brokenOff(thrown, "E_LOST");
       attempts.push(trial.report(failure));
       if (failure.code === "E_TIMEOUT") mesh.probe(trial.relay ?? route.host);
-      if (!ofThisRequest.has(failure.code)) avoid(route, trial.refused ? undefined : trial.relay, parts);
+      if (!ofThisRequest.has(failure.code)) avoid(parts, route.host, trial.refused ? undefined : trial.relay);
       routes = failure.code === "E_OVERFLOW" ? withMoreRoom(others, route.host, hosts) : others;
       if (!trial.mayMoveOn || routes.length === 0 || attempts.length === maxAttempts) {
         throw new AskError(failure, attempts);
@@ -163,9 +163,9 @@ export async function ask(asked: AskRequest, parts: AskParts): Promise<Asked> {
   }
 }
 
-/** Puts the host behind others for some time, and the relay to it where nobody can tell which of the two has failed. */
-function avoid({ host }: { readonly host: EndpointId }, relay: EndpointId | undefined, parts: AskParts): void {
-  for (const id of relay ? [host, relay] : [host]) parts.load.avoid(id, parts.clock.now() + avoidMs);
+/** Puts peers behind others for some time: a host, and the relay to it where nobody can tell which of them has failed. */
+function avoid({ load, clock }: AskParts, ...peers: readonly (EndpointId | undefined)[]): void {
+  for (const id of peers) if (id) load.avoid(id, clock.now() + avoidMs);
 }
 
 /** After an overflow: hosts with a larger context than that one, or one that nobody knows. */
@@ -233,7 +233,7 @@ async function attempt(
         : await attemptSealed(request, route, trial, parts);
     const body = endingWith(response.body, (_whole, broken) => {
       release();
-      if (broken && !request.signal.aborted) avoid(route, trial.relay, parts);
+      if (broken && !request.signal.aborted) avoid(parts, route.host, trial.relay);
     });
     return await unlessRefused({ ...response, headers: allowedResponseHeaders(response.headers), body }, trial);
   } catch (thrown) {
@@ -271,7 +271,7 @@ async function attemptSealed(
     const fresh = refused && !trial.answerBegan ? await refreshedRoute(request, route, trial, parts) : undefined;
     if (!fresh) throw thrown;
     trial.sentBefore = trial.sent; // who cut may have been a relay, behind which the host works
-    if (viaRelay) parts.load.avoid(viaRelay, parts.clock.now() + avoidMs);
+    avoid(parts, viaRelay);
     return await sealAndSend(request, fresh, trial, parts, 0);
   }
 }
@@ -379,7 +379,7 @@ async function openPath(
     } catch (thrown) {
       failure = brokenOff(thrown, "E_RELAY");
       if (signal.aborted) throw failure;
-      load.avoid(relay, clock.now() + avoidMs);
+      avoid(parts, relay);
       if (trial.late) break;
     }
   }

@@ -7,7 +7,7 @@
 import type { EndpointId } from "../base/brand.ts";
 import type { EvidenceItem } from "../wire/evidence.ts";
 import type { Claims } from "./claims.ts";
-import { fail, type FactorVerdict, stale, unknown, type Verdict } from "./verdict.ts";
+import { fail, type FactorVerdict, pass, stale, unknown, type Verdict, verdictOf } from "./verdict.ts";
 
 export type { EvidenceItem } from "../wire/evidence.ts";
 
@@ -88,6 +88,30 @@ export interface EvidenceKind {
 
 /** The window of the reference: refreshed every 300 s, 360 s more for gossip to travel (protocol.md §8.4). */
 export const evidenceWindow = { maxAgeMs: 660_000, aheadMs: 30_000 } as const;
+
+/** What is known when a check fails early: these factors, and of the others nothing. */
+export function endedEarly(given: Partial<Verdict>): Verified {
+  return { claims: {}, verdict: verdictOf(given, "not-reached") };
+}
+
+/**
+ * `binding` and `fresh` of evidence with one value that holds node, keys and nonce: what differs in it cannot be told
+ * apart.
+ *
+ * @param bound whether the value is the one for this nonce, or for none; undefined: there is nothing to compare with
+ */
+export function judgeBound(
+  bound: (nonce: Uint8Array | undefined) => boolean | undefined,
+  byTime: FactorVerdict,
+  { expected }: VerifyInput,
+): { readonly binding: FactorVerdict; readonly fresh: FactorVerdict } {
+  const unasked = bound(undefined);
+  if (unasked === undefined) return { binding: unknown("not-compared"), fresh: byTime };
+  if (expected.nonce !== undefined && bound(expected.nonce)) {
+    return { binding: pass("bound"), fresh: byTime.reason === "own-time" ? pass("nonce-answered") : byTime };
+  }
+  return { binding: unasked ? pass("bound") : fail("binding-differs"), fresh: byTime };
+}
 
 /**
  * `fresh` for evidence whose signed time is all that speaks for it. Both ends of the window are inside. That is not a

@@ -4,15 +4,15 @@
  */
 import { evidenceKinds } from "./registry.ts";
 import { isWithinEvidenceLimits } from "../wire/evidence.ts";
-import type { Verified, VerifyInput } from "./evidence.ts";
-import { fail, unknown, verdictOf } from "./verdict.ts";
+import { endedEarly, type Verified, type VerifyInput } from "./evidence.ts";
+import { fail, unknown } from "./verdict.ts";
 
 /** Claims and a verdict per factor; never throws for what stands in the item. */
 export function verifyEvidence(input: VerifyInput): Verified {
   const kind = evidenceKinds.find((known) => known.kind === input.item.kind);
-  if (kind === undefined) return { claims: {}, verdict: verdictOf({ parse: unknown("unknown-kind") }, "not-reached") };
+  if (kind === undefined) return endedEarly({ parse: unknown("unknown-kind") });
   if (!isWithinEvidenceLimits(input.item)) {
-    return { claims: {}, verdict: verdictOf({ parse: fail("too-large") }, "not-reached") };
+    return endedEarly({ parse: fail("too-large") });
   }
   return kind.verify(input);
 }

@@ -6,6 +6,7 @@ import { Agent, type Dispatcher, request } from "undici";
 import { concat, view } from "../base/bytes.ts";
 import { abortError } from "../base/deadline.ts";
 import { isMeshError, MeshError } from "../base/errors.ts";
+import { parseJsonText } from "../base/json.ts";
 
 /** A started answer: status and head are known, the body is still on its way. */
 export interface HttpAnswer {
@@ -175,15 +176,6 @@ export async function getJson(
 /** JSON of the bytes; undefined when they are none. */
 export function parseJson(bytes: Uint8Array): unknown {
   return parseJsonText(view(bytes).toString("utf8"));
-}
-
-/** The same for text. */
-export function parseJsonText(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 /** The engine's own key, never the caller's. */

@@ -9,7 +9,7 @@ import { once } from "../base/body.ts";
 import { empty, utf8 } from "../base/bytes.ts";
 import { abortError } from "../base/deadline.ts";
 import { isMeshError, MeshError, toMeshError } from "../base/errors.ts";
-import { isRecord } from "../base/json.ts";
+import { isRecord, parseJsonText } from "../base/json.ts";
 import { checkChat, completionId, wantsUsage } from "../openai/chat.ts";
 import { readUpstreamError, readUpstreamErrorText, type UpstreamError } from "../openai/errors.ts";
 import { answerRoom, isOverflow, overflowError, overflowFacts } from "../openai/overflow.ts";
@@ -24,7 +24,6 @@ import {
   httpClient,
   keyHeader,
   parseJson,
-  parseJsonText,
   readBounded,
 } from "./http.ts";
 

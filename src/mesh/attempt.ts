@@ -2,6 +2,7 @@
 import { type EndpointId, shortId } from "../base/brand.ts";
 import { abortError } from "../base/deadline.ts";
 import { type ErrorCode, MeshError, toMeshError } from "../base/errors.ts";
+import { mayMoveOn, refusalText } from "../openai/refusal.ts";
 import type { PlainRoute, SealedRoute } from "../policy/decide.ts";
 import type { ByteSource } from "../tunnel/http.ts";
 
@@ -16,17 +17,6 @@ export interface Attempt {
   /** Why it failed, for a person, in our own words; null when it answered. */
   readonly reason: string | null;
 }
-
-/** What a host says by refusing. Its own words go to the caller alone: they might repeat the prompt. */
-const refusals: Partial<Record<ErrorCode, string>> = {
-  E_BUSY: "the host has no free place",
-  E_DRAINING: "the host is stopping",
-  E_MODEL: "the host does not serve the model now",
-  E_UNSUPPORTED: "the host's engine cannot do what was asked",
-  E_NO_ENGINE: "the host has no engine now",
-  E_CLOSED: "the host is stopping",
-  E_OVERFLOW: "the prompt does not fit the host's context",
-};
 
 /** For one way when the time for all of them is over, ms: a living peer answers within it. */
 const leastPathMs = 500;
@@ -101,7 +91,7 @@ export class Trial {
       relay: this.#relay,
       outcome: failure?.code ?? "answered",
       processed,
-      reason: failure ? ((this.refused ? refusals[failure.code] : undefined) ?? failure.message) : null,
+      reason: failure ? ((this.refused ? refusalText(failure.code) : undefined) ?? failure.message) : null,
     };
   }
 
@@ -150,8 +140,9 @@ export function attemptsOf(error: MeshError): readonly Attempt[] {
 
 /** Empty after one refusal: the host's own sentence says it all. */
 function triedText(attempts: readonly Attempt[]): string {
-  const [only] = attempts;
-  if (attempts.length === 1 && only && only.processed === "no" && refusals[only.outcome as ErrorCode]) return "";
+  const [only, ...others] = attempts;
+  const isRefusal = only?.processed === "no" && only.outcome !== "answered" && mayMoveOn(only.outcome);
+  if (isRefusal && others.length === 0) return "";
   const tried = attempts.map(({ host, route, outcome, processed }) => {
     return `${shortId(host)} (${route}, ${outcome}, ${processed === "no" ? "not processed" : "maybe processed"})`;
   });

@@ -28,37 +28,29 @@ const relayedHttpPort = 9337;
 
 export function ownEntry(id: EndpointId, self: SelfDescription, address: EndpointAddress): Announcement {
   const { role, httpPort, version, hostname, models, runtimes, record } = self;
-  const key = record.fields.inferenceKey;
-  return {
-    id,
-    role,
-    httpPort,
-    version,
-    hostname,
-    models,
-    runtimes,
-    address,
-    meshId: undefined,
-    inferenceKey: key && toBase64(key),
-    posture: [],
-    evidence: undefined,
-    record: record.bytes,
-  };
+  const said = { id, role, version, hostname, models, runtimes, address };
+  return entryOf(said, httpPort, record.fields.inferenceKey, record);
 }
 
 /** A peer's entry for others: what it said itself, its record byte for byte; never posture or evidence (protocol.md §3.4). */
 export function relayedEntry(peer: Peer): Announcement {
   const { id, role, version, hostname, models, runtimes, address, record, announced } = peer;
+  const said = { id, role, version, hostname, models, runtimes, address };
   const key = record?.fields.inferenceKey ?? (announced.kind === "key" ? announced.key : undefined);
+  return entryOf(said, role === "host" ? relayedHttpPort : undefined, key, record);
+}
+
+type Said = Pick<Announcement, "id" | "role" | "version" | "hostname" | "models" | "runtimes" | "address">;
+
+function entryOf(
+  said: Said,
+  httpPort: number | undefined,
+  key: Uint8Array | undefined,
+  record: VerifiedRecord | undefined,
+): Announcement {
   return {
-    id,
-    role,
-    httpPort: role === "host" ? relayedHttpPort : undefined,
-    version,
-    hostname,
-    models,
-    runtimes,
-    address,
+    ...said,
+    httpPort,
     meshId: undefined,
     inferenceKey: key && toBase64(key),
     posture: [],

@@ -54,15 +54,16 @@ export async function openEngines(
   const engines = await startEngines(wanted, { log, onChange });
   const hosted = engines.map((engine) => ({ engine, admission: new Admission(boundsOf(engine, bounds)) }));
   const known = (): readonly RecordModel[] => {
-    const models = hosted.flatMap(described);
-    return models.filter(({ name }, index) => models.findIndex((other) => other.name === name) === index);
+    const byName = new Map<string, RecordModel>();
+    for (const model of hosted.flatMap(described)) if (!byName.has(model.name)) byName.set(model.name, model);
+    return [...byName.values()];
   };
   return {
     forModel: (model) => {
       const having = hosted.find(({ engine }) => engine.models.some(({ id }) => id === model));
       return having && { answer: (request) => admitted(having, request) };
     },
-    models: () => known().map(({ name }) => name),
+    models: () => [...new Set(engines.flatMap((engine) => engine.models.map(({ id }) => id)))],
     known,
     described: () => fitting(known()),
     load: () => ({

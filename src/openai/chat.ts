@@ -7,6 +7,7 @@ import { randomBytes } from "node:crypto";
 import { toHex } from "../base/bytes.ts";
 import { MeshError } from "../base/errors.ts";
 import { isRecord, type Json } from "../base/json.ts";
+import { bad, optionalBoolean } from "./fields.ts";
 
 /** Bounds of a request, beyond that of its bytes. */
 const limits = {
@@ -48,7 +49,7 @@ export function checkChat(json: Json): ChatEnvelope {
 
 /** Whether the answer is to come in events. @throws E_INPUT for other types than boolean */
 export function wantsStream(json: Json): boolean {
-  return boolean(json, "stream") ?? false;
+  return optionalBoolean(json, "stream") ?? false;
 }
 
 /** Whether `stream_options.include_usage` is set. @throws E_INPUT for other types */
@@ -56,7 +57,7 @@ export function wantsUsage(json: Json): boolean {
   const options = json["stream_options"];
   if (options === undefined || options === null) return false;
   if (!isRecord(options)) throw bad("stream_options", "must be an object");
-  return boolean(options, "include_usage", "stream_options.include_usage") ?? false;
+  return optionalBoolean(options, "include_usage", "stream_options.include_usage") ?? false;
 }
 
 export interface ChatMessage {
@@ -160,7 +161,7 @@ function answerFormat(value: unknown): AnswerFormat | undefined {
       return {
         kind: "schema",
         schema,
-        strict: boolean(named, "strict", "response_format.json_schema.strict") ?? false,
+        strict: optionalBoolean(named, "strict", "response_format.json_schema.strict") ?? false,
       };
     }
     default:
@@ -271,13 +272,6 @@ function seedOf(json: Json): number | undefined {
   return seed === undefined ? undefined : Number(BigInt.asUintN(32, BigInt(seed)));
 }
 
-function boolean(json: Json, field: string, param = field): boolean | undefined {
-  const value = json[field];
-  if (value === undefined || value === null) return undefined;
-  if (typeof value !== "boolean") throw bad(param, "must be true or false");
-  return value;
-}
-
 function range(json: Json, field: string, least: number, most: number): number | undefined {
   const value = json[field];
   if (value === undefined || value === null) return undefined;
@@ -291,11 +285,6 @@ function integer(json: Json, field: string, least: number, most: number): number
   const value = range(json, field, least, most);
   if (value !== undefined && !Number.isInteger(value)) throw bad(field, "must be a whole number");
   return value;
-}
-
-/** @param expected "must be a number" */
-export function bad(param: string, expected: string): MeshError {
-  return new MeshError("E_INPUT", `'${param}' ${expected}.`, { param });
 }
 
 export function unsupported(param: string, message: string): MeshError {

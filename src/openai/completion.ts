@@ -5,7 +5,6 @@
 import { type Json } from "../base/json.ts";
 import {
   type AnswerHead,
-  bad,
   type Feature,
   type FinishReason,
   isEmptyRecord,
@@ -18,6 +17,7 @@ import {
   wantsStream,
   wantsUsage,
 } from "./chat.ts";
+import { bad } from "./fields.ts";
 
 /** OpenAI's own default, and a short one: callers that want more say so. */
 const defaultMaxTokens = 16;

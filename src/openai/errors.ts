@@ -5,7 +5,7 @@
  */
 import { utf8, view } from "../base/bytes.ts";
 import type { ErrorCode, MeshError } from "../base/errors.ts";
-import { isRecord } from "../base/json.ts";
+import { countOf, isRecord, parseJsonText } from "../base/json.ts";
 
 /** What an OpenAI client needs to know of a failure, ready to be written. */
 export interface OpenAiError {
@@ -109,7 +109,7 @@ export function readUpstreamErrorText(status: number, text: string): UpstreamErr
     promptTokens: undefined,
     contextTokens: undefined,
   };
-  const json = parse(text);
+  const json = parseJsonText(text);
   if (json === undefined) {
     const plain = text.trim();
     // an HTML page is a proxy's, and says nothing to a person in a JSON field
@@ -120,7 +120,7 @@ export function readUpstreamErrorText(status: number, text: string): UpstreamErr
 
 function readObject(value: unknown, base: UpstreamError, depth: number): UpstreamError {
   if (typeof value === "string") {
-    const inner = value.trimStart().startsWith("{") && depth < depthLimit ? parse(value) : undefined;
+    const inner = value.trimStart().startsWith("{") && depth < depthLimit ? parseJsonText(value) : undefined;
     if (inner !== undefined) return readObject(inner, base, depth + 1);
     return value.trim() === "" ? base : { ...base, message: clip(value.trim(), messageLimit) };
   }
@@ -131,8 +131,8 @@ function readObject(value: unknown, base: UpstreamError, depth: number): Upstrea
     type: word(value["type"]) ?? base.type,
     code: word(value["code"]) ?? base.code,
     param: word(value["param"]) ?? base.param,
-    promptTokens: count(value["n_prompt_tokens"]) ?? base.promptTokens,
-    contextTokens: count(value["n_ctx"]) ?? base.contextTokens,
+    promptTokens: countOf(value["n_prompt_tokens"]) ?? base.promptTokens,
+    contextTokens: countOf(value["n_ctx"]) ?? base.contextTokens,
   };
   const message = value["message"] ?? value["detail"];
   if (Array.isArray(message)) {
@@ -143,23 +143,12 @@ function readObject(value: unknown, base: UpstreamError, depth: number): Upstrea
   return readObject(message, found, depth + 1);
 }
 
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
 function word(value: unknown): string | undefined {
   if (typeof value === "number") return String(value);
   return typeof value === "string" && value !== "" ? clip(value, wordLimit) : undefined;
 }
 
-function count(value: unknown): number | undefined {
-  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0 ? value : undefined;
-}
-
-function clip(text: string, length: number): string {
+/** At most so many characters, the last of a longer text an ellipsis. */
+export function clip(text: string, length: number): string {
   return text.length <= length ? text : `${text.slice(0, length - 1)}…`;
 }

@@ -7,13 +7,15 @@
  */
 import { utf8, view } from "../base/bytes.ts";
 import type { OpenAiErrorType } from "../base/errors.ts";
-import { isRecord } from "../base/json.ts";
-import { readUpstreamError, upstreamErrorBytes } from "./errors.ts";
+import { isRecord, parseJsonText } from "../base/json.ts";
+import { clip, readUpstreamError, upstreamErrorBytes } from "./errors.ts";
 import { isOverflow } from "./overflow.ts";
 
 /** Status and body of an answer that is an error; body is JSON, UTF-8. */
 export interface ErrorAnswer {
   readonly status: number;
+  /** `error.code` in the body: what a host wrote there, where it was an error object already. */
+  readonly code: unknown;
   readonly body: Uint8Array;
 }
 
@@ -74,12 +76,7 @@ interface Fields {
 
 /** `{"error": {"message": text, "type": text, ...}}` with all its members, and null for a missing param or code. */
 function errorObject(body: Uint8Array): Fields | undefined {
-  let json: unknown;
-  try {
-    json = JSON.parse(view(body).toString("utf8"));
-  } catch {
-    return undefined;
-  }
+  const json = parseJsonText(view(body).toString("utf8"));
   if (!isRecord(json) || !isRecord(json["error"])) return undefined;
   const { message, type, ...more } = json["error"];
   if (typeof message !== "string" || message === "" || typeof type !== "string" || type === "") return undefined;
@@ -87,6 +84,6 @@ function errorObject(body: Uint8Array): Fields | undefined {
 }
 
 function answer(status: number, { message, type, param = null, code, ...more }: Fields): ErrorAnswer {
-  const text = message.length <= messageLimit ? message : `${message.slice(0, messageLimit - 1)}…`;
-  return { status, body: utf8(JSON.stringify({ error: { message: text, type, param, code, ...more } })) };
+  const error = { message: clip(message, messageLimit), type, param, code, ...more };
+  return { status, code, body: utf8(JSON.stringify({ error })) };
 }

@@ -8,12 +8,25 @@ import { type ErrorCode, errorTable, MeshError } from "../base/errors.ts";
 import { readUpstreamError } from "./errors.ts";
 import { isOverflow } from "./overflow.ts";
 
-/** Refusals that another host need not share. */
-const movable: readonly ErrorCode[] = ["E_BUSY", "E_DRAINING", "E_MODEL", "E_UNSUPPORTED", "E_NO_ENGINE", "E_CLOSED"];
+/** Refusals that another host need not share, and what a host says by each. */
+const refusals: ReadonlyMap<ErrorCode, string> = new Map<ErrorCode, string>([
+  ["E_BUSY", "the host has no free place"],
+  ["E_DRAINING", "the host is stopping"],
+  ["E_MODEL", "the host does not serve the model now"],
+  ["E_UNSUPPORTED", "the host's engine cannot do what was asked"],
+  ["E_NO_ENGINE", "the host has no engine now"],
+  ["E_CLOSED", "the host is stopping"],
+  ["E_OVERFLOW", "the prompt does not fit the host's context"],
+]);
 
 /** Whether a failure says that nothing was done with the request, and that another host may do it. */
 export function mayMoveOn(code: ErrorCode): boolean {
-  return code === "E_OVERFLOW" || movable.includes(code);
+  return refusals.has(code);
+}
+
+/** A refusal in our own words; undefined for failures of another kind. A host's words might repeat the prompt. */
+export function refusalText(code: ErrorCode): string | undefined {
+  return refusals.get(code);
 }
 
 /** @returns the refusal, or undefined when the answer is to be delivered */
@@ -24,7 +37,7 @@ export function refusalOf(status: number, body: Uint8Array, retryAfter: string |
   const param = upstream.param === undefined ? {} : { param: upstream.param };
   if (isOverflow(upstream)) return new MeshError("E_OVERFLOW", message, { param: upstream.param ?? "messages" });
   // whatever its words: a host that speaks of a limit has not begun
-  const code = status === 429 ? "E_BUSY" : movable.find((each) => isRow(each, status, upstream.code));
+  const code = status === 429 ? "E_BUSY" : [...refusals.keys()].find((each) => isRow(each, status, upstream.code));
   if (code === undefined) return undefined;
   const seconds = retryAfter !== undefined && /^[0-9]{1,5}$/.test(retryAfter) ? Number(retryAfter) : undefined;
   return new MeshError(code, message, { ...param, ...(seconds === undefined ? {} : { retryAfterSeconds: seconds }) });

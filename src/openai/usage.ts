@@ -6,7 +6,7 @@
  * every token costs is a search of its bytes. Line ends are LF or CRLF.
  */
 import { concat, empty, utf8, view } from "../base/bytes.ts";
-import { isRecord, type Json } from "../base/json.ts";
+import { countOf, isRecord, type Json, parseJsonText } from "../base/json.ts";
 import { sseReader } from "./sse.ts";
 
 /** Filled while the answer passes; undefined where it did not say. Times are ms since `startedMs`. */
@@ -293,9 +293,9 @@ function readAnswer({ choices, usage }: Json, account: Account): void {
   account.finishReason ??= reasons.find(isText);
   if (!isRecord(usage)) return;
   const { prompt_tokens: prompt, completion_tokens: completion, prompt_tokens_details: details } = usage;
-  account.promptTokens = count(prompt) ?? account.promptTokens;
-  account.completionTokens = count(completion) ?? account.completionTokens;
-  account.cachedTokens = (isRecord(details) ? count(details["cached_tokens"]) : undefined) ?? account.cachedTokens;
+  account.promptTokens = countOf(prompt) ?? account.promptTokens;
+  account.completionTokens = countOf(completion) ?? account.completionTokens;
+  account.cachedTokens = (isRecord(details) ? countOf(details["cached_tokens"]) : undefined) ?? account.cachedTokens;
 }
 
 /**
@@ -329,12 +329,8 @@ function isSpace(byte: number | undefined): boolean {
 }
 
 function parsed(json: string): Json | undefined {
-  try {
-    const value: unknown = JSON.parse(json);
-    return isRecord(value) ? value : undefined;
-  } catch {
-    return undefined;
-  }
+  const value = parseJsonText(json);
+  return isRecord(value) ? value : undefined;
 }
 
 function joined(parts: readonly Uint8Array[]): Uint8Array {
@@ -347,8 +343,4 @@ function text(bytes: Uint8Array): string {
 
 function isText(value: unknown): value is string {
   return typeof value === "string" && value !== "";
-}
-
-function count(value: unknown): number | undefined {
-  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0 ? value : undefined;
 }

@@ -17,17 +17,23 @@ import {
   rfc3339Ms,
 } from "../../wire/evidence.ts";
 import type { Claims } from "../claims.ts";
-import { type EvidenceKind, type Expected, freshByOwnTime, type Verified, type VerifyInput } from "../evidence.ts";
+import {
+  endedEarly,
+  type EvidenceKind,
+  type Expected,
+  freshByOwnTime,
+  type Verified,
+  type VerifyInput,
+} from "../evidence.ts";
 import { fail, type FactorVerdict, pass, unknown, verdictOf } from "../verdict.ts";
 
 export const secureEnclave: EvidenceKind = {
   kind: "secure-enclave",
   note: "Whether the key is inside a Secure Enclave cannot be checked by anyone but its owner. Not yet run on Apple hardware.",
   verify(input: VerifyInput): Verified {
-    if (input.item.version !== 1)
-      return { claims: {}, verdict: verdictOf({ parse: unknown("unknown-kind") }, "not-reached") };
+    if (input.item.version !== 1) return endedEarly({ parse: unknown("unknown-kind") });
     const blob = parse(input.item.evidence);
-    if (blob === undefined) return { claims: {}, verdict: verdictOf({ parse: fail("malformed") }, "not-reached") };
+    if (blob === undefined) return endedEarly({ parse: fail("malformed") });
     return judge(blob, input);
   },
 };
@@ -60,7 +66,7 @@ function judge({ attestation, signature }: ReferenceBlob, input: VerifyInput): V
         : fail("signature-wrong");
   // what nobody signed is nobody's word: no claim, and no other factor, may rest on it
   if (key === undefined || signed.outcome !== "pass") {
-    return { claims: {}, verdict: verdictOf({ parse: parsed, signature: signed }, "not-reached") };
+    return endedEarly({ parse: parsed, signature: signed });
   }
   const issuedAtMs = rfc3339Ms(attestation.timestamp);
   return {

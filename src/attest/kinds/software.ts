@@ -12,8 +12,15 @@ import { verifyP256, p256Point } from "../../crypto/p256.ts";
 import { isMeshError } from "../../base/errors.ts";
 import { evidenceLabels } from "../../wire/evidence.ts";
 import { type BindingParts, evidenceBinding, expectedBinding } from "../binding.ts";
-import { type EvidenceKind, freshByOwnTime, type Verified, type VerifyInput } from "../evidence.ts";
-import { fail, type FactorVerdict, pass, unknown, verdictOf } from "../verdict.ts";
+import {
+  endedEarly,
+  type EvidenceKind,
+  freshByOwnTime,
+  judgeBound,
+  type Verified,
+  type VerifyInput,
+} from "../evidence.ts";
+import { fail, pass, unknown, verdictOf } from "../verdict.ts";
 
 const keyBytes = 65;
 const statementBytes = keyBytes + 8 + 32;
@@ -24,24 +31,28 @@ export const software: EvidenceKind = {
   note: "For development only: it proves nothing.",
   verify(input: VerifyInput): Verified {
     const { version, evidence } = input.item;
-    if (version !== 1) return nothing({ parse: unknown("unknown-kind") });
-    if (evidence.length !== statementBytes + signatureBytes) return nothing({ parse: fail("malformed") });
+    if (version !== 1) return endedEarly({ parse: unknown("unknown-kind") });
+    if (evidence.length !== statementBytes + signatureBytes) return endedEarly({ parse: fail("malformed") });
     const parse = pass("well-formed");
     const statement = evidence.slice(0, statementBytes);
     const attestedKey = statement.slice(0, keyBytes);
-    if (!isPoint(attestedKey)) return nothing({ parse, signature: fail("key-unusable") });
+    if (!isPoint(attestedKey)) return endedEarly({ parse, signature: fail("key-unusable") });
     const message = concat([evidenceLabels.software, statement]);
     const signature = evidence.subarray(statementBytes);
     if (!verifyP256({ publicKey: attestedKey, message, signature, form: "p1363" })) {
-      return nothing({ parse, signature: fail("signature-wrong") });
+      return endedEarly({ parse, signature: fail("signature-wrong") });
     }
     const issuedAtMs = Number(readU64le(statement, keyBytes));
+    const bound = (nonce: Uint8Array | undefined): boolean | undefined => {
+      const value = expectedBinding({ ...input.expected, nonce }, attestedKey);
+      return value && equal(statement.subarray(keyBytes + 8), value);
+    };
     return {
       claims: { attestedKey, issuedAtMs: { value: issuedAtMs, by: "self" } },
       verdict: verdictOf({
         parse,
         signature: pass("signature-holds"),
-        ...bindingAndFresh(statement.subarray(keyBytes + 8), attestedKey, freshByOwnTime(issuedAtMs, input), input),
+        ...judgeBound(bound, freshByOwnTime(issuedAtMs, input), input),
         "key-residence": unknown("software-key"),
       }),
     };
@@ -62,10 +73,6 @@ export function signSoftwareEvidence({ issuedAtMs, sign, ...parts }: SoftwareEvi
   return concat([statement, sign(concat([evidenceLabels.software, statement]))]);
 }
 
-function nothing(given: Parameters<typeof verdictOf>[0]): Verified {
-  return { claims: {}, verdict: verdictOf(given, "not-reached") };
-}
-
 function isPoint(sec1: Uint8Array): boolean {
   try {
     return p256Point(sec1).length === keyBytes;
@@ -73,21 +80,4 @@ function isPoint(sec1: Uint8Array): boolean {
     if (isMeshError(thrown)) return false;
     throw thrown;
   }
-}
-
-/** One value holds node, keys and nonce, so what differs cannot be told apart. */
-function bindingAndFresh(
-  found: Uint8Array,
-  attestedKey: Uint8Array,
-  byTime: FactorVerdict,
-  { expected }: VerifyInput,
-): { readonly binding: FactorVerdict; readonly fresh: FactorVerdict } {
-  const asked = expectedBinding(expected, attestedKey);
-  const unasked = expectedBinding({ ...expected, nonce: undefined }, attestedKey);
-  if (asked === undefined || unasked === undefined) return { binding: unknown("not-compared"), fresh: byTime };
-  if (expected.nonce !== undefined && equal(found, asked)) {
-    const fresh = byTime.reason === "own-time" ? pass("nonce-answered") : byTime;
-    return { binding: pass("bound"), fresh };
-  }
-  return { binding: equal(found, unasked) ? pass("bound") : fail("binding-differs"), fresh: byTime };
 }

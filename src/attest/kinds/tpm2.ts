@@ -32,7 +32,15 @@ import {
   qualifiedNameOf,
   type Quote,
 } from "../collect/tpm/structures.ts";
-import { type BootCounters, type EvidenceKind, freshByOwnTime, type Verified, type VerifyInput } from "../evidence.ts";
+import {
+  type BootCounters,
+  endedEarly,
+  type EvidenceKind,
+  freshByOwnTime,
+  judgeBound,
+  type Verified,
+  type VerifyInput,
+} from "../evidence.ts";
 import { fail, type FactorVerdict, pass, stale, unknown, verdictOf } from "../verdict.ts";
 
 /** tcg-kp-EKCertificate. */
@@ -44,9 +52,9 @@ export const tpm2: EvidenceKind = {
   kind: "tpm2",
   note: "It vouches for a key in a TPM, not for the machine around it or for what that runs. Tried with an emulator so far, not yet with a chip.",
   verify(input: VerifyInput): Verified {
-    if (input.item.version !== 1) return nothing({ parse: unknown("unknown-kind") });
+    if (input.item.version !== 1) return endedEarly({ parse: unknown("unknown-kind") });
     const parts = readOr(undefined, () => readParts(input.item.evidence));
-    return parts === undefined ? nothing({ parse: fail("malformed") }) : judge(parts, input);
+    return parts === undefined ? endedEarly({ parse: fail("malformed") }) : judge(parts, input);
   },
   residence(item, secret) {
     if (item.version !== 1) return undefined;
@@ -92,20 +100,16 @@ function readOr<T, U>(otherwise: U, read: () => T): T | U {
   }
 }
 
-function nothing(given: Parameters<typeof verdictOf>[0]): Verified {
-  return { claims: {}, verdict: verdictOf(given, "not-reached") };
-}
-
 function judge(parts: Parts, input: VerifyInput): Verified {
   const { evidence, attestationKey, quote } = parts;
   const parse = pass("well-formed");
   const attestedKey = readAttestedKey(attestationKey);
-  if (attestedKey === undefined) return nothing({ parse, signature: fail("key-unusable") });
-  if (!isSigned(parts, attestedKey)) return nothing({ parse, signature: fail("signature-wrong") });
+  if (attestedKey === undefined) return endedEarly({ parse, signature: fail("key-unusable") });
+  if (!isSigned(parts, attestedKey)) return endedEarly({ parse, signature: fail("signature-wrong") });
   const signature = pass("signature-holds");
   // a key that signs anything has signed whatever its owner wrote: nothing below would mean what it says
   if (!isStatementKey(attestationKey)) {
-    return nothing({ parse, signature, "key-residence": fail("key-not-restricted") });
+    return endedEarly({ parse, signature, "key-residence": fail("key-not-restricted") });
   }
   const { chain, leaf } = judgeChain(input);
   const residence = judgeResidence(parts, leaf, input);
@@ -239,12 +243,7 @@ function bindingAndFresh(
     seen?.counters && wentBack(seen.counters, counters)
       ? fail("counter-went-back")
       : freshByOwnTime(evidence.issuedAtMs, input);
-  const unasked = bound(undefined);
-  if (unasked === undefined) return { binding: unknown("not-compared"), fresh: byTime };
-  if (expected.nonce !== undefined && bound(expected.nonce)) {
-    return { binding: pass("bound"), fresh: byTime.reason === "own-time" ? pass("nonce-answered") : byTime };
-  }
-  return { binding: unasked ? pass("bound") : fail("binding-differs"), fresh: byTime };
+  return judgeBound(bound, byTime, input);
 }
 
 /** A power cut may set the clock back, but then the machine has started anew. */

@@ -9,7 +9,7 @@ import type { Budget } from "../../base/budget.ts";
 import { utf8 } from "../../base/bytes.ts";
 import { MeshError, toMeshError } from "../../base/errors.ts";
 import type { Places } from "../../base/places.ts";
-import { type Json } from "../../base/json.ts";
+import { isRecord, type Json, parseJsonText } from "../../base/json.ts";
 import type { Engine } from "../../engine/engine.ts";
 import type { Asked, AskRequest } from "../../exchange.ts";
 import { type Attempt, attemptsOf } from "../../mesh/attempt.ts";
@@ -138,7 +138,7 @@ export async function answerInference(inference: Inference, parts: InferencePart
     const choice = parts.choose(enginePath, asked.json, asker);
     const wanted = withModel(asked, choice.model);
     checkSize(wanted.bytes.length); // what we add counts too: the bound is the same on every way
-    course.model = known(choice.model, parts);
+    if (choice.model !== asked.model) course.model = known(choice.model, parts);
     // 6 the answer, of our own engine or of a host
     const { answer, served, attempts } = await obtain(inference, enginePath, wanted, choice, parts);
     account?.close();
@@ -252,9 +252,8 @@ function setServed(response: ServerResponse, { host, sealed, route }: Served, at
 
 /** A host's error answer as an OpenAI error object. */
 async function errorAnswer(answer: Outgoing, course: Course): Promise<Outgoing> {
-  const { status, body } = openAiErrorAnswer(answer.status, await collected(answer.body));
-  const { error } = JSON.parse(new TextDecoder().decode(body)) as { error: { code: unknown } };
-  course.code = reportedCode(error.code);
+  const { status, code, body } = openAiErrorAnswer(answer.status, await collected(answer.body));
+  course.code = reportedCode(code);
   return whole({ ...answer, status }, body);
 }
 
@@ -339,20 +338,14 @@ function isJson({ "content-type": type = "application/json" }: Outgoing["headers
 
 /** Undefined for what is no JSON object. */
 function jsonObject(bytes: Uint8Array): Json | undefined {
-  let json: unknown;
-  try {
-    json = JSON.parse(new TextDecoder().decode(bytes));
-  } catch {
-    return undefined;
-  }
-  return typeof json === "object" && json !== null && !Array.isArray(json) ? (json as Json) : undefined;
+  const json = parseJsonText(new TextDecoder().decode(bytes));
+  return isRecord(json) ? json : undefined;
 }
 
 /** Of the first vector; undefined where there is none. */
 function encodingOf({ data }: Json): "base64" | "float" | undefined {
   const first: unknown = Array.isArray(data) ? data[0] : undefined;
-  const vector: unknown =
-    typeof first === "object" && first !== null && "embedding" in first ? first.embedding : undefined;
+  const vector = isRecord(first) ? first["embedding"] : undefined;
   return typeof vector === "string" ? "base64" : Array.isArray(vector) ? "float" : undefined;
 }
 

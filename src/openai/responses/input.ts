@@ -3,7 +3,7 @@
  * here, is one message there: chat wants the results of all calls right after it.
  */
 import { isRecord, type Json } from "../../base/json.ts";
-import { bad, given, optionalString, quoted, requiredString, unsupported } from "./fields.ts";
+import { bad, given, optionalString, quoted, requiredString, unsupported } from "../fields.ts";
 
 /** Bounds beyond that of the request's bytes: items of a conversation, parts of one item. */
 const limits = { items: 10_000, parts: 10_000 } as const;

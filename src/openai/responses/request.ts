@@ -25,7 +25,7 @@ import {
   quoted,
   requiredString,
   unsupported,
-} from "./fields.ts";
+} from "../fields.ts";
 import { chatMessages, itemType, type PlacedItem, readItems } from "./input.ts";
 import { itemsUpTo, type ResponseStore, type StoredTurn } from "./store.ts";
 import { readTools } from "./tools.ts";

@@ -11,7 +11,7 @@ import { openAiErrorFields, readUpstreamErrorText } from "../errors.ts";
 import { isOverflow, overflowError, overflowFacts } from "../overflow.ts";
 import { type SseEvent, sseReader, sseText } from "../sse.ts";
 import { firstChoice } from "./answer.ts";
-import { isRecord, type Json } from "../../base/json.ts";
+import { isRecord, type Json, parseJsonText } from "../../base/json.ts";
 import { newId, unixSeconds } from "./ids.ts";
 import { responseEnd, type ResponseHead, responseObject, type ResponseState, responseUsage } from "./object.ts";
 import { callPieces, logprobsOf, Output, reasoningText, textOfContent } from "./output.ts";
@@ -157,7 +157,7 @@ class EventWriter {
       this.#done = true;
       return;
     }
-    const json = parse(data);
+    const json = parseJsonText(data);
     if (event === "error" || holdsError(json)) throw upstreamFailure(data);
     if (!isRecord(json)) throw new MeshError("E_ENGINE", "The engine sent an event that is not a JSON object.");
     if (isRecord(json["usage"])) this.#usage = json["usage"];
@@ -214,12 +214,4 @@ function holdsError(json: unknown): boolean {
   if (!isRecord(json)) return false;
   const { error } = json;
   return json["object"] === "error" || isRecord(error) || (typeof error === "string" && error !== "");
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

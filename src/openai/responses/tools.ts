@@ -10,7 +10,7 @@ import {
   quoted,
   requiredString,
   unsupported,
-} from "./fields.ts";
+} from "../fields.ts";
 
 /** Functions of one request. */
 const toolLimit = 10_000;

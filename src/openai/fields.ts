@@ -1,6 +1,6 @@
-/** Reading the fields of a Responses request: the value, undefined when absent or null, or an error that names the path. */
-import { MeshError } from "../../base/errors.ts";
-import { isRecord, type Json } from "../../base/json.ts";
+/** Reading the fields of a request: the value, undefined when absent or null, or an error that names the path. */
+import { MeshError } from "../base/errors.ts";
+import { isRecord, type Json } from "../base/json.ts";
 
 /** E_INPUT: the field has the wrong type or value. */
 export function bad(param: string, expected: string): MeshError {
