@@ -272,12 +272,12 @@ describe("what the client is told", () => {
       expect(unsupported).toBeInstanceOf(OpenAI.BadRequestError);
       expect(unsupported).toMatchObject({ code: "unsupported_model_feature", param: "model" });
       const model = "nobody";
-      for (const asking of [
-        client.embeddings.create({ model, input: "hello" }),
-        client.completions.create({ model, prompt: "hello" }),
-        client.responses.create({ model, input: "hello" }),
+      for (const ask of [
+        () => client.embeddings.create({ model, input: "hello" }),
+        () => client.completions.create({ model, prompt: "hello" }),
+        () => client.responses.create({ model, input: "hello" }),
       ]) {
-        expect(await failureOf(asking)).toMatchObject({ code: "model_not_found", param: "model" });
+        expect(await failureOf(ask())).toMatchObject({ code: "model_not_found", param: "model" });
       }
     }
   });

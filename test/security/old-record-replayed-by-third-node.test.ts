@@ -52,7 +52,11 @@ async function scene(): Promise<Scene> {
     old,
     now,
     show: (record) => tell(attacker, record),
-    showOwn: (record) => tell(host, record),
+    showOwn: (record) => {
+      // what it answers to the client's own gossip, too: a fresh record there would have the highest number of all
+      host.announcements = () => [host.own({ record: record.bytes })];
+      return tell(host, record);
+    },
   };
 }
 
