@@ -38,6 +38,8 @@ const homes = {
   "@hono/node-server": ["node/http/"],
   commander: ["cli/"],
   "prom-client": ["node/metrics.ts"],
+  koffi: ["attest/collect/", "harden/platform/"],
+  "smol-toml": ["node/config-file.ts"],
 };
 
 const network = new Set([

@@ -1,14 +1,17 @@
-// Generates src/wire/gen/ from proto/, and docs/errors.md from base/errors.ts and the titles of tests. With --check:
-// generates into a temporary folder and fails on any difference, and on an error code that no test provokes.
+// Generates src/wire/gen/ from proto/, docs/errors.md from base/errors.ts and the titles of tests, and docs/policy.md from
+// the table of refusals. With --check: generates into a temporary folder and fails on any difference, and on an error code
+// that no test provokes.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { errorsPage } from "./errors-page.mjs";
+import { policyPage } from "./policy-page.mjs";
 
 const root = join(import.meta.dirname, "..");
 const committed = join(root, "src/wire/gen");
 const errorsFile = join(root, "docs/errors.md");
+const policyFile = join(root, "docs/policy.md");
 
 /** Offline: modules and plugins are local, and buf keeps no cache of its own here. */
 function generate(into) {
@@ -24,10 +27,14 @@ function files(folder) {
 }
 
 const errors = await errorsPage(root);
+const policy = await policyPage(root);
 if (process.argv.includes("--check")) {
   const complaints = errors.untested.map((code) => `no test provokes ${code}: see the end of docs/errors.md`);
   if (!existsSync(errorsFile) || readFileSync(errorsFile, "utf8") !== errors.text) {
     complaints.push("docs/errors.md differs from src/base/errors.ts or from the tests: run npm run generate");
+  }
+  if (!existsSync(policyFile) || readFileSync(policyFile, "utf8") !== policy) {
+    complaints.push("docs/policy.md differs from src/policy/refusals.ts or its page: run npm run generate");
   }
   const base = mkdtempSync(join(tmpdir(), "sealmesh-generate-"));
   try {
@@ -48,4 +55,5 @@ if (process.argv.includes("--check")) {
   rmSync(committed, { recursive: true, force: true });
   generate(root);
   writeFileSync(errorsFile, errors.text);
+  writeFileSync(policyFile, policy);
 }

@@ -23,9 +23,11 @@ import type { Affinity } from "./mesh/affinity.ts";
 import { AskError, type Attempt, brokenOff, Trial } from "./mesh/attempt.ts";
 import { type HostChoice, type HostLoad, orderHosts, relaysTo } from "./mesh/choose.ts";
 import type { Mesh } from "./mesh/mesh.ts";
+import type { Proofs } from "./mesh/proofs.ts";
 import { openAiError } from "./openai/errors.ts";
 import { refusalOf } from "./openai/refusal.ts";
-import { decide, type PlainRoute, type SealedRoute } from "./policy/decide.ts";
+import { type Decision, decide, type HostFacts, type PlainRoute, type SealedRoute } from "./policy/decide.ts";
+import { ownerOf } from "./policy/owners.ts";
 import type { Policy } from "./policy/policy.ts";
 import { abortCodes } from "./transport/transport.ts";
 import { coalesced, paddedJson } from "./tunnel/disguise.ts";
@@ -67,6 +69,8 @@ export interface AskParts {
   readonly identity: Identity;
   readonly clock: Clock;
   readonly policy: Policy;
+  /** What hosts have shown of themselves. */
+  readonly proofs: Proofs;
   readonly route: RouteSetting;
   readonly load: HostLoad;
   readonly affinity: Affinity;
@@ -108,6 +112,8 @@ export interface Asked {
   readonly response: HttpResponse;
   /** The last one answered. */
   readonly attempts: readonly Attempt[];
+  /** What its host had proven when the prompt left. */
+  readonly proof: SealedRoute["proof"];
 }
 
 /** Tries at most so many hosts, each only while no chunk of an answer has been opened (wire.md §7). */
@@ -128,16 +134,23 @@ const ofThisRequest: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["E_OVERFLOW", 
 export async function ask(asked: AskRequest, parts: AskParts): Promise<Asked> {
   const { mesh, load, affinity } = parts;
   const request = parts.pad ? { ...asked, body: paddedJson(asked.body, limits.requestBodyBytes) } : asked;
-  // 1 who serves the model, best first
+  // 1 who serves the model, best first, and what they have shown of themselves
   const hosts = await candidates(request, parts);
   // 2 who of them may get it, and how
   let routes = allowedRoutes(hosts, request, parts);
   // 3 try them, each anew sealed to that host alone
   const attempts: Attempt[] = [];
+  let lastFailure: MeshError | undefined;
   const pathUntilMs = performance.now() + parts.timing.pathMs;
   for (;;) {
     const [route, ...others] = routes;
     if (!route) throw new MeshError("E_NO_HOST", "no host could be tried");
+    // what was decided some time ago may not hold any more
+    if (attempts.length > 0 && decisionOf(route.host, parts).kind !== "allow") {
+      routes = others;
+      if (others.length > 0) continue;
+      throw new AskError(lastFailure ?? new MeshError("E_REFUSED", "no host may be asked any more"), attempts);
+    }
     const trial = new Trial(route, pathUntilMs);
     try {
       const response = await attempt(request, route, trial, parts);
@@ -148,10 +161,11 @@ export async function ask(asked: AskRequest, parts: AskParts): Promise<Asked> {
         load.trust(route.host);
         affinity.remember(request.conversation, { model: request.model, host: route.host });
       }
-      return { response, attempts };
+      return { response, attempts, proof: route.proof };
     } catch (thrown) {
       if (request.signal.aborted) throw abortError(request.signal);
       const failure = brokenOff(thrown, "E_LOST");
+      lastFailure = failure;
       attempts.push(trial.report(failure));
       if (failure.code === "E_TIMEOUT") mesh.probe(trial.relay ?? route.host);
       if (!ofThisRequest.has(failure.code)) avoid(parts, route.host, trial.refused ? undefined : trial.relay);
@@ -180,7 +194,7 @@ function withMoreRoom<Route extends { readonly host: EndpointId }>(
 }
 
 async function candidates(request: AskRequest, parts: AskParts): Promise<readonly HostChoice[]> {
-  const { mesh, load, affinity, clock, timing } = parts;
+  const { mesh, load, affinity, clock } = parts;
   const { model, needTokens, conversation } = request;
   const preferred = affinity.of(conversation)?.host;
   const order = (): readonly HostChoice[] =>
@@ -189,8 +203,33 @@ async function candidates(request: AskRequest, parts: AskParts): Promise<readonl
   if (hosts.length === 0) {
     throw new MeshError("E_MODEL", `no machine of the mesh serves the model "${model}"`, { param: "model" });
   }
+  const known = await withKnownKeys(hosts, order, request, parts);
+  if (parts.policy.attested === undefined) return known;
+  const allowed = (): boolean => decisionsOf(known, request, parts).some(({ kind }) => kind === "allow");
+  await parts.proofs.prepare(listed(known, parts), allowed, request.signal);
+  return order();
+}
+
+/** What is decided about one host now, by itself: as if no other had the model. */
+export function decisionOf(id: EndpointId, parts: FactParts): Decision {
+  const [decision] = decide([factsOf(id, parts)], parts.policy, parts.clock.now());
+  if (!decision) throw new MeshError("E_BUG", "nothing was decided");
+  return decision;
+}
+
+/** Nobody is asked for evidence who would be refused in any case. */
+function listed(hosts: readonly HostChoice[], { policy }: AskParts): readonly EndpointId[] {
+  return hosts.map(({ id }) => id).filter((id) => policy.hosts?.has(id) ?? true);
+}
+
+async function withKnownKeys(
+  hosts: readonly HostChoice[],
+  order: () => readonly HostChoice[],
+  request: AskRequest,
+  { mesh, route, timing }: AskParts,
+): Promise<readonly HostChoice[]> {
   const usable = hosts.some(({ key }) => key.kind === "record" || key.kind === "announced");
-  if (usable || parts.route === "relay") return hosts;
+  if (usable || route === "relay") return hosts;
   // of a host that others only name, nothing is known at first hand: meet it, or ask it for a key that has expired
   const unclear = hosts.filter(({ key }) => key.kind === "unknown" || key.kind === "withheld").slice(0, maxAttempts);
   const options = { dialMs: timing.dialMs, signal: request.signal };
@@ -202,18 +241,38 @@ async function candidates(request: AskRequest, parts: AskParts): Promise<readonl
   return order();
 }
 
+/** What there is to decide by about a host, as of now. */
+export function factsOf(id: EndpointId, { mesh, proofs, policy, clock }: FactParts): HostFacts {
+  const ownership = policy.owners && mesh.peer(id)?.ownership;
+  const owned = ownership && ownerOf(ownership, id, clock.now());
+  const owner = owned?.kind === "owned" ? owned.owner : undefined;
+  return { id, key: mesh.keyStanding(id), proof: proofs.of(id), owner };
+}
+
+type FactParts = Pick<AskParts, "mesh" | "proofs" | "policy" | "clock">;
+
+function decisionsOf(
+  hosts: readonly HostChoice[],
+  { sealedOnly = false }: Pick<AskRequest, "sealedOnly">,
+  parts: AskParts,
+): readonly Decision[] {
+  const policy = sealedOnly ? { ...parts.policy, plain: false } : parts.policy;
+  const facts = hosts.map(({ id }) => factsOf(id, parts));
+  return decide(facts, policy, parts.clock.now());
+}
+
 function allowedRoutes(
   hosts: readonly HostChoice[],
-  { model, sealedOnly = false }: AskRequest,
+  request: AskRequest,
   parts: AskParts,
 ): readonly (SealedRoute | PlainRoute)[] {
-  const policy = sealedOnly ? { ...parts.policy, plain: false } : parts.policy;
-  const decisions = decide(hosts, policy, parts.clock.now());
+  const { model } = request;
+  const decisions = decisionsOf(hosts, request, parts);
   const allowed = decisions.flatMap((decision) => (decision.kind === "allow" ? [decision.route] : []));
   const reachable = allowed.filter((route) => parts.route !== "relay" || (route.kind === "sealed" && route.relayable));
   if (reachable.length > 0) return reachable;
   const reasons = decisions.map((decision, index) => {
-    const why = decision.kind === "refuse" ? `${decision.rule}: ${decision.why}` : "it cannot be asked through a relay";
+    const why = decision.kind === "refuse" ? decision.refusal.text : "it cannot be asked through a relay";
     return `${shortId(hosts[index]?.id ?? parts.identity.id)} (${why})`;
   });
   throw new MeshError("E_REFUSED", `every host of "${model}" was refused: ${reasons.join("; ")}`);
@@ -409,14 +468,18 @@ async function refreshedRoute(
   trial: Trial,
   parts: AskParts,
 ): Promise<SealedRoute | undefined> {
-  const { mesh, clock, policy, timing } = parts;
+  const { mesh, policy, proofs, timing } = parts;
   const from = trial.relay ?? route.host;
   const refreshing = mesh.refreshRecord(route.host, from, { dialMs: timing.dialMs, signal: request.signal });
   const refreshed = withDeadline(refreshing, { what: "the host's record", ms: timing.relayMs });
   // a relay that cuts may keep the record back as well; it must not be able to block the host, and the next one is another
   await (trial.relay ? refreshed.catch(() => undefined) : refreshed);
-  const [decision] = decide([{ id: route.host, key: mesh.keyStanding(route.host) }], policy, clock.now());
-  return decision?.kind === "allow" && decision.route.kind === "sealed" ? decision.route : undefined;
+  const decided = (): Decision => decisionOf(route.host, parts);
+  // evidence is tied to the key, so that for another key there must be other evidence
+  const isAllowed = (): boolean => decided().kind === "allow";
+  if (policy.attested !== undefined) await proofs.prepare([route.host], isAllowed, request.signal);
+  const decision = decided();
+  return decision.kind === "allow" && decision.route.kind === "sealed" ? decision.route : undefined;
 }
 
 /** The host's clock differs by more than the window; its sealed 425 said by how much. */

@@ -10,7 +10,7 @@
 import { createHash } from "node:crypto";
 import type { EndpointId } from "../base/brand.ts";
 import { concat, empty, fromHex, u32le } from "../base/bytes.ts";
-import { evidenceLabels } from "../wire/evidence.ts";
+import { evidenceLabels } from "../wire/labels.ts";
 import type { Expected } from "./evidence.ts";
 
 export interface BindingParts {

@@ -76,20 +76,14 @@ export function verdictOf(given: Partial<Verdict>, otherwise: ReasonCode = "not-
   };
 }
 
-/** How far a kind can go, and whether its own time must be joined by an answered challenge in every case. */
-interface KindRule {
-  readonly highest: Tier;
-  readonly challenge: boolean;
-}
-
 /**
- * A kind that is not here proves nothing. A TPM cannot be `measured`: what it measured was loaded by a machine that
- * nothing ties to the peer, and sealmesh itself is not in it.
+ * How far a kind can go; one that is not here proves nothing. A TPM cannot be `measured`: what it measured was loaded by a
+ * machine that nothing ties to the peer, and sealmesh itself is not in it.
  */
-const kindRules: ReadonlyMap<string, KindRule> = new Map([
-  ["secure-enclave", { highest: "pinned", challenge: true }],
-  ["tpm2", { highest: "vendor", challenge: false }],
-  ["software", { highest: "none", challenge: true }],
+const highestTiers: ReadonlyMap<string, Tier> = new Map([
+  ["secure-enclave", "pinned"],
+  ["tpm2", "vendor"],
+  ["software", "none"],
 ]);
 
 const keyFactors: readonly Factor[] = ["parse", "signature", "binding", "fresh"];
@@ -114,22 +108,23 @@ export function withChallenge(verdict: Verdict): Verdict {
 
 /**
  * What is missing for a tier; empty when it is reached. A factor that fails is missing for every tier above `none`,
- * required or not: evidence with something wrong in it is worth nothing.
+ * required or not: evidence with something wrong in it is worth nothing. An answered challenge is needed in every case,
+ * for evidence with a nonce too: a relay could have put evidence of its own in the place of the host's, with both of the
+ * host's public keys in it, but only the host opens what is sealed to its inference key.
  */
 export function lacksFor(tier: Tier, kind: string, verdict: Verdict, standing: Standing): readonly Lack[] {
   if (tier === "none") return [];
-  const rule = kindRules.get(kind);
+  const highest = highestTiers.get(kind);
   const judged = standing.challenged ? withChallenge(verdict) : verdict;
-  const waitsForChallenge = !standing.challenged && (rule?.challenge === true || judged.fresh.reason === "own-time");
   const lacks: Lack[] = factors.filter((factor) => {
     const { outcome, reason } = judged[factor];
     if (outcome === "fail") return true;
     return required[tier].includes(factor) && outcome !== "pass" && reason !== "own-time";
   });
-  if (waitsForChallenge) lacks.push("challenge");
+  if (!standing.challenged) lacks.push("challenge");
   if (standing.pin === "disagrees") lacks.push("pin-disagrees");
   else if (tier === "pinned" && standing.pin !== "agrees") lacks.push("pin");
-  if (rule === undefined || tiers.indexOf(rule.highest) < tiers.indexOf(tier)) lacks.push("kind");
+  if (highest === undefined || tiers.indexOf(highest) < tiers.indexOf(tier)) lacks.push("kind");
   return lacks;
 }
 

@@ -14,6 +14,13 @@ export type LogEvent =
   | { readonly event: "peer-refused"; readonly peer: EndpointId; readonly code: ErrorCode; readonly what: string }
   | { readonly event: "join-failed"; readonly peer: EndpointId; readonly code: ErrorCode; readonly what: string }
   | { readonly event: "record-conflict"; readonly peer: EndpointId }
+  | { readonly event: "host-pinned"; readonly peer: EndpointId; readonly kind: string; readonly key: string }
+  | {
+      readonly event: "host-distrusted";
+      readonly peer: EndpointId;
+      readonly reason: "challenge-missed" | "challenge-failed" | "pin-changed";
+    }
+  | { readonly event: "host-trusted"; readonly peer: EndpointId }
   | { readonly event: "key-rotated"; readonly fingerprint: string }
   | {
       readonly event: "exchange-asked";

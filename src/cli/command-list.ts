@@ -1,10 +1,21 @@
 /** The commands, in the order of the help. A new one is one file in commands/ and one line here. */
-import type { Command } from "./command.ts";
+import type { Command, CommandGroup } from "./command.ts";
 import { client } from "./commands/client.ts";
 import { demo } from "./commands/demo.ts";
+import { explain } from "./commands/explain.ts";
 import { serve } from "./commands/serve.ts";
 import { status } from "./commands/status.ts";
+import { trust } from "./commands/trust.ts";
 import { verify } from "./commands/verify.ts";
 import { version } from "./commands/version.ts";
 
-export const commands: readonly Command[] = [serve, client, status, verify, demo, version];
+export const commands: readonly (Command | CommandGroup)[] = [
+  serve,
+  client,
+  status,
+  explain,
+  verify,
+  trust,
+  demo,
+  version,
+];

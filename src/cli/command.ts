@@ -1,5 +1,5 @@
 /**
- * What a command is. Each is one file in commands/ and one line in command-list.ts; its flags and help live in that
+ * What a command is. Each, or each group, is one file in commands/ and one line in command-list.ts; its flags and help live in that
  * file, and what it needs is imported when it runs, so that `sealmesh version` does not load a node.
  */
 import type { Command as Commander } from "commander";
@@ -21,6 +21,11 @@ export interface Command {
   readonly run: (flags: Readonly<Record<string, unknown>>) => Promise<number>;
 }
 
+/** Commands that go by two words: `sealmesh trust list`. */
+export interface CommandGroup extends Pick<Command, "name" | "summary" | "description" | "examples"> {
+  readonly commands: readonly Command[];
+}
+
 export interface Example {
   readonly what: string;
   readonly line: string;
@@ -29,6 +34,16 @@ export interface Example {
 /** Collects the values of a flag that may be given several times. */
 export function repeated(value: string, before: readonly string[] | undefined): readonly string[] {
   return [...(before ?? []), value];
+}
+
+/**
+ * Declares a word without a flag; run() gets it by its name, like a flag.
+ * @param syntax "<word>", or "[word]" for one that may be missing
+ */
+export function takesWord(command: Commander, name: string, syntax: string, description: string): Commander {
+  return command.argument(syntax, description).hook("preAction", (self) => {
+    self.setOptionValue(name, self.args[0]);
+  });
 }
 
 /** Help text with the examples of a command, to stand after its flags. */

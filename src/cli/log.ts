@@ -53,6 +53,12 @@ function sentence(entry: LogEvent): string | undefined {
       return `could not join ${short(entry.peer)}: ${entry.what}`;
     case "record-conflict":
       return `${short(entry.peer)} signed two records with one number: does another node use a copy of its key?`;
+    case "host-pinned":
+      return `${short(entry.peer)} showed its ${entry.kind} key ${entry.key} for the first time: pinned`;
+    case "host-distrusted":
+      return `${short(entry.peer)} is no longer trusted: ${distrust[entry.reason]}`;
+    case "host-trusted":
+      return `${short(entry.peer)} is trusted again`;
     case "key-rotated":
       return `the inference key is now ${entry.fingerprint}`;
     case "exchange-asked":
@@ -88,6 +94,12 @@ function askedText(entry: Extract<LogEvent, { event: "exchange-asked" }>): strin
 }
 
 const leaving = { left: "left", lost: "was lost", expired: "was not heard of for too long" } as const;
+
+const distrust = {
+  "challenge-missed": "its key has left three challenges unanswered",
+  "challenge-failed": "its key answered a challenge with a signature that does not hold",
+  "pin-changed": "its key is not the one that was pinned",
+} as const;
 
 function short(id: EndpointId): string {
   return shortId(id);

@@ -6,7 +6,7 @@
 import { Command as Commander, CommanderError } from "commander";
 import { MeshError } from "../base/errors.ts";
 import { version } from "../node/version.ts";
-import { examplesText } from "./command.ts";
+import { type Command, type CommandGroup, examplesText } from "./command.ts";
 import { commands } from "./command-list.ts";
 import { flushOutput, formatFromArguments, reportError, surviveClosedOutput } from "./output.ts";
 
@@ -40,17 +40,19 @@ async function main(words: readonly string[]): Promise<number> {
     // errors are printed by reportError, in the format that was asked for
     .configureOutput({ writeErr: () => undefined, outputError: () => undefined })
     .exitOverride();
-  for (const command of commands) {
-    const sub = program
-      .command(command.name)
-      .summary(command.summary)
-      .description(command.description)
-      .helpOption("-h, --help", "print this help")
-      .addHelpText("after", examplesText(command.examples))
-      .action(async () => {
-        exitCode = await command.run(sub.opts());
-      });
+  const add = (to: Commander, command: Command): void => {
+    const sub = declare(to, command).action(async () => {
+      exitCode = await command.run(sub.opts());
+    });
     command.addFlags(sub);
+  };
+  for (const command of commands) {
+    if ("run" in command) {
+      add(program, command);
+      continue;
+    }
+    const group = declare(program, command).helpCommand("help [command]", "print the help of a command");
+    for (const one of command.commands) add(group, one);
   }
   try {
     if (words.length === 0) {
@@ -62,8 +64,22 @@ async function main(words: readonly string[]): Promise<number> {
   } catch (thrown) {
     if (!(thrown instanceof CommanderError)) return reportError(thrown, formatFromArguments(words));
     if (thrown.exitCode === 0) return 0; // help or version, printed already
+    if (thrown.code === "commander.help") {
+      const group = program.commands.find((one) => one.name() === words[0]) ?? program;
+      process.stderr.write(group.helpInformation());
+      return new MeshError("E_USAGE", "a group was given, and none of its commands").row.exit;
+    }
     return reportError(usageError(thrown), formatFromArguments(words));
   }
+}
+
+function declare(to: Commander, { name, summary, description, examples }: Command | CommandGroup): Commander {
+  return to
+    .command(name)
+    .summary(summary)
+    .description(description)
+    .helpOption("-h, --help", "print this help")
+    .addHelpText("after", examplesText(examples));
 }
 
 /** Commander's "error: unknown option '--prot'\n(Did you mean --port?)" as one sentence of ours. */

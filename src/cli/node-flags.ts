@@ -41,13 +41,20 @@ export function addNodeFlags(command: Commander): void {
     )
     .addOption(
       new Option(
-        "--allow-host <name>",
+        "--api-name <name>",
         "a further name under which the OpenAI API may be called, such as that of a proxy in front; may be repeated",
       ).argParser(repeated),
     )
     .option("--console <port>", `port of the console, which answers /api/status (default: ${defaults.consolePort})`)
     .option("--headless", "no console")
-    .option("--data-dir <directory>", "where the node keeps its identity (default: the platform's place for state)");
+    .option(
+      "--data-dir <directory>",
+      "where the node keeps its identity and its pins (default: the platform's place for state)",
+    )
+    .option(
+      "--config <file>",
+      "settings that no flag and no SEALMESH_* variable gives, as TOML; none: no file (default: the platform's place)",
+    );
   command
     .optionsGroup("Network:")
     .option("--bind <host:port>", `UDP socket for peers (default: ${defaults.bind}, a port of the system's choice)`)
@@ -63,11 +70,42 @@ export function addNodeFlags(command: Commander): void {
       "how hosts are asked: auto (direct, else through a relay), direct or relay (default: auto)",
     )
     .option("--no-relay-traffic", "do not carry sealed bytes for other members")
+    .option("--pad", "pad requests before they are sealed, so that their size tells less on the way");
+  command
+    .optionsGroup("What hosts must show:")
     .option(
       "--require-encryption",
       "never ask a host that takes prompts in the clear only, such as an old mesh-llm node",
     )
-    .option("--pad", "pad requests before they are sealed, so that their size tells less on the way");
+    .option(
+      "--require-attested-hosts [tier]",
+      "ask only hosts whose evidence reaches this tier: key, pinned, vendor or measured (without a tier: key); none " +
+        "lifts what the configuration file demands",
+    )
+    .addOption(
+      new Option(
+        "--allow-hosts <id>",
+        "ask only these hosts: whole endpoint ids, with commas between them; may be repeated",
+      ).argParser(repeated),
+    )
+    .option(
+      "--accept-unchallenged",
+      "with --require-attested-hosts=key: take the evidence of nodes that answer no challenge, such as mesh-llm; it may " +
+        "be a copy",
+    )
+    .addOption(
+      new Option(
+        "--trust-roots <file>",
+        "certificates of makers (PEM or DER) that may end a chain of evidence; may be repeated",
+      ).argParser(repeated),
+    )
+    .addOption(
+      new Option(
+        "--invite-requires <what>",
+        "what nodes that join by this node's invites must demand of hosts at least: encryption, key, pinned, vendor or " +
+          "measured; may be repeated",
+      ).argParser(repeated),
+    );
   command
     .optionsGroup("Output:")
     .addOption(

@@ -21,23 +21,26 @@ export interface SelfDescription {
   readonly version: string;
   /** Signed and fresh; its key is also field 36. */
   readonly record: VerifiedRecord;
+  /** Reference blob for field 38, tied to that key; undefined where this machine makes none. */
+  readonly blob?: Uint8Array | undefined;
 }
 
 /** Field 3 of a relayed host entry: required by readers, dialed by nobody (protocol.md §3.2). */
 const relayedHttpPort = 9337;
 
 export function ownEntry(id: EndpointId, self: SelfDescription, address: EndpointAddress): Announcement {
-  const { role, httpPort, version, hostname, models, runtimes, record } = self;
+  const { role, httpPort, version, hostname, models, runtimes, record, blob } = self;
   const said = { id, role, version, hostname, models, runtimes, address };
-  return entryOf(said, httpPort, record.fields.inferenceKey, record);
+  return { ...entryOf(said, httpPort, record.fields.inferenceKey, record), evidence: blob };
 }
 
-/** A peer's entry for others: what it said itself, its record byte for byte; never posture or evidence (protocol.md §3.4). */
+/** A peer's entry for others: what it said itself, its record and its owner's word byte for byte; never posture or evidence (protocol.md §3.4). */
 export function relayedEntry(peer: Peer): Announcement {
   const { id, role, version, hostname, models, runtimes, address, record, announced } = peer;
   const said = { id, role, version, hostname, models, runtimes, address };
   const key = record?.fields.inferenceKey ?? (announced.kind === "key" ? announced.key : undefined);
-  return entryOf(said, role === "host" ? relayedHttpPort : undefined, key, record);
+  // an owner's word is signed and names the node: it is the same from everybody
+  return { ...entryOf(said, role === "host" ? relayedHttpPort : undefined, key, record), ownership: peer.ownership };
 }
 
 type Said = Pick<Announcement, "id" | "role" | "version" | "hostname" | "models" | "runtimes" | "address">;
@@ -53,6 +56,7 @@ function entryOf(
     httpPort,
     meshId: undefined,
     inferenceKey: key && toBase64(key),
+    ownership: undefined,
     posture: [],
     evidence: undefined,
     record: record?.bytes,
@@ -66,7 +70,8 @@ export function claimOf(entry: Announcement, record: VerifiedRecord | undefined)
   // nor into a reference host's key, whose answers would be read leniently (protocol.md §11 D1, wire.md §5)
   const unusable = entry.record !== undefined && record === undefined;
   const key: AnnouncedKey = unusable ? { kind: "bad" } : announcedKey(entry.inferenceKey);
-  return { id, role, models, runtimes, version, hostname, address, key, record };
+  const { evidence: blob, ownership } = entry;
+  return { id, role, models, runtimes, version, hostname, address, key, record, blob, ownership };
 }
 
 function announcedKey(text: string | undefined): AnnouncedKey {

@@ -31,6 +31,10 @@ export interface Claim {
   readonly address: EndpointAddress | undefined;
   readonly key: AnnouncedKey;
   readonly record: VerifiedRecord | undefined;
+  /** Field 38 as sent: a reference blob. Counts on its owner's own connection only. */
+  readonly blob: Uint8Array | undefined;
+  /** Field 28 as sent; it names the node that it is for, and who signed it. */
+  readonly ownership: Uint8Array | undefined;
 }
 
 export interface Peer extends Omit<Claim, "key"> {
@@ -64,6 +68,8 @@ export type MembershipEvent =
   | { readonly kind: "record"; readonly record: VerifiedRecord; readonly owner: boolean }
   | { readonly kind: "left"; readonly id: EndpointId }
   | { readonly kind: "lost"; readonly id: EndpointId }
+  /** The operator wants what this peer ever showed forgotten. */
+  | { readonly kind: "forget"; readonly id: EndpointId }
   | { readonly kind: "tick" };
 
 export type MembershipAction =
@@ -111,6 +117,9 @@ export function step(
     case "left":
     case "lost":
       draft.remove(event.id, event.kind);
+      break;
+    case "forget":
+      draft.forgetShown(event.id);
       break;
     case "tick":
       draft.forgetSilent();
@@ -197,6 +206,7 @@ class Draft {
       record: known?.record,
       conflict: known?.conflict ?? false,
       announced: known?.announced ?? { kind: "absent" },
+      blob: known?.blob,
       met: known?.met ?? false,
       lastSeenMs: known?.lastSeenMs ?? 0,
       lastMentionedMs: this.#nowMs,
@@ -216,6 +226,11 @@ class Draft {
     if (reason !== "expired") this.#gone.set(id, this.#nowMs + this.#bounds.goneForMs);
     this.#actions.push({ kind: "gone", id, reason });
     this.#changed = true;
+  }
+
+  /** It may be asked in the clear again, until it shows a key anew. */
+  forgetShown(id: EndpointId): void {
+    this.#shown.delete(id);
   }
 
   forgetSilent(): void {

@@ -69,6 +69,9 @@ export interface MeshOptions {
     readonly relay?: StreamHandler;
     /** sealmesh/1 relayed, from a peer that we met. */
     readonly relayed: StreamHandler;
+    /** sealmesh/1 challenge and evidence, from a peer that we met; absent = not offered. */
+    readonly challenge?: StreamHandler;
+    readonly evidence?: StreamHandler;
   };
   /** Whether peers that others name are dialed. With route "relay" a client reaches hosts through relays alone. @default true */
   readonly meetMentioned?: boolean;
@@ -229,6 +232,11 @@ export class Mesh {
     await this.#greetedConnection(peer, options.dialMs, options.signal);
   }
 
+  /** Forgets that a peer ever showed a key. */
+  forget(id: EndpointId): void {
+    this.#apply({ kind: "forget", id });
+  }
+
   /** Finds out, in the background, whether a peer that kept silent still lives; if not, its connection is given up. */
   probe(id: EndpointId): void {
     const connection = this.#connections.live(id, "mesh-llm/1");
@@ -297,9 +305,10 @@ export class Mesh {
       this.#requireMet(from);
       if (type === sealStreams.record) return await this.#answerRecord(stream, reader);
       if (type === sealStreams.relayed) return await this.#options.handlers.relayed(stream, reader, from);
-      if (type === sealStreams.relay && this.#options.handlers.relay) {
-        return await this.#options.handlers.relay(stream, reader, from);
-      }
+      const { relay, challenge, evidence } = this.#options.handlers;
+      if (type === sealStreams.relay && relay) return await relay(stream, reader, from);
+      if (type === sealStreams.challenge && challenge) return await challenge(stream, reader, from);
+      if (type === sealStreams.evidence && evidence) return await evidence(stream, reader, from);
     }
     throw new MeshError("E_WIRE", `stream type ${type} is not served here`);
   }

@@ -1,30 +1,44 @@
 /**
- * Keeps this node's evidence fresh: made when the node starts, anew every few minutes and with every new inference key.
- * What cannot be made is said with its reason; a node without evidence goes on.
+ * This node's evidence: made when the node starts, anew every few minutes and with every new inference key, and for peers
+ * that ask with a nonce; challenges are signed here. What cannot be made is said with its reason; a node without evidence
+ * goes on. Hardware may hang: nobody waits for it for long, and it never gets a second question of a sort before it has
+ * answered the first.
  */
-import type { Collector } from "../attest/collect/collector.ts";
-import type { EvidenceItem } from "../attest/evidence.ts";
+import type { Collector, EvidenceRequest } from "../attest/collect/collector.ts";
+import { type EvidenceItem, evidenceWindow } from "../attest/evidence.ts";
+import { verifyEvidence } from "../attest/verify.ts";
 import type { EndpointId } from "../base/brand.ts";
+import { equal, toBase64 } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
-import { withDeadline } from "../base/deadline.ts";
-import { toMeshError } from "../base/errors.ts";
+import { abortError, withDeadline } from "../base/deadline.ts";
+import { MeshError, toMeshError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
+import type { AttestSource } from "../mesh/attest-serve.ts";
+import type { ChallengeProof } from "../wire/attestation.ts";
+import { referenceChallengeBytes } from "../wire/challenge.ts";
+import { defaults } from "./defaults.ts";
 
 export interface AttesterOptions {
   readonly collectors: readonly Collector[];
   readonly endpointId: EndpointId;
-  /** 32 bytes, the key that requests are sealed to now. */
+  /** 32 bytes, the key that others seal to now. */
   readonly inferenceKey: () => Uint8Array;
   readonly clock: Clock;
   readonly log: Log;
   /** Longest that hardware may take for one piece, ms. */
   readonly collectMs: number;
+  /** The same while a peer waits for it, ms. @default defaults.evidenceFreshMs */
+  readonly freshMs?: number;
+  /** Signatures over one challenge, ms. @default defaults.challengeMs */
+  readonly signMs?: number;
+  /** The answer where a key is kept, ms. @default defaults.residenceMs */
+  readonly residenceMs?: number;
 }
 
 /** What became of one kind. */
 export interface EvidenceState {
   readonly kind: string;
-  /** The newest piece; undefined when none could be made so far. */
+  /** The newest piece that nobody asked for; undefined when none could be made so far. */
   readonly item: EvidenceItem | undefined;
   /** 32 bytes, the inference key that it is tied to; undefined without an item. */
   readonly inferenceKey: Uint8Array | undefined;
@@ -32,59 +46,299 @@ export interface EvidenceState {
   readonly why: string | undefined;
 }
 
-export class Attester {
-  readonly #options: AttesterOptions;
+export class Attester implements AttestSource {
   readonly #closing = new AbortController();
-  #states: readonly EvidenceState[];
-  #refreshing: Promise<void> | undefined;
+  readonly #options: AttesterOptions;
+  readonly #keepers: readonly Keeper[];
 
   constructor(options: AttesterOptions) {
     this.#options = options;
-    this.#states = options.collectors.map(({ kind }) => {
-      return { kind, item: undefined, inferenceKey: undefined, why: "it is being made" };
-    });
+    const { evidenceFreshMs: freshMs, challengeMs: signMs, residenceMs } = defaults;
+    const { signal } = this.#closing;
+    this.#keepers = options.collectors.map(
+      (collector) => new Keeper(collector, { freshMs, signMs, residenceMs, ...options }, signal),
+    );
   }
 
   get states(): readonly EvidenceState[] {
-    return this.#states;
+    return this.#keepers.map(({ state }) => state);
   }
 
   /** Makes all kinds anew; one that is under way counts. Never throws: what failed stands in the state and the log. */
+  async refresh(): Promise<void> {
+    await Promise.all(this.#keepers.map((keeper) => keeper.refresh()));
+  }
+
+  /** Makes evidence for the inference key that is to be published next. Never throws; one that is under way counts. */
+  async prepare(nextKey: Uint8Array): Promise<void> {
+    await Promise.all(this.#keepers.map((keeper) => keeper.prepare(nextKey)));
+  }
+
+  /** Whether a key can be published without a gap: there is evidence for it wherever there is any at all. */
+  isPrepared(nextKey: Uint8Array): boolean {
+    return this.#keepers.every((keeper) => keeper.isPrepared(nextKey));
+  }
+
+  /** Reference blob for the key of now, for gossip (field 38); undefined where this machine makes none. */
+  get blob(): Uint8Array | undefined {
+    const state = this.states.find(({ kind }) => kind === "secure-enclave");
+    const { inferenceKey } = this.#options;
+    return state?.inferenceKey && equal(state.inferenceKey, inferenceKey()) ? state.item?.evidence : undefined;
+  }
+
+  async evidence(nonce: Uint8Array | undefined, signal: AbortSignal): Promise<readonly EvidenceItem[]> {
+    const items = await Promise.all(this.#keepers.map((keeper) => keeper.evidence(nonce, signal)));
+    return items.filter((item) => item !== undefined);
+  }
+
+  /** @throws E_INPUT nothing here answers questions of this kind · as the hardware does, see Collector · E_TIMEOUT, E_BUSY */
+  async answerResidence(kind: string, question: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
+    const keeper = this.#keepers.find(({ state }) => state.kind === kind);
+    if (!keeper) throw new MeshError("E_INPUT", "this node makes no evidence of the kind that was asked about");
+    return await keeper.answerResidence(question, signal);
+  }
+
+  /**
+   * One proof of each collector that signs in time. @throws why the last one did not, when none does: E_TIMEOUT · E_BUSY no
+   * evidence yet, or a signature that is under way still hangs · as the hardware does
+   */
+  async sign(nonce: Uint8Array, signal: AbortSignal): Promise<readonly ChallengeProof[]> {
+    const signed = await Promise.allSettled(this.#keepers.map((keeper) => keeper.sign(nonce, signal)));
+    const proofs = signed.flatMap((outcome) => (outcome.status === "fulfilled" ? [outcome.value] : []));
+    if (proofs.length > 0) return proofs;
+    const reasons = signed.map((outcome) => (outcome.status === "rejected" ? outcome.reason : undefined));
+    throw reasons.length > 0
+      ? toMeshError(reasons.at(-1))
+      : new MeshError("E_BUSY", "this node makes no evidence, so it has no key that signs");
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await Promise.all(this.#keepers.map((keeper) => keeper.closed()));
+    await Promise.allSettled(this.#options.collectors.map((collector) => collector.close?.() ?? Promise.resolve()));
+  }
+}
+
+/** One collector, and the newest that it has made. */
+class Keeper {
+  readonly #collector: Collector;
+  readonly #options: Required<AttesterOptions>;
+  readonly #closing: AbortSignal;
+  readonly #collecting: Line;
+  readonly #signing: Line;
+  readonly #residing: Line;
+  #state: EvidenceState;
+  /** SEC1, 65 bytes, of the newest piece, asked for or not. */
+  #attestedKey: Uint8Array | undefined;
+  #refreshing: Promise<void> | undefined;
+  /** For the inference key that comes next. */
+  #prepared: Made | undefined;
+  #preparing: Promise<void> | undefined;
+
+  constructor(collector: Collector, options: Required<AttesterOptions>, closing: AbortSignal) {
+    this.#collector = collector;
+    this.#options = options;
+    this.#closing = closing;
+    this.#collecting = new Line(options.freshMs);
+    this.#signing = new Line(options.signMs);
+    this.#residing = new Line(options.residenceMs);
+    this.#state = { kind: collector.kind, item: undefined, inferenceKey: undefined, why: "it is being made" };
+  }
+
+  get state(): EvidenceState {
+    const made = this.#prepared;
+    if (made && equal(made.inferenceKey, this.#options.inferenceKey())) {
+      this.#state = { ...this.#state, ...made, why: undefined };
+      this.#prepared = undefined;
+    }
+    return this.#state;
+  }
+
+  /** Never throws. */
+  async prepare(nextKey: Uint8Array): Promise<void> {
+    if (this.#hasFor(nextKey) || this.#collecting.hangs) return;
+    this.#preparing ??= this.#prepare(nextKey).finally(() => {
+      this.#preparing = undefined;
+    });
+    await this.#preparing;
+  }
+
+  /** Where nothing could be made so far, there is nothing to wait for. */
+  isPrepared(nextKey: Uint8Array): boolean {
+    return this.state.item === undefined || this.#hasFor(nextKey);
+  }
+
+  #hasFor(key: Uint8Array): boolean {
+    return [this.state.inferenceKey, this.#prepared?.inferenceKey].some((known) => known && equal(known, key));
+  }
+
+  async #prepare(key: Uint8Array): Promise<void> {
+    const { collectMs } = this.#options;
+    try {
+      this.#prepared = await this.#collect({ key, ms: collectMs, signal: this.#closing, patient: true });
+    } catch {
+      // the next refresh says why
+    }
+  }
+
+  /** Never throws. */
   refresh(): Promise<void> {
-    this.#refreshing ??= this.#collectAll().finally(() => {
+    this.#refreshing ??= this.#refresh().finally(() => {
       this.#refreshing = undefined;
     });
     return this.#refreshing;
   }
 
-  async close(): Promise<void> {
-    this.#closing.abort();
-    await this.#refreshing;
+  /** Resolves when no refreshing is under way any more. */
+  async closed(): Promise<void> {
+    await Promise.all([this.#refreshing, this.#preparing]);
   }
 
-  async #collectAll(): Promise<void> {
-    this.#states = await Promise.all(
-      this.#options.collectors.map((collector, index) => this.#collect(collector, this.#states[index])),
-    );
-  }
-
-  async #collect(collector: Collector, before: EvidenceState | undefined): Promise<EvidenceState> {
-    const { endpointId, inferenceKey, clock, log, collectMs } = this.#options;
-    const { kind } = collector;
-    const key = inferenceKey();
-    const request = { endpointId, inferenceKey: key, nonce: undefined, issuedAtMs: clock.now() };
+  /** Made with the nonce if that works in time, else the newest; never throws unless the signal fires. */
+  async evidence(nonce: Uint8Array | undefined, signal: AbortSignal): Promise<EvidenceItem | undefined> {
+    const { freshMs: ms, inferenceKey } = this.#options;
+    const { item, inferenceKey: key } = this.state;
     try {
-      const { signal } = this.#closing;
-      const making = collector.collect(request, { signal });
-      const item = await withDeadline(making, { what: `making evidence (${kind})`, ms: collectMs, signal });
-      return { kind, item, inferenceKey: key, why: undefined };
+      if (nonce) return (await this.#collect({ nonce, key: inferenceKey(), ms, signal })).item;
+      // what is tied to a key that is no longer published counts only as long as there is nothing else
+      const isOfNow = item && key && equal(key, inferenceKey());
+      if (!isOfNow && !this.#collecting.hangs) {
+        await withDeadline(this.refresh(), { what: this.#what("making evidence"), ms, signal });
+      }
+    } catch {
+      if (signal.aborted) throw abortError(signal);
+    }
+    return this.state.item;
+  }
+
+  /** @throws E_INPUT · as Line and the hardware do */
+  answerResidence(question: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
+    const collector = this.#collector;
+    const work = async (): Promise<Uint8Array> => {
+      if (collector.answerResidence) return await collector.answerResidence(question, { signal: this.#closing });
+      throw new MeshError("E_INPUT", "evidence of this kind says by itself where its key is kept, or nothing can");
+    };
+    const what = this.#what("answering where the key is kept");
+    return this.#residing.run(work, { what, ms: this.#options.residenceMs, signal });
+  }
+
+  /** @throws E_BUSY there is no evidence yet · as Line and the hardware do */
+  async sign(nonce: Uint8Array, signal: AbortSignal): Promise<ChallengeProof> {
+    const attestedKey = this.#attestedKey;
+    if (!attestedKey) throw new MeshError("E_BUSY", "no evidence has been made so far, so there is no attested key");
+    const message = referenceChallengeBytes(toBase64(attestedKey), nonce);
+    const signature = await this.#signing.run(() => this.#collector.sign(message, { signal: this.#closing }), {
+      what: this.#what("signing a challenge"),
+      ms: this.#options.signMs,
+      signal,
+    });
+    return { kind: this.#collector.kind, attestedKey, signature };
+  }
+
+  async #refresh(): Promise<void> {
+    const { log, inferenceKey, collectMs } = this.#options;
+    const { kind } = this.#collector;
+    const collect = (): Promise<Made> =>
+      this.#collect({ key: inferenceKey(), ms: collectMs, signal: this.#closing, patient: true });
+    try {
+      let made = await collect();
+      // a new inference key while that was under way
+      if (!equal(made.inferenceKey, inferenceKey())) made = await collect();
+      this.#state = { kind, ...made, why: undefined };
     } catch (thrown) {
       const { code, message } = toMeshError(thrown);
       // the rest of a series says nothing new
-      if (!this.#closing.signal.aborted && before?.why !== message) {
+      if (!this.#closing.aborted && this.#state.why !== message) {
         log.write("warn", { event: "evidence-not-made", kind, code, what: message });
       }
-      return { kind, item: before?.item, inferenceKey: before?.inferenceKey, why: message };
+      this.#state = { ...this.#state, why: message };
     }
   }
+
+  /** @throws as Line and the hardware do */
+  #collect({ nonce, key, ...call }: Collecting): Promise<Made> {
+    const { clock, endpointId } = this.#options;
+    const work = async (): Promise<Made> => {
+      const request: EvidenceRequest = { endpointId, inferenceKey: key, nonce, issuedAtMs: clock.now() };
+      const item = await this.#collector.collect(request, { signal: this.#closing });
+      this.#attestedKey = attestedKeyOf(item, clock.now()) ?? this.#attestedKey;
+      return { item, inferenceKey: key };
+    };
+    return this.#collecting.run(work, { what: this.#what("making evidence"), ...call });
+  }
+
+  #what(doing: string): string {
+    return `${doing} (${this.#collector.kind})`;
+  }
+}
+
+interface Collecting extends Omit<LineCall, "what"> {
+  readonly nonce?: Uint8Array;
+  /** 32 bytes, the inference key that it is to be tied to. */
+  readonly key: Uint8Array;
+}
+
+interface Made {
+  readonly item: EvidenceItem;
+  /** 32 bytes that it is tied to. */
+  readonly inferenceKey: Uint8Array;
+}
+
+interface LineCall {
+  readonly what: string;
+  /** The wait for those before it included. */
+  readonly ms: number;
+  readonly signal: AbortSignal;
+  /** Waits behind a call that hangs as well. @default false */
+  readonly patient?: boolean;
+}
+
+/** One call of a sort at a time: what hardware has begun cannot be taken back, and a queue behind it would only grow. */
+class Line {
+  readonly #hangMs: number;
+  #pending: { readonly sinceMs: number; readonly ended: Promise<void> } | undefined;
+
+  /** @param hangMs how long a call may be under way before nobody waits behind it any more */
+  constructor(hangMs: number) {
+    this.#hangMs = hangMs;
+  }
+
+  get hangs(): boolean {
+    return this.#pending !== undefined && performance.now() - this.#pending.sinceMs >= this.#hangMs;
+  }
+
+  /** @throws E_BUSY an earlier call hangs · E_TIMEOUT, E_ABORTED nobody waits any more, the call goes on · as `work` does */
+  async run<T>(work: () => Promise<T>, { what, ms, signal, patient = false }: LineCall): Promise<T> {
+    if (signal.aborted) throw abortError(signal);
+    if (this.hangs && !patient) {
+      throw new MeshError("E_BUSY", `${what}: the hardware has not answered what it was asked before`);
+    }
+    let waits = true;
+    try {
+      return await withDeadline(
+        this.#inTurn(work, () => waits),
+        { what, ms, signal },
+      );
+    } finally {
+      waits = false;
+    }
+  }
+
+  /** @param waits whether somebody still wants what `work` gives */
+  async #inTurn<T>(work: () => Promise<T>, waits: () => boolean): Promise<T> {
+    while (this.#pending) await this.#pending.ended;
+    if (!waits()) throw new MeshError("E_ABORTED", "nobody waits for it any more");
+    const done = work();
+    const end = (): void => {
+      this.#pending = undefined;
+    };
+    this.#pending = { sinceMs: performance.now(), ended: done.then(end, end) };
+    return await done;
+  }
+}
+
+/** What the verifier of a kind takes for the attested key; undefined when it takes none. */
+function attestedKeyOf(item: EvidenceItem, nowMs: number): Uint8Array | undefined {
+  const expected = { endpointId: undefined, inferenceKey: undefined, nonce: undefined };
+  return verifyEvidence({ item, expected, roots: [], nowMs, ...evidenceWindow }).claims.attestedKey;
 }

@@ -1,19 +1,29 @@
 /**
- * Settings of one node: from flags and environment to checked values. A flag wins over its SEALMESH_* variable, which
- * wins over the default. The only reader of process.env.
+ * Settings of one node: from flags, environment and configuration file to checked values. A flag wins over its SEALMESH_*
+ * variable, which wins over the file, which wins over the default. The only reader of process.env.
  */
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { isIPv4 } from "node:net";
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { createSecureContext } from "node:tls";
-import { MeshError } from "../base/errors.ts";
+import { type EndpointId, endpointId } from "../base/brand.ts";
+import { MeshError, toMeshError } from "../base/errors.ts";
 import type { RouteSetting } from "../exchange.ts";
-import { type EndpointAddress } from "../wire/address.ts";
-import { decodeInvite } from "../wire/invite.ts";
+import {
+  decodeInvite,
+  type DemandableTier,
+  demandableTiers,
+  type Invite,
+  type MinimumPolicy,
+  strictest,
+} from "../wire/invite.ts";
 import { limits } from "../wire/limits.ts";
 import { keyHashes } from "./api-keys.ts";
+import { readCertificates } from "./certificates.ts";
+import { type FileSettings, noFileSettings, readConfigFile, type TierSetting } from "./config-file.ts";
 import { defaults } from "./defaults.ts";
+import { systemCode } from "./own-files.ts";
 
 export interface HostPort {
   /** Without brackets, also for IPv6. */
@@ -31,12 +41,45 @@ export type EngineSetting =
   | { readonly kind: "auto"; readonly key: string | undefined }
   | { readonly kind: "llama"; readonly modelPath: string; readonly contextSize: number | undefined };
 
+/** What must be true of a host before it is asked, as its operator has said it; invites may ask for more. */
+export interface PolicySettings {
+  /** The least tier of its evidence; undefined: none is asked for. */
+  readonly requireAttested: DemandableTier | undefined;
+  /** Hosts that take prompts in the clear only are not asked. */
+  readonly requireEncryption: boolean;
+  /** Evidence of nodes that speak no challenges is taken by its own time. */
+  readonly acceptUnchallenged: boolean;
+  /** The only hosts that may be asked, one at least; undefined: all. */
+  readonly hosts: readonly EndpointId[] | undefined;
+  /** Owner ids, one at least, one of which must own the host; undefined: no owner is asked for. */
+  readonly owners: readonly string[] | undefined;
+  /** Fingerprints of attested keys that need no pin, 32 hex digits each. */
+  readonly keys: readonly string[];
+  /** Makers' certificates that may end a chain, DER. */
+  readonly roots: readonly Uint8Array[];
+  /** How old evidence may be, and how far its time may lie ahead of ours. */
+  readonly evidenceMaxAgeMs: number;
+  readonly evidenceAheadMs: number;
+}
+
+/** How this machine shows what it runs on. */
+export interface AttestSettings {
+  /** Evidence is made anew this often. */
+  readonly refreshMs: number;
+  /** TPM 2.0 that vouches for this machine: a device path, or HOST:PORT of an emulator; undefined: none is asked. */
+  readonly tpm: string | undefined;
+  /** Between the TPM's own certificate and its maker's root, DER. */
+  readonly tpmCertificates: readonly Uint8Array[];
+  /** Evidence by a key in memory, for development: it proves nothing. */
+  readonly software: boolean;
+}
+
 export interface NodeConfig {
   readonly mode: "serve" | "client";
   /** Shown to other members. */
   readonly name: string | undefined;
   readonly dataDir: string;
-  readonly join: readonly EndpointAddress[];
+  readonly join: readonly Invite[];
   readonly api: HostPort;
   /** Who can reach the API port: this machine, or others too. */
   readonly reach: "loopback" | "network";
@@ -45,7 +88,7 @@ export interface NodeConfig {
   /** SHA-256 of each key that opens the API port, 32 bytes; none: it asks for no key. */
   readonly apiKeyHashes: readonly Uint8Array[];
   /** Further names in Host headers of the API port: of a proxy in front, or in DNS. */
-  readonly allowHosts: readonly string[];
+  readonly apiNames: readonly string[];
   /** Undefined with --headless: no console port at all. */
   readonly console: HostPort | undefined;
   /** UDP socket, host:port. */
@@ -54,8 +97,12 @@ export interface NodeConfig {
   readonly route: RouteSetting;
   /** Whether we carry envelopes of other members. */
   readonly relayTraffic: boolean;
-  /** Hosts that take prompts in the clear only are not asked. */
-  readonly requireEncryption: boolean;
+  readonly policy: PolicySettings;
+  readonly attest: AttestSettings;
+  /** Hosts whose proof is needed are challenged again this often. */
+  readonly challenge: { readonly intervalMs: number };
+  /** What members that join by our invites must demand at least; undefined: our invites say nothing of it. */
+  readonly invitePolicy: MinimumPolicy | undefined;
   /** Exchanges that our engines answer at a time, and that may wait for a place there. */
   readonly maxRunning: number;
   readonly maxQueued: number;
@@ -63,8 +110,6 @@ export interface NodeConfig {
   readonly pad: boolean;
   /** Pieces of our answers that come within so many ms are sealed together; 0: each by itself. */
   readonly coalesceMs: number;
-  /** TPM 2.0 that vouches for this machine: a device path, or HOST:PORT of an emulator; undefined: none is asked. */
-  readonly tpm: string | undefined;
   readonly engines: readonly EngineSetting[];
   /** Debug: file that records every byte above QUIC, as JSON lines. */
   readonly tap: string | undefined;
@@ -82,19 +127,27 @@ export interface Flags {
   readonly tlsCert?: string;
   readonly tlsKey?: string;
   readonly insecureHttp?: boolean;
-  readonly allowHost?: readonly string[];
+  readonly apiName?: readonly string[];
   readonly console?: string;
   readonly headless?: boolean;
   readonly bind?: string;
   readonly relay?: readonly string[];
   readonly route?: string;
   readonly relayTraffic?: boolean;
+  readonly config?: string;
   readonly requireEncryption?: boolean;
+  /** true: the flag without a tier. */
+  readonly requireAttestedHosts?: string | true;
+  readonly allowHosts?: readonly string[];
+  readonly acceptUnchallenged?: boolean;
+  readonly trustRoots?: readonly string[];
+  readonly inviteRequires?: readonly string[];
   readonly maxRunning?: string;
   readonly maxQueued?: string;
   readonly pad?: boolean;
   readonly coalesce?: string;
   readonly tpm?: string;
+  readonly softwareEvidence?: boolean;
   readonly openMesh?: boolean;
   readonly engine?: readonly string[];
   readonly engineKeyFile?: string;
@@ -105,6 +158,7 @@ export interface Flags {
 
 /** @throws E_USAGE, E_CONFIG or E_INVITE with the flag's name and what it takes */
 export function resolveConfig(mode: "serve" | "client", flags: Flags): NodeConfig {
+  const file = fileSettings(flags);
   const engines = engineSettings(flags);
   if (mode === "client" && engines.length > 0) {
     throw new MeshError("E_USAGE", "a client serves no models: --engine and --model belong to `sealmesh serve`");
@@ -112,7 +166,7 @@ export function resolveConfig(mode: "serve" | "client", flags: Flags): NodeConfi
   return {
     mode,
     name: checkedName(flags.name ?? environment("NAME")),
-    dataDir: resolve(flags.dataDir ?? environment("DATA_DIR") ?? defaultDataDir()),
+    dataDir: dataDirFrom(flags.dataDir),
     join: invites(flags),
     ...apiPort(flags),
     console: flags.headless
@@ -122,20 +176,58 @@ export function resolveConfig(mode: "serve" | "client", flags: Flags): NodeConfi
     irohRelays: irohRelays(flags.relay ?? []),
     route: route(flags.route ?? environment("ROUTE") ?? "auto"),
     relayTraffic: flags.relayTraffic ?? true,
-    requireEncryption: flags.requireEncryption ?? yes("REQUIRE_ENCRYPTION"),
+    policy: policySettings(flags, file),
+    attest: attestSettings(flags, file),
+    challenge: { intervalMs: file.challenge.interval ?? defaults.challengeIntervalMs },
+    invitePolicy: invitePolicy(flags, file),
     maxRunning: count(flags.maxRunning ?? environment("MAX_RUNNING"), "--max-running", 1) ?? defaults.exchangesTotal,
     maxQueued: count(flags.maxQueued ?? environment("MAX_QUEUED"), "--max-queued", 0) ?? defaults.queuedTotal,
-    pad: flags.pad ?? yes("PAD"),
+    pad: flags.pad ?? yes("PAD") ?? false,
     coalesceMs: count(flags.coalesce ?? environment("COALESCE"), "--coalesce", 0, limits.coalesceMs) ?? 0,
-    tpm: flags.tpm ?? environment("TPM"),
     engines,
     tap: flags.debugTap === undefined ? undefined : resolve(flags.debugTap),
   };
 }
 
-/** Our environment for a node that is started beside us and must not take our own settings: no SEALMESH_* in it. */
+/** Our environment for a node that is started beside us and must not take our own settings: of SEALMESH_* only no file. */
 export function environmentWithoutSettings(): NodeJS.ProcessEnv {
-  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("SEALMESH_")));
+  const others = Object.entries(process.env).filter(([name]) => !name.startsWith("SEALMESH_"));
+  return { ...Object.fromEntries(others), SEALMESH_CONFIG: noFile };
+}
+
+/** The data directory of a node that is started with this flag. */
+export function dataDirFrom(flag: string | undefined): string {
+  return resolve(flag ?? environment("DATA_DIR") ?? defaultDataDir());
+}
+
+/** Instead of a file's name: the one at its usual place is not read either. */
+const noFile = "none";
+
+/** @throws E_CONFIG */
+function fileSettings(flags: Flags): FileSettings {
+  const asked = flags.config ?? environment("CONFIG");
+  if (asked === noFile) return noFileSettings;
+  if (asked !== undefined) return readConfigFile(asked);
+  const usual = usualConfigFile();
+  return usual === undefined ? noFileSettings : readConfigFile(usual);
+}
+
+/** The platform's place for configuration, if there is a file. */
+function usualConfigFile(): string | undefined {
+  const { XDG_CONFIG_HOME, APPDATA } = process.env;
+  let folder = join(XDG_CONFIG_HOME || join(homedir(), ".config"), "sealmesh");
+  if (process.platform === "darwin") folder = join(homedir(), "Library/Application Support/sealmesh");
+  if (process.platform === "win32") folder = join(APPDATA ?? homedir(), "sealmesh");
+  const file = join(folder, "config.toml");
+  try {
+    return statSync(file, { throwIfNoEntry: false }) && file;
+  } catch (cause) {
+    // there may be a policy in it: going on as if there were none is no choice
+    const why = `whether there is a ${file} cannot be seen (${systemCode(cause)})`;
+    throw new MeshError("E_CONFIG", `${why}: name a file with --config FILE, or go without with --config none`, {
+      cause,
+    });
+  }
 }
 
 /** $SEALMESH_DATA_DIR, $STATE_DIRECTORY (systemd), then the platform's place for state. */
@@ -163,14 +255,15 @@ function environment(name: string): string | undefined {
 }
 
 /** @throws E_USAGE for anything but 1, true, 0 and false */
-function yes(name: string): boolean {
-  const text = environment(name) ?? "0";
+function yes(name: string): boolean | undefined {
+  const text = environment(name);
+  if (text === undefined) return undefined;
   if (["1", "true"].includes(text)) return true;
   if (["0", "false"].includes(text)) return false;
   throw new MeshError("E_USAGE", `SEALMESH_${name} takes 1 or 0, not "${text}"`);
 }
 
-function invites(flags: Flags): readonly EndpointAddress[] {
+function invites(flags: Flags): readonly Invite[] {
   const tokens = [...(flags.join ?? [])];
   if (flags.joinFile !== undefined) tokens.push(...words(readSmallFile(flags.joinFile, "--join-file")));
   tokens.push(...words(environment("JOIN") ?? ""));
@@ -181,7 +274,99 @@ function words(text: string): string[] {
   return text.split(/\s+/).filter((word) => word !== "");
 }
 
-type ApiPort = Pick<NodeConfig, "api" | "reach" | "tls" | "apiKeyHashes" | "allowHosts">;
+// ---- policy and evidence
+
+function policySettings(flags: Flags, { policy }: FileSettings): PolicySettings {
+  const asked = flags.requireAttestedHosts ?? environment("REQUIRE_ATTESTED_HOSTS");
+  const tier = asked === undefined ? policy.require_attested_hosts : tierSetting(asked);
+  const hosts = flags.allowHosts ?? listed(environment("ALLOW_HOSTS"));
+  return {
+    requireAttested: demandOf(tier),
+    requireEncryption: flags.requireEncryption ?? yes("REQUIRE_ENCRYPTION") ?? policy.require_encryption ?? false,
+    acceptUnchallenged: flags.acceptUnchallenged ?? yes("ACCEPT_UNCHALLENGED") ?? policy.accept_unchallenged ?? false,
+    hosts: hosts === undefined ? policy.allow_hosts : hostIds(hosts),
+    owners: policy.owners,
+    keys: policy.keys ?? [],
+    roots: [
+      ...certificates(policy.roots ?? [], "[policy] roots"),
+      ...certificates(flags.trustRoots ?? [], "--trust-roots"),
+    ],
+    evidenceMaxAgeMs: policy.evidence_max_age ?? defaults.evidenceMaxAgeMs,
+    evidenceAheadMs: policy.evidence_ahead ?? defaults.evidenceAheadMs,
+  };
+}
+
+function attestSettings(flags: Flags, { attest }: FileSettings): AttestSettings {
+  return {
+    refreshMs: attest.refresh ?? defaults.evidenceRefreshMs,
+    tpm: flags.tpm ?? environment("TPM") ?? attest.tpm,
+    tpmCertificates: certificates(attest.tpm_certificates ?? [], "[attest] tpm_certificates"),
+    software: flags.softwareEvidence ?? yes("SOFTWARE_EVIDENCE") ?? attest.software ?? false,
+  };
+}
+
+function invitePolicy(flags: Flags, { invite }: FileSettings): MinimumPolicy | undefined {
+  const asked = flags.inviteRequires ?? listed(environment("INVITE_REQUIRES"));
+  const minimum =
+    asked === undefined
+      ? { attested: demandOf(invite.require_attested_hosts), encryption: invite.require_encryption ?? false }
+      : strictest(asked.flatMap((text) => text.split(",")).map(minimumFrom));
+  return minimum.attested !== undefined || minimum.encryption ? minimum : undefined;
+}
+
+function minimumFrom(text: string): MinimumPolicy | undefined {
+  if (text === "none") return undefined;
+  if (text === "encryption") return { attested: undefined, encryption: true };
+  const attested = demandableTiers.find((tier) => tier === text);
+  if (attested !== undefined) return { attested, encryption: false };
+  const known = "encryption, key, pinned, vendor, measured, or none";
+  throw new MeshError("E_USAGE", `--invite-requires takes ${known}, not "${text}"`);
+}
+
+/** "none" asks for nothing, where a file asks for something; the variable may also be 1 or 0. */
+function tierSetting(asked: string | true): TierSetting {
+  if (asked === true || ["1", "true"].includes(asked)) return "key";
+  if (["0", "false", "none"].includes(asked)) return "none";
+  const tier = demandableTiers.find((known) => known === asked);
+  if (tier !== undefined) return tier;
+  throw new MeshError(
+    "E_USAGE",
+    `--require-attested-hosts takes key, pinned, vendor, measured, or none, not "${asked}"; alone it means key`,
+  );
+}
+
+function demandOf(setting: TierSetting | undefined): DemandableTier | undefined {
+  return setting === "none" ? undefined : setting;
+}
+
+function listed(text: string | undefined): readonly string[] | undefined {
+  return text === undefined ? undefined : [text];
+}
+
+function hostIds(given: readonly string[]): readonly EndpointId[] {
+  return given
+    .flatMap((text) => text.split(","))
+    .map((text) => {
+      try {
+        return endpointId(text.trim());
+      } catch (cause) {
+        const what = "whole endpoint ids, 64 lower-case hex digits each, with commas between them";
+        throw new MeshError("E_USAGE", `--allow-hosts takes ${what}, not "${text.trim()}"`, { cause });
+      }
+    });
+}
+
+function certificates(files: readonly string[], setting: string): readonly Uint8Array[] {
+  return files.flatMap((file) => {
+    try {
+      return readCertificates(file);
+    } catch (cause) {
+      throw new MeshError("E_CONFIG", `${setting}: ${toMeshError(cause).message}`, { cause });
+    }
+  });
+}
+
+type ApiPort = Pick<NodeConfig, "api" | "reach" | "tls" | "apiKeyHashes" | "apiNames">;
 
 /** @throws E_CONFIG beyond loopback without a key, or without either TLS or --insecure-http */
 function apiPort(flags: Flags): ApiPort {
@@ -204,7 +389,7 @@ function apiPort(flags: Flags): ApiPort {
       throw new MeshError("E_CONFIG", `${where}: give --tls-cert FILE and --tls-key FILE, ${why}`);
     }
   }
-  return { api, reach, tls, apiKeyHashes, allowHosts: allowHosts(flags.allowHost ?? []) };
+  return { api, reach, tls, apiKeyHashes, apiNames: apiNames(flags.apiName ?? []) };
 }
 
 function apiAddress(flags: Flags): HostPort {
@@ -238,12 +423,12 @@ function tlsFiles(flags: Flags): TlsFiles | undefined {
   return { cert, key };
 }
 
-function allowHosts(names: readonly string[]): readonly string[] {
+function apiNames(names: readonly string[]): readonly string[] {
   for (const name of names) {
     if (!/^[A-Za-z0-9._-]{1,253}$/.test(name)) {
       throw new MeshError(
         "E_USAGE",
-        `--allow-host takes a name without port, for example api.example.org, not "${name}"`,
+        `--api-name takes a name without port, for example api.example.org, not "${name}"`,
       );
     }
   }

@@ -75,8 +75,42 @@ export const defaults = {
   // evidence
   /** Evidence is made anew this often, ms: twice inside the 660 s for which others take it (protocol.md §8.5). */
   evidenceRefreshMs: 300_000,
+  /** How old evidence of others may be, and how far its time may lie ahead of ours, ms: as `sealmesh verify` takes it. */
+  evidenceMaxAgeMs: 660_000,
+  evidenceAheadMs: 30_000,
+  /** A host whose proof is needed is challenged again this often, ms: with every heartbeat. */
+  challengeIntervalMs: 60_000,
   /** One piece of evidence, ms: a TPM takes a second or two for its keys. */
   evidenceMs: 20_000,
+  /** A node's start waits so long for its first evidence, ms; what takes longer comes later. */
+  firstEvidenceMs: 3_000,
+  /** A new inference key waits so long for evidence before it is published without, ms; the old one opens for 15 minutes. */
+  evidencePatienceMs: 60_000,
+  /** One question to a host about its evidence, all ways together, ms: hardware that hangs takes a host four seconds to say so. */
+  attestMs: 10_000,
+  /** A fresh piece for somebody who waits for it, ms; a collector that takes longer shows what it has. */
+  evidenceFreshMs: 3_000,
+  /** Signatures over one challenge, and the answer where a key is kept, ms: each a second or two on a slow TPM. */
+  challengeMs: 4_000,
+  residenceMs: 5_000,
+  /**
+   * Challenges and questions for evidence of peers: a peer that verifies us asks three things at first and two a minute
+   * later on, and a relay asks for many of them. Hardware does a few of them a second.
+   */
+  attestAnswering: {
+    rate: { perHolder: { burst: 20, perSecond: 1 }, total: { burst: 100, perSecond: 20 }, holders: 1_024 },
+    places: { total: 32, perHolder: 8 },
+  },
+  /** The same passed on for others: it costs two small frames, and who asks through relays alone asks for all hosts at once. */
+  attestCarrying: {
+    rate: { perHolder: { burst: 100, perSecond: 5 }, total: { burst: 500, perSecond: 100 }, holders: 4_096 },
+    places: { total: 128, perHolder: 32 },
+  },
+  /**
+   * Frames of these streams, ms: one small frame over a bad connection; our own answer, longer than hardware gets for it;
+   * and somebody else's answer, still longer.
+   */
+  attestTiming: { frameMs: 10_000, answerMs: 6_000, carryMs: 8_000 },
 
   // stopping
   /** Exchanges may finish for so long after the first SIGTERM, ms. */

@@ -2,6 +2,7 @@
  * What this node asked for lately, and sums since it started: for /api/exchanges, /api/status and `sealmesh status`.
  * Names, numbers and codes; a prompt or an answer has no field here.
  */
+import type { Tier } from "../attest/verdict.ts";
 import type { EndpointId } from "../base/brand.ts";
 import { errorTable } from "../base/errors.ts";
 import type { Attempt } from "../mesh/attempt.ts";
@@ -24,6 +25,8 @@ export interface ExchangeReport {
   readonly sealed: "true" | "false" | "local" | null;
   readonly route: "direct" | "relay" | "local" | null;
   readonly attempts: readonly Attempt[];
+  /** What the host had proven when the prompt left; null for our own engine. */
+  readonly attestation: ExchangeAttestation | null;
   /** From the request's arrival, ms. */
   readonly first_byte_ms: number | null;
   readonly first_token_ms: number | null;
@@ -32,6 +35,21 @@ export interface ExchangeReport {
   readonly completion_tokens: number | null;
   /** Of the prompt's tokens, those that the engine had in its cache. */
   readonly cached_tokens: number | null;
+}
+
+export interface ExchangeAttestation {
+  readonly tier: Tier;
+  /** Of the evidence; null when the host showed none. */
+  readonly kind: string | null;
+  /** Fingerprint of the attested key. */
+  readonly key: string | null;
+  /** Taken by its own time alone, although its key answered no challenge. */
+  readonly unchallenged: boolean;
+  /**
+   * Whether the host could be asked again when the exchange ended. stale: its evidence has run out meanwhile · refused:
+   * something else is missing now.
+   */
+  readonly at_end: "current" | "stale" | "refused";
 }
 
 /** Sums over all exchanges since the node started. */

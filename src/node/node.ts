@@ -5,8 +5,10 @@
 import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { type EndpointId } from "../base/brand.ts";
+import type { Collector, CollectorKind, CollectorSettings } from "../attest/collect/collector.ts";
 import { collectorKinds } from "../attest/collect/registry.ts";
 import { Budget } from "../base/budget.ts";
+import { equal } from "../base/bytes.ts";
 import { systemClock } from "../base/clock.ts";
 import { sleep, withDeadline } from "../base/deadline.ts";
 import { MeshError, toMeshError } from "../base/errors.ts";
@@ -17,6 +19,7 @@ import { InferenceKeys } from "../crypto/inference-keys.ts";
 import { answer, type AnswerParts, type Arrival, ask, type AskParts } from "../exchange.ts";
 import { Affinity } from "../mesh/affinity.ts";
 import { HostLoad, relayCapability, relaysNaming } from "../mesh/choose.ts";
+import { attestHandlers, type AttestServeParts } from "../mesh/attest-serve.ts";
 import type { SelfDescription } from "../mesh/entries.ts";
 import { Mesh, type StreamHandler } from "../mesh/mesh.ts";
 import { ResponseStore } from "../openai/responses/store.ts";
@@ -25,10 +28,11 @@ import { fileTap, tapTransport } from "../transport/tap.ts";
 import { alpns, type Transport, type TransportKind } from "../transport/transport.ts";
 import { carry } from "../tunnel/relay.ts";
 import { SeenCache } from "../tunnel/seen.ts";
-import { encodeInvite } from "../wire/invite.ts";
+import { encodeInvite, strictest } from "../wire/invite.ts";
 import { limits } from "../wire/limits.ts";
 import type { RecordModel } from "../wire/record.ts";
 import type { HostPort, NodeConfig } from "./config.ts";
+import { policyStatus } from "./attestation-report.ts";
 import { Attester } from "./attester.ts";
 import { defaults } from "./defaults.ts";
 import { type Engines, openEngines } from "./engines.ts";
@@ -41,6 +45,7 @@ import { Metrics } from "./metrics.ts";
 import { RecordKeeper } from "./record-keeper.ts";
 import { choose, type RoutingParts } from "./routing.ts";
 import { openState, type State } from "./state.ts";
+import { Trust } from "./trust.ts";
 import {
   admissionStatus,
   evidenceStatus,
@@ -76,6 +81,8 @@ export interface NodeOptions {
   readonly onChange?: () => void;
   /** @default the first of the registry: iroh */
   readonly transport?: TransportKind;
+  /** What makes evidence. @default the registry */
+  readonly collectors?: readonly CollectorKind[];
 }
 
 /**
@@ -129,16 +136,17 @@ class RunningNode implements Node {
     const identity = identityFrom(state.identitySeed);
     const keys = new InferenceKeys({ clock });
     this.#closers.push(() => keys.wipe());
-    const { tpm } = config;
     const attester = new Attester({
-      collectors: tpm === undefined ? [] : collectorKinds.map((kind) => kind.create({ tpm })),
+      collectors: this.#collectors(state),
       endpointId: identity.id,
-      inferenceKey: () => keys.current.publicKey,
+      inferenceKey: () => this.#parts?.records.key.publicKey ?? keys.current.publicKey,
       clock,
       log: this.#log,
       collectMs: defaults.evidenceMs,
     });
     this.#closers.push(() => attester.close());
+    // a TPM takes a second or two, as engines do: evidence and record are published together
+    const attested = attester.refresh();
     // 2 the local HTTP ports: taken first, because a port in use is the commonest mistake
     const store = new ResponseStore(defaults.responses);
     this.#every(defaults.responses.lookMs, () => store.dropExpired());
@@ -159,6 +167,8 @@ class RunningNode implements Node {
       places: new Places({ total: defaults.localExchanges, perHolder: defaults.localExchanges }),
       budget: new Budget({ total: defaults.bodyBytesTotal, perHolder: defaults.bodyBytesTotal }),
       onAsked: (report, error) => this.#asked(report, error),
+      proofNow: (host) => this.#need().trust.proofNow(host),
+      attestation: (model, signal) => this.#need().trust.model(model, signal),
     });
     const apiUrl = await listen(api, config.api, config.tls ? "https" : "http", "--port");
     this.#closers.push(() => closeServer(api));
@@ -168,6 +178,8 @@ class RunningNode implements Node {
         exchanges: this.#reports,
         metrics: this.#metrics,
         evidence: () => attester.states,
+        attestation: (id, signal) => this.#need().trust.peer(id, signal),
+        explain: (what, signal) => this.#need().trust.explain(what, signal),
         ready: () => this.#parts !== undefined && !this.#stopping.signal.aborted && this.models().length > 0,
       });
       consoleUrl = await listen(admin, config.console, "http", "--console");
@@ -187,7 +199,8 @@ class RunningNode implements Node {
     const capabilities = config.relayTraffic ? ["seal.v1", relayCapability] : ["seal.v1"];
     const models = (): readonly RecordModel[] => (this.#stopping.signal.aborted ? [] : engines.described());
     const nextSeq = (now: number): bigint => state.nextRecordSeq(now);
-    const records = new RecordKeeper({ identity, keys, clock, capabilities, models, nextSeq });
+    const proven = (key: Uint8Array): boolean => attester.isPrepared(key);
+    const records = new RecordKeeper({ identity, keys, clock, capabilities, models, nextSeq, proven });
     const transport = await this.#openTransport(identity.seed);
     const answering: AnswerParts = {
       identity,
@@ -206,15 +219,31 @@ class RunningNode implements Node {
       },
       draining: () => this.#stopping.signal.aborted,
     };
-    const mesh = this.#openMesh(transport, state, records, engines, answering, apiUrl);
+    const mesh = this.#openMesh(transport, state, records, engines, answering, attester, apiUrl);
     this.#closers.push(() => mesh.close());
+    const trust = new Trust({
+      self: identity.id,
+      config,
+      mesh,
+      clock,
+      log: this.#log,
+      pins: state.pins,
+      own: () => ({
+        endpointId: identity.id,
+        inferenceKey: records.key.publicKey,
+        pieces: attester.states,
+        models: engines.models(),
+      }),
+    });
+    this.#closers.push(() => trust.proofs.close());
     const load = new HostLoad();
     const affinity = new Affinity({ clock });
     const asking: AskParts = {
       mesh,
       identity,
       clock,
-      policy: { plain: !config.requireEncryption },
+      policy: trust.policy,
+      proofs: trust.proofs,
       pad: config.pad,
       route: config.route,
       load,
@@ -235,18 +264,20 @@ class RunningNode implements Node {
       affinity,
       now: () => clock.now(),
     };
-    const parts = { endpointId: identity.id, apiUrl, consoleUrl, transport, keys, records, engines, attester };
+    const parts = { endpointId: identity.id, apiUrl, consoleUrl, transport, keys, records, engines, attester, trust };
     this.#parts = { ...parts, mesh, asking, routing };
+    await withDeadline(attested, { what: "the first evidence", ms: defaults.firstEvidenceMs }).catch(() => undefined);
     mesh.start();
+    trust.proofs.start();
     // looked at often, not once when it is due: timers stand still while a machine sleeps
     this.#every(defaults.recordCheckMs, () => {
       if (this.#advanceRecord()) mesh.announce();
+      this.#forget(state, mesh, trust);
     });
-    void attester.refresh();
-    this.#every(defaults.evidenceRefreshMs, () => void attester.refresh());
+    this.#every(config.attest.refreshMs, () => void attester.refresh());
     this.#log.write("info", { event: "node-started", endpoint_id: identity.id, version });
     // 5 the members we were told of
-    await Promise.all(config.join.map((address) => this.#join(mesh, address)));
+    await Promise.all(config.join.map(({ address }) => this.#join(mesh, address)));
   }
 
   get endpointId(): EndpointId {
@@ -266,7 +297,10 @@ class RunningNode implements Node {
   }
 
   invite(): string {
-    return encodeInvite(this.#need().transport.address());
+    const { invitePolicy, join } = this.#config;
+    // who joins by our invite demands what we were told to demand
+    const policy = strictest([invitePolicy, ...join.map(({ minimum }) => minimum)]);
+    return encodeInvite(this.#need().transport.address(), { policy });
   }
 
   models(): readonly string[] {
@@ -276,7 +310,7 @@ class RunningNode implements Node {
   }
 
   status(): Status {
-    const { endpointId, apiUrl, engines, mesh, keys, attester } = this.#need();
+    const { endpointId, apiUrl, engines, mesh, records, attester, trust } = this.#need();
     const { mode, name, route, relayTraffic } = this.#config;
     const hosted = engines.models();
     const serving = hosted.length > 0 ? "serving" : engines.loading ? "loading" : "standby";
@@ -302,10 +336,11 @@ class RunningNode implements Node {
       available_models: [],
       requested_models: [],
       models: this.models(),
-      inference_key: keyFingerprint(keys.current.publicKey),
+      inference_key: keyFingerprint(records.key.publicKey),
       route,
       relays_for_others: relayTraffic,
-      plain_allowed: !this.#config.requireEncryption,
+      plain_allowed: trust.policy.plain,
+      policy: policyStatus(trust.policy),
       engines: engineStates,
       inflight_requests: this.#exchanges,
       evidence: attester.states.map(evidenceStatus),
@@ -326,7 +361,8 @@ class RunningNode implements Node {
           rttMs: mesh.rttMs(peer.id),
           relays: relaysNaming(mesh, peer.id).length,
           route,
-          plainAllowed: !this.#config.requireEncryption,
+          proof: trust.proofs.of(peer.id),
+          decision: trust.decision(peer.id),
         }),
       ),
     };
@@ -355,6 +391,7 @@ class RunningNode implements Node {
     records: RecordKeeper,
     engines: Engines,
     answering: AnswerParts,
+    attester: Attester,
     apiUrl: string,
   ): Mesh {
     const { mode, name, relayTraffic, route } = this.#config;
@@ -368,6 +405,21 @@ class RunningNode implements Node {
       hostname: name,
       version: announcedVersion,
       record: records.current,
+      blob: attester.blob,
+    });
+    const { attestAnswering, attestCarrying, attestTiming, dialMs } = defaults;
+    const reach: AttestServeParts["reach"] = (id, signal) => {
+      const { mesh } = this.#need();
+      return mesh.peer(id)?.met ? mesh.openSeal(id, { dialMs, signal }) : undefined;
+    };
+    const attesting = attestHandlers({
+      self: answering.identity.id,
+      keys: () => answering.keys.opening,
+      source: attester,
+      ...(relayTraffic ? { reach } : {}),
+      answering: attestAnswering,
+      carrying: attestCarrying,
+      timing: attestTiming,
     });
     const answerFrom =
       (arrival: (from: EndpointId) => Arrival): StreamHandler =>
@@ -403,9 +455,33 @@ class RunningNode implements Node {
       handlers: {
         http: answerFrom((peer) => ({ kind: "direct", peer })),
         relayed: answerFrom((relay) => ({ kind: "relayed", relay })),
+        ...attesting,
         ...(relayTraffic ? { relay: this.#relayStream } : {}),
       },
     });
+  }
+
+  #collectors(state: State): readonly Collector[] {
+    const { tpm, tpmCertificates, software } = this.#config.attest;
+    const settings: CollectorSettings = {
+      ...(tpm === undefined ? {} : { tpm, tpmIntermediates: tpmCertificates }),
+      enclaveKey: state.enclaveKey,
+      software,
+    };
+    const kinds = this.#options.collectors ?? collectorKinds;
+    return kinds.filter((kind) => kind.wanted(settings)).map((kind) => kind.create(settings));
+  }
+
+  /** What `sealmesh trust forget` has recorded beside us. */
+  #forget(state: State, mesh: Mesh, trust: Trust): void {
+    try {
+      for (const id of state.takeForgotten()) {
+        mesh.forget(id);
+        trust.proofs.forget(id);
+      }
+    } catch (thrown) {
+      this.#notKept(thrown);
+    }
   }
 
   readonly #relayStream: StreamHandler = async (stream, reader, from) => {
@@ -481,9 +557,10 @@ class RunningNode implements Node {
     try {
       const change = records.advance();
       if (change === "rotated") {
-        this.#log.write("info", { event: "key-rotated", fingerprint: keyFingerprint(keys.current.publicKey) });
-        void attester.refresh();
+        this.#log.write("info", { event: "key-rotated", fingerprint: keyFingerprint(records.key.publicKey) });
       }
+      // the next key is published as soon as there is evidence for it
+      if (!equal(keys.current.publicKey, records.key.publicKey)) void attester.prepare(keys.current.publicKey);
       return change !== undefined;
     } catch (thrown) {
       this.#notKept(thrown); // the old record holds for an hour
@@ -538,6 +615,7 @@ interface Parts {
   readonly engines: Engines;
   readonly mesh: Mesh;
   readonly attester: Attester;
+  readonly trust: Trust;
   readonly asking: AskParts;
   readonly routing: RoutingParts;
 }

@@ -1,13 +1,14 @@
 /**
  * This node's own signed record: made when something in it changes, signed anew before it ends. Its number is on disk
- * before the record is used, so that a restart never falls behind itself.
+ * before the record is used, so that a restart never falls behind itself. A new inference key is published together with
+ * the evidence for it: until that is made, the old key stays in the record.
  *
  * @see wire.md §2, §6
  */
 import { equal } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Identity } from "../crypto/identity.ts";
-import type { InferenceKeys } from "../crypto/inference-keys.ts";
+import type { InferenceKey, InferenceKeys } from "../crypto/inference-keys.ts";
 import { signRecord, type VerifiedRecord } from "../crypto/record.ts";
 import { limits } from "../wire/limits.ts";
 import type { RecordModel } from "../wire/record.ts";
@@ -21,15 +22,24 @@ export interface RecordKeeperOptions {
   /** What the node serves now, and how busy that is. */
   readonly models: () => readonly RecordModel[];
   readonly nextSeq: (nowMs: number) => bigint;
+  /** Whether there is evidence for this key, or will be none. */
+  readonly proven: (inferenceKey: Uint8Array) => boolean;
 }
 
 export class RecordKeeper {
   readonly #options: RecordKeeperOptions;
+  #key: InferenceKey;
   #record: VerifiedRecord;
 
   constructor(options: RecordKeeperOptions) {
     this.#options = options;
+    this.#key = options.keys.current;
     this.#record = this.#sign();
+  }
+
+  /** The key that others seal to now. */
+  get key(): InferenceKey {
+    return this.#key;
   }
 
   /** Valid now. */
@@ -44,23 +54,30 @@ export class RecordKeeper {
   advance(): "rotated" | "renewed" | undefined {
     const { keys, clock, models } = this.#options;
     keys.advance();
+    if (this.#mayPublish(keys.current)) this.#key = keys.current;
     const { inferenceKey, issuedAtMs, models: signed } = this.#record.fields;
-    const rotated = !inferenceKey || !equal(inferenceKey, keys.current.publicKey);
+    const rotated = !inferenceKey || !equal(inferenceKey, this.#key.publicKey);
     const changed = JSON.stringify(models()) !== JSON.stringify(signed);
     if (!rotated && !changed && clock.now() < issuedAtMs + defaults.recordRefreshMs) return undefined;
     this.#record = this.#sign();
     return rotated ? "rotated" : "renewed";
   }
 
+  /** Hardware that does not answer must not keep an old key in use for long. */
+  #mayPublish({ publicKey, createdMs }: InferenceKey): boolean {
+    const { clock, proven } = this.#options;
+    return proven(publicKey) || clock.now() >= createdMs + defaults.evidencePatienceMs;
+  }
+
   #sign(): VerifiedRecord {
-    const { identity, keys, clock, capabilities, models, nextSeq } = this.#options;
+    const { identity, clock, capabilities, models, nextSeq } = this.#options;
     const now = clock.now();
     return signRecord(identity, {
       seq: nextSeq(now),
       issuedAtMs: now,
       notAfterMs: now + limits.recordLifeMs,
-      inferenceKey: keys.current.publicKey,
-      keyNotAfterMs: keys.current.notAfterMs,
+      inferenceKey: this.#key.publicKey,
+      keyNotAfterMs: this.#key.notAfterMs,
       capabilities,
       models: models(),
     });

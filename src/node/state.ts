@@ -1,31 +1,35 @@
 /**
- * The node's state directory: what must outlive the process. Nothing else in the product writes files.
+ * The node's state directory: what must outlive the process. Nothing else in the product writes files unasked.
  *
  *   <data dir>/            0700 when made here; writable by its owner alone in any case
  *     key                  0600  identity: 32-byte Ed25519 seed as 64 hex digits
  *     record-seq           0600  number of the last signed record (wire.md §2)
  *     shown-keys.json      0600  peers that ever showed an inference key: {"<endpoint id>": "key" | "record"}
+ *     pins.json            0600  attested keys of peers, from first contact or by the operator (policy/pins.ts), and what
+ *                                the operator had forgotten; also written by `sealmesh trust`
+ *     pins.json.lock       0600  the process that writes pins.json, for the time of one write
+ *     enclave-key          0600  Apple's form of the attested key: of use on this machine's chip alone, to any process there
  *     lock                 0600  the process that uses the directory: its id and when it started
  *
  * Wider modes are refused: whoever can read `key`, or replace it, can be this node.
  */
-import {
-  closeSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-  writeSync,
-} from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { type EndpointId, endpointId } from "../base/brand.ts";
 import { fromHex, toHex } from "../base/bytes.ts";
-import { MeshError } from "../base/errors.ts";
 import { newIdentitySeed } from "../crypto/identity.ts";
 import type { Shown } from "../mesh/membership.ts";
+import {
+  isRunning,
+  makeDirectory,
+  readOwn,
+  readOwnBytes,
+  systemCode,
+  unusable,
+  writeAtomic,
+  writeNew,
+} from "./own-files.ts";
+import { PinStore } from "./pin-store.ts";
 
 export interface State {
   readonly directory: string;
@@ -34,6 +38,16 @@ export interface State {
   readonly shown: ReadonlyMap<EndpointId, Shown>;
   /** On disk when it returns. */
   rememberShown(news: ReadonlyMap<EndpointId, Shown>): void;
+  /** The opposite, for one peer; on disk when it returns. */
+  forget(id: EndpointId): void;
+  /**
+   * Peers that the operator had forgotten (`sealmesh trust forget`) since the last call: out of `shown` and out of the
+   * pins' list of them when it returns. What else remembers them is for the caller to clear.
+   */
+  takeForgotten(): readonly EndpointId[];
+  readonly pins: PinStore;
+  /** Whatever the platform keeps of the attested key (Secure Enclave). */
+  readonly enclaveKey: { read(): Uint8Array | undefined; write(bytes: Uint8Array): void };
   /** max(last + 1, now), kept on disk before it is returned. */
   nextRecordSeq(nowMs: number): bigint;
   /** Gives the directory free for another process. */
@@ -52,21 +66,22 @@ export function openState(directory: string): State {
   const release = lock(join(directory, "lock"));
   try {
     const identitySeed = readIdentity(join(directory, "key"));
-    const shown = readShown(join(directory, "shown-keys.json"));
+    const shown = new ShownKeys(join(directory, "shown-keys.json"));
+    const pins = new PinStore(join(directory, "pins.json"));
+    const takeForgotten = (): readonly EndpointId[] => dropForgotten(pins, shown);
+    takeForgotten(); // while no node was running
+    const enclaveKeyPath = join(directory, "enclave-key");
     return {
       directory,
       identitySeed,
-      shown,
-      rememberShown(news): void {
-        for (const [id, what] of news) {
-          shown.delete(id);
-          shown.set(id, what);
-        }
-        for (const oldest of shown.keys()) {
-          if (shown.size <= shownLimit) break;
-          shown.delete(oldest);
-        }
-        writeAtomic(join(directory, "shown-keys.json"), JSON.stringify(Object.fromEntries(shown)));
+      shown: shown.all,
+      pins,
+      takeForgotten,
+      rememberShown: (news) => shown.remember(news),
+      forget: (id) => shown.forget([id]),
+      enclaveKey: {
+        read: () => readOwnBytes(enclaveKeyPath),
+        write: (bytes) => writeAtomic(enclaveKeyPath, bytes),
       },
       nextRecordSeq: (nowMs) => nextSeq(join(directory, "record-seq"), nowMs),
       close: release,
@@ -77,24 +92,72 @@ export function openState(directory: string): State {
   }
 }
 
-function makeDirectory(directory: string): void {
+/**
+ * What `sealmesh trust forget` recorded, carried out at once when no node uses the directory.
+ *
+ * @returns false: a node runs there, which does so itself within a few seconds
+ * @throws  E_STATE
+ */
+export function carryOutForgotten(directory: string, pins: PinStore): boolean {
+  const release = takeLock(join(directory, "lock"));
+  if (typeof release === "number") return false;
   try {
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
-  } catch (cause) {
-    throw unusable(directory, `cannot be made (${systemCode(cause)})`, cause);
+    dropForgotten(pins, new ShownKeys(join(directory, "shown-keys.json")));
+    return true;
+  } finally {
+    release();
   }
-  refuseWide(directory, 0o755, 0o700); // a service manager may have made it readable
 }
 
-/** @param advised mode to set instead, when it is not the widest allowed one */
-function refuseWide(path: string, allowed: number, advised: number = allowed): void {
-  if (process.platform === "win32") return; // modes mean nothing there
-  const actual = statSync(path).mode & 0o777;
-  if ((actual & ~allowed) === 0) return;
-  throw unusable(
-    path,
-    `has mode ${actual.toString(8)}: others can get at it. Run: chmod ${advised.toString(8)} ${path}`,
-  );
+/**
+ * The list is emptied as it is carried out: carried out again at a later start, it would forget what a peer has shown
+ * since, and with it that the key of that peer cannot be stripped.
+ */
+function dropForgotten(pins: PinStore, shown: ShownKeys): readonly EndpointId[] {
+  if (pins.book.forgotten.size === 0) return [];
+  let ids: readonly EndpointId[] = [];
+  pins.update((book) => {
+    ids = [...book.forgotten.keys()];
+    shown.forget(ids);
+    return { ...book, forgotten: new Map() };
+  });
+  return ids;
+}
+
+/** shown-keys.json and what stands in it. */
+class ShownKeys {
+  readonly #path: string;
+  readonly #shown: Map<EndpointId, Shown>;
+
+  constructor(path: string) {
+    this.#path = path;
+    this.#shown = readShown(path);
+  }
+
+  get all(): ReadonlyMap<EndpointId, Shown> {
+    return this.#shown;
+  }
+
+  remember(news: ReadonlyMap<EndpointId, Shown>): void {
+    for (const [id, what] of news) {
+      this.#shown.delete(id);
+      this.#shown.set(id, what);
+    }
+    for (const oldest of this.#shown.keys()) {
+      if (this.#shown.size <= shownLimit) break;
+      this.#shown.delete(oldest);
+    }
+    this.#write();
+  }
+
+  forget(ids: readonly EndpointId[]): void {
+    const known = ids.filter((id) => this.#shown.delete(id));
+    if (known.length > 0) this.#write();
+  }
+
+  #write(): void {
+    writeAtomic(this.#path, JSON.stringify(Object.fromEntries(this.#shown)));
+  }
 }
 
 function readIdentity(path: string): Uint8Array {
@@ -136,34 +199,33 @@ function nextSeq(path: string, nowMs: number): bigint {
   return next;
 }
 
+/** @throws E_STATE it is in use, or cannot be locked */
 function lock(path: string): () => void {
+  const taken = takeLock(path);
+  if (typeof taken !== "number") return taken;
+  throw unusable(path, `says that process ${taken} uses this directory. Give this node its own with --data-dir`);
+}
+
+/** @returns what gives the lock back, or the process that has it */
+function takeLock(path: string): (() => void) | number {
   for (let round = 0; round < 2; round += 1) {
-    try {
-      const file = openSync(path, "wx", 0o600);
-      writeSync(file, `${process.pid} ${startOf(process.pid)}\n`);
-      closeSync(file);
-      return () => rmSync(path, { force: true });
-    } catch (cause) {
-      if (systemCode(cause) !== "EEXIST") throw unusable(path, `cannot be written (${systemCode(cause)})`, cause);
-      const [id = "", start] = readFileSync(path, "utf8").trim().split(" ");
-      const owner = Number(id);
-      // an id may be another process's by now, after a restart of the machine for one
-      if (owner !== process.pid && isRunning(owner) && startOf(owner) === start) {
-        throw unusable(path, `says that process ${owner} uses this directory. Give this node its own with --data-dir`);
-      }
-      rmSync(path, { force: true }); // its process is gone
-    }
+    if (writeNew(path, `${process.pid} ${startOf(process.pid)}\n`)) return () => rmSync(path, { force: true });
+    const [id = "", start] = contentOf(path).trim().split(" ");
+    const owner = Number(id);
+    // an id may be another process's by now, after a restart of the machine for one
+    if (owner !== process.pid && isRunning(owner) && startOf(owner) === start) return owner;
+    rmSync(path, { force: true }); // its process is gone
   }
   throw unusable(path, "is taken by another node that is starting");
 }
 
-function isRunning(pid: number): boolean {
-  if (!Number.isSafeInteger(pid) || pid <= 0) return false;
+/** Empty when its process has just given it back. */
+function contentOf(path: string): string {
   try {
-    process.kill(pid, 0);
-    return true;
-  } catch (thrown) {
-    return systemCode(thrown) === "EPERM";
+    return readFileSync(path, "utf8");
+  } catch (cause) {
+    if (systemCode(cause) === "ENOENT") return "";
+    throw unusable(path, `cannot be read (${systemCode(cause)})`, cause);
   }
 }
 
@@ -176,36 +238,4 @@ function startOf(pid: number): string {
   } catch {
     return "unknown";
   }
-}
-
-/** Content of a file of ours, undefined when there is none. */
-function readOwn(path: string): string | undefined {
-  try {
-    refuseWide(path, 0o600);
-    return readFileSync(path, "utf8");
-  } catch (cause) {
-    if (systemCode(cause) === "ENOENT") return undefined;
-    if (cause instanceof MeshError) throw cause;
-    throw unusable(path, `cannot be read (${systemCode(cause)})`, cause);
-  }
-}
-
-/** Whole or not at all: a temporary file beside it, then a rename. */
-function writeAtomic(path: string, text: string): void {
-  const temporary = `${path}.${process.pid}.new`;
-  try {
-    writeFileSync(temporary, text, { mode: 0o600, flush: true });
-    renameSync(temporary, path);
-  } catch (cause) {
-    rmSync(temporary, { force: true });
-    throw unusable(path, `cannot be written (${systemCode(cause)})`, cause);
-  }
-}
-
-function unusable(path: string, why: string, cause?: unknown): MeshError {
-  return new MeshError("E_STATE", `${path} ${why}.`, { cause });
-}
-
-function systemCode(thrown: unknown): string {
-  return thrown instanceof Error && "code" in thrown ? String(thrown.code) : "unknown";
 }

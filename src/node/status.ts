@@ -4,12 +4,21 @@
  * content, no secret.
  */
 import { createHash } from "node:crypto";
+import {
+  type ChallengeStanding,
+  fingerprintOf,
+  type HostProof,
+  type PieceProof,
+  type PinStanding,
+} from "../attest/proof.ts";
+import { type Factor, factors, type Outcome, type Tier } from "../attest/verdict.ts";
 import { type EndpointId, shortId } from "../base/brand.ts";
 import { toBase64, toHex } from "../base/bytes.ts";
 import { contextOf, modelOf } from "../mesh/choose.ts";
 import type { Peer } from "../mesh/membership.ts";
+import type { Decision, KeyStanding } from "../policy/decide.ts";
+import { type PolicyStatus, shownProof } from "./attestation-report.ts";
 import type { EvidenceState } from "./attester.ts";
-import type { KeyStanding } from "../policy/decide.ts";
 import type { Exchanges, ExchangeReport, ExchangeTotals } from "./exchanges.ts";
 
 export interface Status {
@@ -45,6 +54,8 @@ export interface Status {
   readonly relays_for_others: boolean;
   /** Whether hosts without an inference key may be asked in the clear. */
   readonly plain_allowed: boolean;
+  /** What is demanded of hosts before a prompt may leave. */
+  readonly policy: PolicyStatus;
   readonly engines: readonly EngineStatus[];
   /** Requests of callers on this machine and of peers that have not ended. */
   readonly inflight_requests: number;
@@ -148,6 +159,31 @@ export interface PeerStatus {
   readonly route: "direct" | "relay" | "none";
   /** First 16 hex digits of the SHA-256 of its inference key. */
   readonly inference_key: string | null;
+  readonly attestation: PeerAttestation;
+}
+
+/** What a peer has proven, and whether that is enough. */
+export interface PeerAttestation {
+  readonly tier: Tier;
+  /** What `tier` rests on, as are the next three; null where it has shown nothing. */
+  readonly kind: string | null;
+  readonly fingerprint: string | null;
+  readonly challenge: ChallengeStanding | null;
+  readonly pin: PinStanding["standing"] | null;
+  readonly allowed: boolean;
+  /** Why not, in a sentence or two. */
+  readonly refusal: string | null;
+  /** Why there is no evidence, or no newer one. */
+  readonly why: string | null;
+  /** Best first. */
+  readonly evidence: readonly PieceStatus[];
+}
+
+export interface PieceStatus {
+  readonly kind: string;
+  /** ISO 8601 in UTC, its signed time where it has one; null: it does not say. */
+  readonly issued_at: string | null;
+  readonly factors: Readonly<Record<Factor, Outcome>>;
 }
 
 /** Null where the peer says nothing. */
@@ -183,11 +219,13 @@ export interface PeerFacts {
   /** Relays that lead to it. */
   readonly relays: number;
   readonly route: Status["route"];
-  readonly plainAllowed: boolean;
+  readonly proof: HostProof;
+  /** For the peer by itself: beside others of its model, a plain one may be refused all the same. */
+  readonly decision: Decision;
 }
 
 export function peerStatus(facts: PeerFacts): PeerStatus {
-  const { peer, key, connected, rttMs, relays, route, plainAllowed } = facts;
+  const { peer, key, connected, rttMs, relays, route, proof, decision } = facts;
   return {
     id: shortId(peer.id),
     endpoint_id: peer.id,
@@ -205,10 +243,41 @@ export function peerStatus(facts: PeerFacts): PeerStatus {
     model_states: peer.models.map((model) => peerModel(peer, model)),
     rtt_ms: rttMs ?? null,
     connected,
-    sealed: sealing(key, plainAllowed),
+    sealed: decision.kind === "allow" ? decision.route.kind : "refused",
     route: route !== "relay" && connected ? "direct" : route !== "direct" && relays > 0 ? "relay" : "none",
     inference_key: key.kind === "record" || key.kind === "announced" ? keyFingerprint(key.key) : null,
+    attestation: peerAttestation(proof, decision),
   };
+}
+
+function peerAttestation(proof: HostProof, decision: Decision): PeerAttestation {
+  const { tier, kind, attestedKey, piece } = shownProof(proof, decision);
+  return {
+    tier,
+    kind: kind ?? null,
+    fingerprint: attestedKey ? fingerprintOf(attestedKey) : null,
+    challenge: piece?.challenge ?? null,
+    pin: piece?.pin.standing ?? null,
+    allowed: decision.kind === "allow",
+    refusal: decision.kind === "refuse" ? decision.refusal.text : null,
+    why: proof.why ?? null,
+    evidence: proof.pieces.map(pieceStatus),
+  };
+}
+
+function pieceStatus({ item, claims, verdict }: PieceProof): PieceStatus {
+  const outcomes = factors.map((factor) => [factor, verdict[factor].outcome]);
+  return {
+    kind: item.kind,
+    issued_at: isoTime(claims.issuedAtMs?.value ?? item.issuedAtMs),
+    factors: Object.fromEntries(outcomes) as Record<Factor, Outcome>,
+  };
+}
+
+/** A blob that came in gossip has no time beside it, and a signed one can be beyond what a date can hold. */
+function isoTime(timeMs: number): string | null {
+  const date = new Date(timeMs);
+  return timeMs === 0 || Number.isNaN(date.getTime()) ? null : date.toISOString();
 }
 
 function peerModel(peer: Peer, model: string): PeerModel {
@@ -226,9 +295,4 @@ function peerState(peer: Peer): NodeState {
   if (peer.runtimes.some(({ ready }) => ready)) return "serving";
   if (peer.runtimes.length > 0) return "loading";
   return peer.models.length > 0 ? "serving" : "standby";
-}
-
-function sealing(key: KeyStanding, plainAllowed: boolean): PeerStatus["sealed"] {
-  if (key.kind === "record" || key.kind === "announced") return "sealed";
-  return key.kind === "none" && plainAllowed ? "plain" : "refused";
 }

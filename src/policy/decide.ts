@@ -1,12 +1,27 @@
 /**
  * Who may get a prompt, and how: (what a host has shown, policy, now) -> decision. A prompt travels by a SealedRoute or a
  * PlainRoute, and only this file makes them: there is no other code path to a stream, and none from one kind to the other.
+ * What is not known counts as not there: no key, no evidence, a factor that nothing has settled.
  *
- * @see design.md §4, §5.5
+ * @see design.md §4, §5.5, §6
  */
+import { type HostProof, lacksOfPiece, type PieceProof, tierOfPiece } from "../attest/proof.ts";
+import { factors, type Lack, type Outcome, type Tier, tiers } from "../attest/verdict.ts";
 import type { EndpointId } from "../base/brand.ts";
 import type { ChunkOrder } from "../crypto/seal.ts";
+import { tierTexts } from "./explain.ts";
+import { isKindName } from "./pins.ts";
 import type { Policy } from "./policy.ts";
+import {
+  always,
+  demands,
+  type Refusal,
+  refusal,
+  refusalOf,
+  refusalWithout,
+  type RuleName,
+  type Shortfall,
+} from "./refusals.ts";
 
 /** What is believed about a host's inference key, and from where (wire.md §2, design.md §5.4). */
 export type KeyStanding =
@@ -24,6 +39,21 @@ export type KeyStanding =
 export interface HostFacts {
   readonly id: EndpointId;
   readonly key: KeyStanding;
+  /** Its evidence, judged for the inference key of `key` and for now. */
+  readonly proof: HostProof;
+  /** Id of the owner whose claim holds (owners.ts); undefined: none does. */
+  readonly owner: string | undefined;
+}
+
+/** What is proven of the host of a route: for headers, reports and status. */
+export interface RouteProof {
+  readonly tier: Tier;
+  /** Kind of the evidence that the tier rests on, or of the best there is; undefined: it showed none. */
+  readonly kind: string | undefined;
+  /** SEC1, 65 bytes, of that piece; undefined when nothing holds under a key. */
+  readonly attestedKey: Uint8Array | undefined;
+  /** Admitted by its own time alone, because policy accepts that. */
+  readonly unchallenged: boolean;
 }
 
 const made: unique symbol = Symbol("made by policy/decide");
@@ -36,61 +66,203 @@ export interface SealedRoute {
   readonly order: ChunkOrder;
   /** Only what a record says may be believed through somebody else. */
   readonly relayable: boolean;
+  readonly proof: RouteProof;
   readonly [made]: true;
 }
 
 export interface PlainRoute {
   readonly kind: "plain";
   readonly host: EndpointId;
+  readonly proof: RouteProof;
   readonly [made]: true;
 }
 
 export type Decision =
   | { readonly kind: "allow"; readonly route: SealedRoute | PlainRoute }
-  | { readonly kind: "refuse"; readonly rule: "key-withheld" | "no-key" | "plain-not-allowed"; readonly why: string };
+  | { readonly kind: "refuse"; readonly refusal: Refusal };
 
 /**
- * Decides about each host that serves the model, in order. A host without a key is refused as long as another one opens
- * envelopes: plain is for a model that nobody offers sealed.
+ * Decides about each host that serves the model, in order. A host without a key is refused as long as another one that
+ * may be asked opens envelopes, whatever its evidence: plain is for a model that nobody offers sealed.
  */
 export function decide(hosts: readonly HostFacts[], policy: Policy, nowMs: number): readonly Decision[] {
-  const sealed = hosts.map((host) => sealedRoute(host, nowMs));
-  const anySealed = sealed.some((route) => route !== undefined);
-  return hosts.map((host, index): Decision => {
-    const route = sealed[index];
-    return route ? { kind: "allow", route } : withoutKey(host, policy, anySealed);
+  const anySealed = hosts.some((host) => isListed(host, policy) && sealingOf(host.key, nowMs) !== undefined);
+  return hosts.map((host): Decision => {
+    // 1 who it is
+    if (!isListed(host, policy)) return refuse(refusal("host-not-listed", demands.hosts));
+    if (policy.owners && (host.owner === undefined || !policy.owners.has(host.owner))) {
+      return refuse(refusal("owner-not-accepted", demands.owners, { owner: host.owner ?? "not shown" }));
+    }
+    // 2 whether a prompt can be sealed to it
+    const sealing = sealingOf(host.key, nowMs);
+    const unsealed = sealing ? undefined : withoutKey(host, policy, anySealed);
+    if (unsealed) return refuse(unsealed);
+    // 3 what it has proven
+    const proof = provenBy(host, policy);
+    if ("rule" in proof) return refuse(proof);
+    const route: SealedRoute | PlainRoute = sealing
+      ? { kind: "sealed", host: host.id, ...sealing, proof, [made]: true }
+      : { kind: "plain", host: host.id, proof, [made]: true };
+    return { kind: "allow", route };
   });
 }
 
-function sealedRoute(host: HostFacts, nowMs: number): SealedRoute | undefined {
-  const { id, key } = host;
+/** One sentence on a decision, for people. */
+export function explainDecision(decision: Decision): string {
+  if (decision.kind === "refuse") return decision.refusal.text;
+  const { kind, proof } = decision.route;
+  const how = kind === "sealed" ? "Prompts are sealed to it." : "Prompts go to it in the clear.";
+  const by = proof.unchallenged ? "accepted without a challenge" : proof.kind && `${proof.kind} evidence`;
+  return `${how} ${proof.tier}${by ? ` (${by})` : ""}: ${tierTexts[proof.tier].proves}`;
+}
+
+/** What is proven of a host, whatever policy asks. */
+export function knownProof({ pieces }: HostProof): RouteProof {
+  const [best] = bestFirst(pieces);
+  return best ? proofOf(best, false) : { tier: "none", kind: undefined, attestedKey: undefined, unchallenged: false };
+}
+
+function refuse(why: Refusal): Decision {
+  return { kind: "refuse", refusal: why };
+}
+
+function isListed({ id }: HostFacts, { hosts }: Policy): boolean {
+  return hosts === undefined || hosts.has(id);
+}
+
+// ---- keys
+
+function sealingOf(key: KeyStanding, nowMs: number): Pick<SealedRoute, "hostKey" | "order" | "relayable"> | undefined {
   if (key.kind === "record" && nowMs <= key.notAfterMs) {
-    return { kind: "sealed", host: id, hostKey: key.key, order: "indexed", relayable: true, [made]: true };
+    return { hostKey: key.key, order: "indexed", relayable: true };
   }
-  if (key.kind === "announced") {
-    return { kind: "sealed", host: id, hostKey: key.key, order: "unordered", relayable: false, [made]: true };
-  }
+  if (key.kind === "announced") return { hostKey: key.key, order: "unordered", relayable: false };
   return undefined;
 }
 
-function withoutKey(host: HostFacts, policy: Policy, anySealed: boolean): Decision {
-  const { id, key } = host;
+/** Why a host cannot be asked in the clear; undefined when it can. */
+function withoutKey({ key }: HostFacts, policy: Policy, anySealed: boolean): Refusal | undefined {
   switch (key.kind) {
     case "record":
-      return refuse("key-withheld", "its inference key has expired and it has published no other");
+      return refusal("key-withheld", always, { why: "it has expired, and the host has published no other" });
     case "withheld":
-      return refuse("key-withheld", key.why);
+      return refusal("key-withheld", always, { why: key.why });
     case "announced":
     case "unknown":
-      return refuse("no-key", "nothing is known about its inference key at first hand");
+      return refusal("no-key", always);
     case "none":
-      if (anySealed)
-        return refuse("plain-not-allowed", "it has no inference key, and another host of this model has one");
-      if (!policy.plain) return refuse("plain-not-allowed", "it has no inference key, and policy demands one");
-      return { kind: "allow", route: { kind: "plain", host: id, [made]: true } };
+      if (policy.attested) return refusal("encryption-required", demandOf(policy.attested));
+      if (!policy.plain) return refusal("plain-not-allowed", demands.encryption, { why: "policy demands one" });
+      return anySealed
+        ? refusal("plain-not-allowed", always, { why: "another host of this model has one" })
+        : undefined;
   }
 }
 
-function refuse(rule: "key-withheld" | "no-key" | "plain-not-allowed", why: string): Decision {
-  return { kind: "refuse", rule, why };
+// ---- evidence
+
+function demandOf(tier: Tier): string {
+  return `${demands.attested}=${tier}`;
+}
+
+/** What lets the host through, or why nothing does. */
+function provenBy({ id, proof }: HostFacts, policy: Policy): RouteProof | Refusal {
+  const { attested } = policy;
+  const { pieces, why } = proof;
+  const [best] = bestFirst(pieces);
+  const changed = pieces.find(({ pin }) => pin.standing === "disagrees");
+  const shortfall = (piece: PieceProof, tier: Tier): Shortfall => {
+    return { piece, id, tier: tierKnown(piece), lacks: lacksKnown(tier, piece), why };
+  };
+  if (attested === undefined) {
+    // asked for or not, a changed key is told; another piece that proves something shows that it is the same machine
+    const isHidden = changed !== undefined && (best === undefined || tierKnown(best) === "none");
+    return isHidden ? refusalOf("pin-changed", always, shortfall(changed, "key")) : knownProof(proof);
+  }
+  if (best === undefined) return refusalWithout(demandOf(attested), why);
+  if (tiers.indexOf(tierKnown(best)) >= tiers.indexOf(attested)) return proofOf(best, false);
+  if (policy.acceptUnchallenged && attested === "key" && changed === undefined) {
+    const byTime = pieces.find(lacksOnlyChallenge);
+    if (byTime) return proofOf(byTime, true);
+  }
+  const { rule, piece } = nearest(best, pieces, attested);
+  return refusalOf(rule, demandOf(attested), shortfall(piece, attested));
+}
+
+function proofOf(piece: PieceProof, unchallenged: boolean): RouteProof {
+  const { item, claims } = piece;
+  const kind = isKindName(item.kind) ? item.kind : undefined;
+  return { tier: tierKnown(piece), kind, attestedKey: claims.attestedKey, unchallenged };
+}
+
+function bestFirst(pieces: readonly PieceProof[]): readonly PieceProof[] {
+  return pieces.toSorted((a, b) => tiers.indexOf(tierKnown(b)) - tiers.indexOf(tierKnown(a)));
+}
+
+/** A key that stopped answering, or was not the one that answered, counts for nothing, also where no challenge is needed. */
+function isDistrusted({ challenge }: PieceProof): boolean {
+  return challenge === "missed" || challenge === "failed";
+}
+
+function tierKnown(piece: PieceProof): Tier {
+  return isDistrusted(piece) ? "none" : tierOfPiece(piece);
+}
+
+function lacksKnown(tier: Tier, piece: PieceProof): readonly Lack[] {
+  const lacks = lacksOfPiece(tier, piece);
+  return isDistrusted(piece) && !lacks.includes("challenge") ? [...lacks, "challenge"] : lacks;
+}
+
+/** Good evidence of a node that speaks no challenges, recent by its own time. */
+function lacksOnlyChallenge(piece: PieceProof): boolean {
+  if (piece.challenge !== "impossible" || piece.verdict.fresh.reason !== "own-time") return false;
+  return lacksOfPiece("key", piece).every((lack) => lack === "challenge");
+}
+
+/** From the most pressing on: what is told of a host that lacks several things. */
+const precedence: readonly RuleName[] = [
+  "pin-changed",
+  "challenge-failed",
+  "challenge-missed",
+  "stale",
+  "no-challenge",
+  "challenge-unanswered",
+  "tier-not-reached",
+];
+/** Told whichever piece they concern, because they may mean an attack. */
+const alarms: readonly RuleName[] = ["pin-changed", "challenge-failed"];
+
+interface Failing {
+  readonly piece: PieceProof;
+  readonly rule: RuleName;
+  readonly lacks: readonly Lack[];
+}
+
+/** The piece that lacks least for a tier that none reaches, and the rule that it fails. */
+function nearest(best: PieceProof, pieces: readonly PieceProof[], tier: Tier): Failing {
+  const failing = pieces.map((piece) => failingOf(piece, tier)).toSorted(byShortfall);
+  const alarm = alarms.map((rule) => failing.find((each) => each.rule === rule)).find((found) => found);
+  return alarm ?? failing[0] ?? failingOf(best, tier);
+}
+
+function byShortfall(a: Failing, b: Failing): number {
+  return a.lacks.length - b.lacks.length || precedence.indexOf(a.rule) - precedence.indexOf(b.rule);
+}
+
+function failingOf(piece: PieceProof, tier: Tier): Failing {
+  const lacks = lacksKnown(tier, piece);
+  return { piece, lacks, rule: ruleFor(piece, lacks) };
+}
+
+function ruleFor({ verdict, challenge }: PieceProof, lacks: readonly Lack[]): RuleName {
+  const lacksWith = (outcome: Outcome): boolean =>
+    factors.some((factor) => lacks.includes(factor) && verdict[factor].outcome === outcome);
+  if (lacks.includes("pin-disagrees")) return "pin-changed";
+  if (challenge === "failed") return "challenge-failed";
+  if (challenge === "missed") return "challenge-missed";
+  if (lacksWith("stale")) return "stale";
+  // no answer would mend what is wrong
+  if (!lacks.includes("challenge") || lacksWith("fail")) return "tier-not-reached";
+  if (challenge === "impossible") return "no-challenge";
+  return lacks.includes("kind") ? "tier-not-reached" : "challenge-unanswered";
 }

@@ -1,4 +1,6 @@
 /** What an operator demands of hosts before a prompt may leave. One value, read by policy/decide alone. */
+import { type Tier, tiers } from "../attest/verdict.ts";
+import type { EndpointId } from "../base/brand.ts";
 
 export interface Policy {
   /**
@@ -6,4 +8,46 @@ export interface Policy {
    * no host that opens envelopes has the model. @default true
    */
   readonly plain: boolean;
+  /** The least tier that a host's evidence must reach; undefined: none is asked for. */
+  readonly attested: Exclude<Tier, "none"> | undefined;
+  /** Takes evidence of nodes that speak no challenges by its own time, where the tier `key` is demanded. */
+  readonly acceptUnchallenged: boolean;
+  /** The only hosts that may be asked; undefined: all. */
+  readonly hosts: ReadonlySet<EndpointId> | undefined;
+  /** Owner ids (64 hex digits), one of which must own the host; undefined: no owner is asked for. */
+  readonly owners: ReadonlySet<string> | undefined;
+}
+
+/** The policy of a node that was told nothing. */
+export const openPolicy: Policy = {
+  plain: true,
+  attested: undefined,
+  acceptUnchallenged: false,
+  hosts: undefined,
+  owners: undefined,
+};
+
+/** What a mesh asks its members to demand at least; published with its invites. */
+export interface Minimum {
+  readonly attested: Policy["attested"];
+  /** Whether nothing may go in the clear. */
+  readonly encryption: boolean;
+}
+
+/**
+ * The stricter of the two, demand by demand. A mesh that asks for a tier asks for answered challenges too, so evidence
+ * without them is then taken no more.
+ */
+export function stricter(policy: Policy, minimum: Minimum): Policy {
+  const { attested, encryption } = minimum;
+  return {
+    ...policy,
+    plain: policy.plain && !encryption,
+    attested: rankOf(attested) > rankOf(policy.attested) ? attested : policy.attested,
+    acceptUnchallenged: policy.acceptUnchallenged && attested === undefined,
+  };
+}
+
+function rankOf(tier: Policy["attested"]): number {
+  return tiers.indexOf(tier ?? "none");
 }

@@ -1,5 +1,5 @@
 /**
- * Challenge: shows that one party holds a host's inference key and its attested key now (wire.md §8). Canonical bytes
+ * Challenge: shows that one party holds a host's inference key and its attested key now (wire.md §9). Canonical bytes
  * only; sealing them and signing the nonce is for crypto/ and attest/.
  *
  *   plaintext = "sealmesh-challenge-v1\0" | verifier id[32] | host id[32] | inference key[32] | random[32]     150 bytes

@@ -10,28 +10,9 @@
 import { concat, fromBase64, fromUtf8, toBase64, u32le, u64le, utf8 } from "../base/bytes.ts";
 import { isMeshError, MeshError } from "../base/errors.ts";
 import { jsonMembers } from "./json-members.ts";
+import { evidenceLabels } from "./labels.ts";
 import { limits } from "./limits.ts";
 
-/** Domain-separation labels of evidence; ours end in one zero byte, the reference's in a colon. */
-export const evidenceLabels: EvidenceLabels = {
-  binding: utf8("sealmesh-evidence-binding-v1\0"),
-  software: utf8("sealmesh-software-evidence-v1\0"),
-  referenceBlob: utf8("mesh-llm-hardware-attestation-v1:"),
-};
-
-export interface EvidenceLabels {
-  /** What ties evidence to a node (attestation.md §0). */
-  readonly binding: Uint8Array;
-  /** Key of the `software` kind over its statement. */
-  readonly software: Uint8Array;
-  /** Attested key over the reference's blob (protocol.md §8.3). */
-  readonly referenceBlob: Uint8Array;
-}
-
-/** Pieces of collateral in one item: a chain for each of a few certificates, and revocation lists. */
-const collateralPieces = 16;
-/** An item as JSON: evidence and collateral at their bounds, in base64. */
-export const evidenceFileBytes = 2_097_152;
 /** Brackets inside a member that is not read. */
 const extraDepth = 16;
 const u64Max = 0xffff_ffff_ffff_ffffn;
@@ -145,17 +126,17 @@ export function encodeEvidenceItem({ kind, version, evidence, collateral, issued
 }
 
 /**
- * @throws E_WIRE longer than {@link evidenceFileBytes}, not JSON, a member missing, twice, of another type, or with a
+ * @throws E_WIRE longer than limits.evidenceFileBytes, not JSON, a member missing, twice, of another type, or with a
  *         part beyond its bound
  */
 export function decodeEvidenceItem(bytes: Uint8Array): EvidenceItem {
-  if (bytes.length > evidenceFileBytes) throw malformed(`it has more than ${evidenceFileBytes} bytes`);
+  if (bytes.length > limits.evidenceFileBytes) throw malformed(`it has more than ${limits.evidenceFileBytes} bytes`);
   const item = membersOf(bytes);
   const kind = readText(item("kind"));
   if (utf8(kind).length > limits.nameBytes) throw malformed("its kind is no name");
   const collateral = parseJson(item("collateral"));
-  if (!Array.isArray(collateral) || collateral.length > collateralPieces) {
-    throw malformed(`its collateral is no list of at most ${collateralPieces} texts`);
+  if (!Array.isArray(collateral) || collateral.length > limits.collateralPieces) {
+    throw malformed(`its collateral is no list of at most ${limits.collateralPieces} texts`);
   }
   return {
     kind,
@@ -171,7 +152,7 @@ export function decodeEvidenceItem(bytes: Uint8Array): EvidenceItem {
  */
 export function isWithinEvidenceLimits({ evidence, collateral }: EvidenceItem): boolean {
   return (
-    collateral.length <= collateralPieces &&
+    collateral.length <= limits.collateralPieces &&
     [evidence, ...collateral].every((part) => part.length <= limits.evidenceBytes)
   );
 }

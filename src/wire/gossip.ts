@@ -51,6 +51,8 @@ export interface Announcement {
   readonly meshId: string | undefined;
   /** Field 36 as sent, not yet checked: text that is no key still means "this node seals". */
   readonly inferenceKey: string | undefined;
+  /** Field 28 as sent: a SignedNodeOwnership; undefined also when it was longer than limits.ownershipBytes. */
+  readonly ownership: Uint8Array | undefined;
   /** Field 37, each item as sent: a posture, or the subprotocols of a later mesh-llm. */
   readonly posture: readonly Uint8Array[];
   /** Field 38 as sent. */
@@ -93,6 +95,7 @@ export function encodeGossip(frame: GossipFrame): Uint8Array {
 
 function announcementMessage(announcement: Announcement): MessageInitShape<typeof PeerAnnouncementSchema> {
   const { httpPort, version, hostname, models, meshId, inferenceKey, evidence, record, address } = announcement;
+  const { ownership } = announcement;
   const [primary] = models;
   return {
     endpointId: fromHex(announcement.id, 32),
@@ -111,6 +114,7 @@ function announcementMessage(announcement: Announcement): MessageInitShape<typeo
       ...(contextLength === undefined ? {} : { contextLength }),
       ready,
     })),
+    ...(ownership === undefined ? {} : { nodeOwnership: ownership }),
     ...(inferenceKey === undefined ? {} : { inferencePublicKey: inferenceKey }),
     postureOrSubprotocol: [...announcement.posture],
     ...(evidence === undefined ? {} : { hardwareAttestationBlob: evidence }),
@@ -207,6 +211,7 @@ function announcementFrom(entry: PeerAnnouncement): Announcement | undefined {
     address,
     meshId: entry.meshId,
     inferenceKey: entry.inferencePublicKey,
+    ownership: ownershipFrom(entry),
     posture: entry.postureOrSubprotocol
       .filter((item) => item.length <= limits.postureBytes)
       .slice(0, limits.postureItems)
@@ -221,6 +226,13 @@ function announcementFrom(entry: PeerAnnouncement): Announcement | undefined {
 function roleFrom(number: NodeRole): Role {
   if (number === NodeRole.HOST) return "host";
   return number === NodeRole.CLIENT ? "client" : "worker";
+}
+
+/** Over-long, it is no claim of an owner, and everything else of the entry stands. Copied, as below. */
+function ownershipFrom({ nodeOwnership }: PeerAnnouncement): Uint8Array | undefined {
+  return nodeOwnership !== undefined && nodeOwnership.length <= limits.ownershipBytes
+    ? nodeOwnership.slice()
+    : undefined;
 }
 
 /** Text that does not parse counts as no address, as in the reference. */

@@ -1,29 +1,60 @@
 /**
- * Invite token: base64url, without padding, of the JSON of an EndpointAddress (protocol.md §4). It holds no secret;
- * whoever knows it knows where to knock. People paste it, so every way to get it wrong has its own sentence.
+ * Invite token: base64url, without padding, of the JSON of an EndpointAddress (protocol.md §4) and a member of ours, which
+ * reference nodes skip (wire.md §1):
+ *
+ *   {"id":..., "addrs":[...], "sealmesh":{"policy":{"attested":"vendor","encryption":true}}}
+ *
+ * It holds no secret; whoever knows it knows where to knock. People paste it, so every way to get it wrong has its own
+ * sentence.
  */
 import { fromBase64Url, fromUtf8, toBase64Url, utf8 } from "../base/bytes.ts";
 import { MeshError } from "../base/errors.ts";
+import { isRecord } from "../base/json.ts";
 import { type EndpointAddress, addressJson, decodeAddress } from "./address.ts";
 import { limits } from "./limits.ts";
 
-/** Members of ours inside the token's JSON; reference nodes ignore them (wire.md §1). */
-export interface InviteExtra {
-  readonly sealmesh?: object;
+/** Tiers of evidence that can be demanded, from the least to the most. What they ask for is for attest/verdict.ts. */
+export const demandableTiers = ["key", "pinned", "vendor", "measured"] as const;
+export type DemandableTier = (typeof demandableTiers)[number];
+
+/** What a mesh wants of everybody who joins by its invites: each demands as much of hosts itself, or more. */
+export interface MinimumPolicy {
+  /** The least tier of a host's evidence; undefined: none is asked for. */
+  readonly attested: DemandableTier | undefined;
+  /** Prompts are sealed or not sent. */
+  readonly encryption: boolean;
 }
 
-export function encodeInvite(address: EndpointAddress, extra: InviteExtra = {}): string {
-  const { sealmesh } = extra;
-  return toBase64Url(
-    utf8(JSON.stringify({ ...addressJson(address), ...(sealmesh === undefined ? {} : { sealmesh }) })),
-  );
+export interface Invite {
+  readonly address: EndpointAddress;
+  readonly minimum: MinimumPolicy | undefined;
+}
+
+export interface InviteExtra {
+  readonly policy?: MinimumPolicy | undefined;
+}
+
+/** A policy that asks for nothing is left out. */
+export function encodeInvite(address: EndpointAddress, { policy }: InviteExtra = {}): string {
+  const asks = policy !== undefined && (policy.attested !== undefined || policy.encryption);
+  const ours = asks ? { sealmesh: { policy: policyJson(policy) } } : {};
+  return toBase64Url(utf8(JSON.stringify({ ...addressJson(address), ...ours })));
+}
+
+/** The most that any of them demands, each point by itself. */
+export function strictest(minimums: readonly (MinimumPolicy | undefined)[]): MinimumPolicy {
+  const ranks = minimums.map((minimum) => (minimum?.attested ? demandableTiers.indexOf(minimum.attested) : -1));
+  return {
+    attested: demandableTiers[Math.max(-1, ...ranks)],
+    encryption: minimums.some((minimum) => minimum?.encryption === true),
+  };
 }
 
 /**
  * @param token as pasted; white space around it is ignored
  * @throws      E_INVITE with a sentence that says what is wrong with it
  */
-export function decodeInvite(token: string): EndpointAddress {
+export function decodeInvite(token: string): Invite {
   const text = token.trim();
   const complaint = complaintAbout(text);
   if (complaint !== undefined) throw new MeshError("E_INVITE", complaint);
@@ -34,8 +65,9 @@ export function decodeInvite(token: string): EndpointAddress {
   } catch (cause) {
     throw new MeshError("E_INVITE", "the invite is cut off or damaged: its last character is not possible", { cause });
   }
+  let json: unknown;
   try {
-    JSON.parse(fromUtf8(bytes));
+    json = JSON.parse(fromUtf8(bytes));
   } catch (cause) {
     const opens = bytes[0] === 0x7b;
     const sentence = opens
@@ -43,12 +75,48 @@ export function decodeInvite(token: string): EndpointAddress {
       : "this is not an invite: it does not hold an address";
     throw new MeshError("E_INVITE", sentence, { cause });
   }
+  return { address: addressOf(bytes), minimum: minimumOf(json) };
+}
+
+function addressOf(bytes: Uint8Array): EndpointAddress {
   try {
     return decodeAddress(bytes);
   } catch (cause) {
     const detail = cause instanceof Error ? cause.message : String(cause);
     throw new MeshError("E_INVITE", `the invite holds no usable address: ${detail}`, { cause });
   }
+}
+
+function policyJson({ attested, encryption }: MinimumPolicy): object {
+  return { ...(attested === undefined ? {} : { attested }), encryption };
+}
+
+/**
+ * Members of `sealmesh` other than `policy` are skipped, as a later version may add some. Inside of `policy` each is a
+ * demand, and one that is not understood cannot be met: joining all the same would send prompts where they must not go.
+ */
+function minimumOf(json: unknown): MinimumPolicy | undefined {
+  if (!isRecord(json) || !Object.hasOwn(json, "sealmesh")) return undefined;
+  const { sealmesh } = json;
+  if (!isRecord(sealmesh)) throw unknownDemand("it cannot be read");
+  if (!Object.hasOwn(sealmesh, "policy")) return undefined;
+  const { policy } = sealmesh;
+  if (!isRecord(policy)) throw unknownDemand("it cannot be read");
+  const { attested, encryption = false, ...others } = policy;
+  if (typeof encryption !== "boolean") throw unknownDemand("`encryption` is neither true nor false");
+  const tier = demandableTiers.find((known) => known === attested);
+  if (attested !== undefined && tier === undefined)
+    throw unknownDemand("it asks for a tier of evidence that this version does not know");
+  if (Object.keys(others).length > 0) throw unknownDemand("it asks for something that this version does not know");
+  return { attested: tier, encryption };
+}
+
+/** Nothing of what stands in the invite goes into the sentence: it comes from somebody else. */
+function unknownDemand(why: string): MeshError {
+  return new MeshError(
+    "E_INVITE",
+    `the invite says what its mesh demands of hosts, and ${why}: update sealmesh, or ask for another invite`,
+  );
 }
 
 /** What can be told from the characters alone; undefined when they could be an invite. */

@@ -9,10 +9,12 @@ export interface Labels {
   readonly record: Uint8Array;
   /** Endpoint key over the sealed head of a relayed request (wire.md §4). */
   readonly request: Uint8Array;
-  /** Start of the plaintext of a challenge (wire.md §8). */
+  /** Start of the plaintext of a challenge (wire.md §9). */
   readonly challenge: Uint8Array;
   /** The reference's challenge, signed by the attested key (protocol.md §8.6). */
   readonly referenceChallenge: Uint8Array;
+  /** The reference's owner key over the claim that a node is theirs (protocol.md §10). */
+  readonly nodeOwnership: Uint8Array;
 }
 
 export const labels: Labels = {
@@ -20,4 +22,20 @@ export const labels: Labels = {
   request: utf8("sealmesh-request-v1\0"),
   challenge: utf8("sealmesh-challenge-v1\0"),
   referenceChallenge: utf8("mesh-llm-challenge-v1:"),
+  nodeOwnership: utf8("mesh-llm-node-ownership-v1:"),
+};
+
+export interface EvidenceLabels {
+  /** What ties evidence to a node (attestation.md §0). */
+  readonly binding: Uint8Array;
+  /** Key of the `software` kind over its statement. */
+  readonly software: Uint8Array;
+  /** Attested key over the reference's blob (protocol.md §8.3). */
+  readonly referenceBlob: Uint8Array;
+}
+
+export const evidenceLabels: EvidenceLabels = {
+  binding: utf8("sealmesh-evidence-binding-v1\0"),
+  software: utf8("sealmesh-software-evidence-v1\0"),
+  referenceBlob: utf8("mesh-llm-hardware-attestation-v1:"),
 };

@@ -25,6 +25,12 @@ export const limits = {
   keyTextBytes: 256,
   /** JSON of field 38: about 1 KiB in the reference; a certificate chain or a quote fits too. */
   evidenceBytes: 65_536,
+  /** Pieces of collateral in one item of evidence: a chain for each of a few certificates, and revocation lists. */
+  collateralPieces: 16,
+  /** An item of evidence as JSON: evidence and collateral at their bounds, in base64. */
+  evidenceFileBytes: 2_097_152,
+  /** SignedNodeOwnership (field 28): keys, ids and two names make some 300 bytes; a longer one is not kept. */
+  ownershipBytes: 2_048,
   /** SignedRecord as a whole (wire.md §2). */
   recordBytes: 16_384,
   /** Short names in a record's capability list. */
@@ -37,6 +43,21 @@ export const limits = {
   recordReplyBytes: 1_049_600,
   /** Frames of the relay stream before the envelope: 40 bytes are used. */
   relayFrameBytes: 1_024,
+
+  // challenges and evidence
+  /** Sealed bytes of a challenge (222 are used) or of its answer: proofsPerAnswer at their bounds, and nonce and tag. */
+  challengeSealedBytes: 4_096,
+  /** Signatures in one answer, and items in one reply: as many as there may be collectors on one machine. */
+  proofsPerAnswer: 8,
+  evidencePerReply: 8,
+  /** DER signature of a P-256 key: 72 bytes at most when it is well-formed. */
+  proofSignatureBytes: 128,
+  /** Question where a key is kept, and its answer: a TPM's credential has about 340 bytes. */
+  residenceBytes: 1_024,
+  /** Request frames of both streams and the reply to a challenge: challengeSealedBytes and what stands beside it. */
+  attestFrameBytes: 5_120,
+  /** Reply frame with evidence: one item at all its bounds, and the usual ones of a few KiB beside it. */
+  evidenceReplyBytes: 2_097_152,
 
   // addresses and invites
   /** UTF-8 bytes of an EndpointAddress as JSON: addressesPerEndpoint of them fit. */

@@ -45,9 +45,9 @@ export const sealStreams = {
   relay: 0x02,
   /** What a relay opens at the host: frame RelayedOpen -> envelope bytes both ways. */
   relayed: 0x03,
-  /** frame of sealed bytes both ways. */
+  /** frame ChallengeRequest -> frame ChallengeReply, both with sealed bytes. */
   challenge: 0x04,
-  /** frame with a nonce -> frame of evidence items. */
+  /** frame EvidenceRequest -> frame EvidenceReply. */
   evidence: 0x05,
   /** Admission to a restricted mesh. */
   admission: 0x06,

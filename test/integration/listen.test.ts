@@ -74,7 +74,7 @@ describe("TLS", () => {
   });
 
   it("names: addresses, this machine's, allowed ones, and no others", async () => {
-    const node = await testMesh().start("client", { ...everywhere, ...files(), allowHost: ["api.example"] });
+    const node = await testMesh().start("client", { ...everywhere, ...files(), apiName: ["api.example"] });
     for (const [host, status] of [
       ["192.168.7.7:9337", 200],
       ["api.example", 200],

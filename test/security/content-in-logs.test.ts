@@ -256,7 +256,7 @@ describe("E8: no content in logs, status and files", () => {
 /** What a peer sends to a host that must refuse it, content in every part. */
 async function fromPeers(attacked: AttackedMesh, host: LoggedNode): Promise<void> {
   const asker = await attacked.raw();
-  const connection = await asker.meet(decodeInvite(host.invite()));
+  const connection = await asker.meet(decodeInvite(host.invite()).address);
   const body = JSON.stringify({ model: "scripted", messages: [{ role: "user", content: marks.peer }] });
   for (const { bytes } of failing(asker, host, body)) {
     await (await sendDirect(connection, bytes)).read().catch(() => undefined);

@@ -25,6 +25,7 @@ const announcement: Announcement = {
   address: { id: host, relays: [], direct: [] },
   meshId: undefined,
   inferenceKey: undefined,
+  ownership: undefined,
   posture: [],
   evidence: undefined,
   record: undefined,

@@ -93,7 +93,15 @@ describe("F1: the life of an inference key", () => {
     const identity = identityFrom(newIdentitySeed());
     let last = 0n;
     const nextSeq = (now: number): bigint => (last = last + 1n > BigInt(now) ? last + 1n : BigInt(now));
-    const records = new RecordKeeper({ identity, keys, clock, capabilities: [], models: () => [], nextSeq });
+    const records = new RecordKeeper({
+      identity,
+      keys,
+      clock,
+      capabilities: [],
+      models: () => [],
+      nextSeq,
+      proven: () => true,
+    });
     const end = clock.ms + 5 * hour;
     let before = 0n;
     for (; clock.ms < end; clock.ms += defaults.recordCheckMs) {

@@ -5,6 +5,7 @@
 import { onTestFinished } from "vitest";
 import { silentLog } from "../../src/base/log.ts";
 import { utf8 } from "../../src/base/bytes.ts";
+import { evidenceWindow } from "../../src/attest/evidence.ts";
 import { generateKeyPair } from "../../src/crypto/box.ts";
 import { identityFrom, newIdentitySeed } from "../../src/crypto/identity.ts";
 import { signRecord } from "../../src/crypto/record.ts";
@@ -12,6 +13,9 @@ import { ask, type Asked, type AskParts, type AskRequest, type AskTiming } from 
 import { Affinity } from "../../src/mesh/affinity.ts";
 import { HostLoad } from "../../src/mesh/choose.ts";
 import { Mesh } from "../../src/mesh/mesh.ts";
+import { openPolicy } from "../../src/policy/policy.ts";
+import { emptyPinBook } from "../../src/policy/pins.ts";
+import { Proofs } from "../../src/mesh/proofs.ts";
 import { announcedVersion } from "../../src/node/version.ts";
 import { alpns, type TransportKind } from "../../src/transport/transport.ts";
 import { eventually } from "./mesh.ts";
@@ -68,7 +72,18 @@ export async function askerOf(
     mesh,
     identity,
     clock,
-    policy: { plain: true },
+    policy: openPolicy,
+    proofs: new Proofs({
+      self: identity.id,
+      path: { mesh, route: "auto", dialMs: 500, ms: 500 },
+      clock,
+      log: silentLog,
+      roots: [],
+      ...evidenceWindow,
+      challengeIntervalMs: 60_000,
+      pins: { book: emptyPinBook, update: () => undefined },
+      acceptedKeys: new Set(),
+    }),
     route: "auto",
     load: new HostLoad(),
     affinity: new Affinity({ clock }),

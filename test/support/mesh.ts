@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterEach } from "vitest";
 import type { Log, LogEvent } from "../../src/base/log.ts";
 import { type Flags, resolveConfig } from "../../src/node/config.ts";
-import { type Node, startNode } from "../../src/node/node.ts";
+import { type Node, type NodeOptions, startNode } from "../../src/node/node.ts";
 import { memoryNetwork } from "../../src/transport/memory.ts";
 import type { TransportKind } from "../../src/transport/transport.ts";
 
@@ -14,8 +14,11 @@ export interface TestNode extends Node {
   readonly dataDir: string;
 }
 
+/** Parts that a test puts in the place of the node's own. */
+export type TestParts = Pick<NodeOptions, "collectors">;
+
 export interface TestMesh {
-  start(mode: "serve" | "client", flags?: Flags, transport?: TransportKind): Promise<TestNode>;
+  start(mode: "serve" | "client", flags?: Flags, transport?: TransportKind, parts?: TestParts): Promise<TestNode>;
 }
 
 const started: Node[] = [];
@@ -37,12 +40,12 @@ export function temporaryDirectory(): string {
 export function testMesh(): TestMesh {
   const network = memoryNetwork();
   return {
-    async start(mode, flags = {}, transport = network): Promise<TestNode> {
+    async start(mode, flags = {}, transport = network, parts = {}): Promise<TestNode> {
       const dataDir = flags.dataDir ?? temporaryDirectory();
       const config = resolveConfig(mode, { port: "0", headless: true, bind: "127.0.0.1:0", dataDir, ...flags });
       const events: LogEvent[] = [];
       const log: Log = { write: (_level, event) => void events.push(event) };
-      const node = await startNode(config, { log, transport });
+      const node = await startNode(config, { log, transport, ...parts });
       started.push(node);
       return Object.assign(node, { events, dataDir });
     },

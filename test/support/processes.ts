@@ -42,7 +42,7 @@ export interface Exit {
 }
 
 export interface ProcessOptions {
-  /** Added to this process's environment without its SEALMESH_*; undefined removes a name. */
+  /** Added to this process's environment without its SEALMESH_*, and without a configuration file; undefined removes a name. */
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** User and group of the process; needs root. */
   readonly uid?: number;
@@ -215,7 +215,7 @@ function spawnCommand(words: readonly string[], { env = {}, uid, cwd = root }: P
   const inherited = Object.entries(process.env).filter(([name]) => !/^(SEALMESH|VITEST|NODE_OPTIONS)/.test(name));
   const child = spawn(process.execPath, [mainFile, ...words], {
     cwd,
-    env: { ...Object.fromEntries(inherited), ...env },
+    env: { ...Object.fromEntries(inherited), SEALMESH_CONFIG: "none", ...env },
     stdio: ["pipe", "pipe", "pipe"],
     ...(uid === undefined ? {} : { uid, gid: uid }),
   });

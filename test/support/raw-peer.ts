@@ -61,7 +61,7 @@ import {
 } from "../../src/wire/relay.ts";
 import { envelopeByte, meshStreams, sealStreams } from "../../src/wire/stream-types.ts";
 import type { ScriptedEngine, SeenRequest } from "./engine-server.ts";
-import { eventually, type TestNode, testMesh } from "./mesh.ts";
+import { eventually, type TestNode, type TestParts, testMesh } from "./mesh.ts";
 
 /** What it shows on its own connection: record and field 36, field 36 alone, or neither. */
 export type RawKind = "sealing" | "reference" | "old";
@@ -98,7 +98,14 @@ export class RawPeer {
   readonly heard: GossipFrame[] = [];
   /** What it says in gossip, to whom. */
   announcements: (to: EndpointId) => readonly Announcement[] = () => [this.own()];
-  handlers: { http?: RawHandler; relay?: RawHandler; relayed?: RawHandler; record?: RawHandler } = {};
+  handlers: {
+    http?: RawHandler;
+    relay?: RawHandler;
+    relayed?: RawHandler;
+    record?: RawHandler;
+    challenge?: RawHandler;
+    evidence?: RawHandler;
+  } = {};
   /** Streams that were opened to it, by ALPN and type. */
   readonly opened: string[] = [];
   #seq = BigInt(Date.now());
@@ -167,6 +174,7 @@ export class RawPeer {
       address: this.transport.address(),
       meshId: undefined,
       inferenceKey: this.kind === "old" ? undefined : toBase64(this.key.publicKey),
+      ownership: undefined,
       posture: [],
       evidence: undefined,
       record: this.kind === "sealing" ? this.record().bytes : undefined,
@@ -245,7 +253,7 @@ export class RawPeer {
     const type = await reader.byte();
     if (type === undefined) return;
     this.opened.push(`${connection.alpn} ${type}`);
-    const { http, relay, relayed, record } = this.handlers;
+    const { http, relay, relayed, record, challenge, evidence } = this.handlers;
     if (connection.alpn === "mesh-llm/1") {
       if (type === meshStreams.gossip) return await this.#answerGossip(connection, stream, reader);
       if (type === meshStreams.http && http) return await http(stream, reader, connection.peer);
@@ -253,6 +261,8 @@ export class RawPeer {
     } else {
       if (type === sealStreams.relay && relay) return await relay(stream, reader, connection.peer);
       if (type === sealStreams.relayed && relayed) return await relayed(stream, reader, connection.peer);
+      if (type === sealStreams.challenge && challenge) return await challenge(stream, reader, connection.peer);
+      if (type === sealStreams.evidence && evidence) return await evidence(stream, reader, connection.peer);
       if (type === sealStreams.record) return await (record ?? this.#answerRecord)(stream, reader, connection.peer);
     }
     stream.abort();
@@ -287,7 +297,7 @@ function base64Forms(words: string): string[] {
 
 function addressOf(target: TestNode | RawPeer | EndpointAddress): EndpointAddress {
   if (target instanceof RawPeer) return target.transport.address();
-  return "apiUrl" in target ? decodeInvite(target.invite()) : target;
+  return "apiUrl" in target ? decodeInvite(target.invite()).address : target;
 }
 
 /** A stream with bytes written at once. */
@@ -517,7 +527,7 @@ export async function* responseParts(reader: StreamReader): ResponseParts {
 
 export interface AttackedMesh {
   readonly network: TransportKind;
-  start(mode: "serve" | "client", flags?: Flags): Promise<TestNode>;
+  start(mode: "serve" | "client", flags?: Flags, parts?: TestParts): Promise<TestNode>;
   raw(options?: RawPeerOptions): Promise<RawPeer>;
 }
 
@@ -526,7 +536,7 @@ export function attackedMesh(): AttackedMesh {
   const mesh = testMesh();
   return {
     network,
-    start: (mode, flags = {}) => mesh.start(mode, flags, network),
+    start: (mode, flags = {}, parts = {}) => mesh.start(mode, flags, network, parts),
     raw: (options = {}) => RawPeer.start(network, options),
   };
 }

@@ -2,7 +2,7 @@
 // purpose: tweetnacl, node:crypto and protobuf bytes written by hand, nothing from src/. Deterministic, so that a test
 // can run it again:   node test/vectors/make-sealmesh-vectors.mjs          rewrites the file
 //                     node test/vectors/make-sealmesh-vectors.mjs --print  writes to stdout instead
-import { createHash } from "node:crypto";
+import { createECDH, createHash } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import nacl from "tweetnacl";
@@ -312,7 +312,7 @@ const responses = [
   response("response_tag_flipped", "second chunk with one bit changed", "E_OPEN", chunk0, flipTag(chunk1), chunk2, end),
 ];
 
-// --- challenge (wire.md §8)
+// --- challenge (wire.md §9)
 
 const random = run(0x10, 32);
 const challenge = cat(text("sealmesh-challenge-v1\0"), asker.publicKey, host.publicKey, hostKey.publicKey, random);
@@ -334,9 +334,139 @@ const challenges = [
   },
 ];
 
-// --- frames of sealmesh/1 (wire.md §3), length prefix included
+// --- sealed challenges and their frames (wire.md §3, §9), length prefix included
 
 const frame = (payload) => hex(cat(u32(payload.length), payload));
+
+const order = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n;
+const big = (value) => BigInt(`0x${hex(value)}`);
+
+function point(secret) {
+  const pair = createECDH("prime256v1");
+  pair.setPrivateKey(Buffer.from(secret));
+  return pair.getPublicKey();
+}
+
+/** base ** exponent mod order. */
+function power(base, exponent) {
+  let result = 1n;
+  for (let rest = exponent, factor = base; rest > 0n; rest >>= 1n, factor = (factor * factor) % order) {
+    if (rest & 1n) result = (result * factor) % order;
+  }
+  return result;
+}
+
+function derInteger(value) {
+  const digits = value.toString(16);
+  const plain = Buffer.from(digits.padStart(digits.length + (digits.length % 2), "0"), "hex");
+  const positive = plain[0] >= 0x80 ? cat([0], plain) : plain;
+  return cat([2, positive.length], positive);
+}
+
+/** ECDSA P-256 with a k that never changes, so that the file does not: good for vectors only. */
+function signDer(secret, message) {
+  const k = run(0x51, 32);
+  const r = big(point(k).subarray(1, 33)) % order;
+  const s = (power(big(k), order - 2n) * (big(sha256(message)) + r * big(secret))) % order;
+  const parts = cat(derInteger(r), derInteger(s));
+  return cat([0x30, parts.length], parts);
+}
+
+const attestedSecret = run(0x71, 32);
+const attestedKey = point(attestedSecret);
+const sealedChallenge = cat(ephemeral.publicKey, requestNonce, nacl.box.after(challenge, requestNonce, shared));
+const keyText = text(base64(attestedKey));
+const signedByKey = cat(text("mesh-llm-challenge-v1:"), u32(keyText.length), keyText, sha256(challenge));
+const proofOver = (message) =>
+  cat(bytes(1, text("software")), bytes(2, attestedKey), bytes(3, signDer(attestedSecret, message)));
+const firstAndFinal = indexed(0, true);
+
+function challengeAnswer(name, comment, expect, answer, nonce = firstAndFinal) {
+  const sealed = cat(nonce, nacl.box.after(answer, nonce, shared));
+  return {
+    name,
+    source,
+    comment,
+    answer_hex: hex(answer),
+    sealed_reply_hex: hex(sealed),
+    reply_frame_hex: frame(bytes(1, sealed)),
+    expect,
+  };
+}
+
+const rightAnswer = bytes(1, proofOver(signedByKey));
+const sealedChallenges = [
+  {
+    name: "challenge_sealed",
+    source,
+    comment: "the challenge sealed as it travels, and its request frame: to the host itself, to a relay, from a relay",
+    sealed_hex: hex(sealedChallenge),
+    attested_key_hex: hex(attestedKey),
+    signed_hex: hex(signedByKey),
+    request_frame_hex: frame(bytes(1, sealedChallenge)),
+    to_relay_frame_hex: frame(cat(bytes(1, sealedChallenge), bytes(2, host.publicKey))),
+    from_relay_frame_hex: frame(cat(bytes(1, sealedChallenge), bytes(2, host.publicKey), number(3, 1))),
+    refused_frame_hex: frame(number(2, 3)),
+    expect: "ok",
+  },
+  challengeAnswer("challenge_answer", "one key, which holds", "held", rightAnswer),
+  challengeAnswer(
+    "challenge_answer_wrong",
+    "signed without the reference's label",
+    "wrong",
+    bytes(1, proofOver(sha256(challenge))),
+  ),
+  challengeAnswer(
+    "challenge_answer_both",
+    "the same key twice, one signature of the two is wrong",
+    "wrong",
+    cat(rightAnswer, bytes(1, proofOver(sha256(challenge)))),
+  ),
+  challengeAnswer("challenge_answer_none", "nothing is proved", "none", text("")),
+  challengeAnswer("challenge_answer_not_final", "without the final bit", "E_OPEN", rightAnswer, indexed(0, false)),
+  challengeAnswer(
+    "challenge_answer_second",
+    "as if a chunk had come before it",
+    "E_OPEN",
+    rightAnswer,
+    indexed(1, true),
+  ),
+  challengeAnswer(
+    "challenge_answer_short_key",
+    "an attested key of 33 bytes",
+    "E_WIRE",
+    bytes(1, cat(bytes(1, text("software")), bytes(2, attestedKey.subarray(0, 33)), bytes(3, text("s")))),
+  ),
+];
+
+const evidenceItem = cat(
+  bytes(1, text("tpm2")),
+  number(2, 1),
+  bytes(3, run(0x01, 40)),
+  bytes(4, run(0x60, 20)),
+  bytes(4, run(0x61, 20)),
+  number(5, now),
+);
+const residenceQuestion = cat(bytes(1, text("tpm2")), bytes(2, run(0x11, 30)));
+const evidenceFrames = [
+  {
+    name: "evidence_frames",
+    source,
+    comment: "evidence request (without a nonce; nonce and question, to and from a relay) and reply (full, busy)",
+    evidence_nonce_hex: hex(run(0xc0, 32)),
+    request_frame_hex: frame(text("")),
+    to_relay_frame_hex: frame(cat(bytes(1, run(0xc0, 32)), bytes(2, host.publicKey), bytes(4, residenceQuestion))),
+    from_relay_frame_hex: frame(
+      cat(bytes(1, run(0xc0, 32)), bytes(2, host.publicKey), number(3, 1), bytes(4, residenceQuestion)),
+    ),
+    reply_frame_hex: frame(cat(bytes(1, evidenceItem), bytes(2, run(0x21, 32)))),
+    busy_frame_hex: frame(number(3, 4)),
+    expect: "ok",
+  },
+];
+
+// --- frames of sealmesh/1 (wire.md §3), length prefix included
+
 const [{ signed_record_hex }] = records;
 const frames = [
   {
@@ -357,7 +487,7 @@ const frames = [
 const document = {
   note: "Written by make-sealmesh-vectors.mjs, which shares no code with the product. Key suffixes as in mesh-llm.json.",
   keys,
-  rows: [...records, ...heads, ...responses, ...challenges, ...frames],
+  rows: [...records, ...heads, ...responses, ...challenges, ...sealedChallenges, ...evidenceFrames, ...frames],
 };
 const output = `${JSON.stringify(document, null, 2)}\n`;
 if (process.argv.includes("--print")) process.stdout.write(output);

@@ -44,6 +44,7 @@ const client: Announcement = {
   address,
   meshId: undefined,
   inferenceKey: undefined,
+  ownership: undefined,
   posture: [],
   evidence: undefined,
   record: undefined,
@@ -82,7 +83,7 @@ describe("endpoint", () => {
 
   it("address and token are read back", () => {
     expect(decodeAddress(utf8(vectors.endpoint.endpoint_addr_utf8))).toEqual(address);
-    expect(decodeInvite(vectors.endpoint.token_b64url)).toEqual(address);
+    expect(decodeInvite(vectors.endpoint.token_b64url)).toEqual({ address, minimum: undefined });
   });
 });
 

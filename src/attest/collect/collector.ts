@@ -4,6 +4,8 @@
  */
 import type { EndpointId } from "../../base/brand.ts";
 import type { EvidenceItem } from "../evidence.ts";
+import type { Posture, RunCommand } from "./apple/facts.ts";
+import type { AppleLibraries } from "./apple/security-framework.ts";
 
 /** What evidence must be tied to. */
 export interface EvidenceRequest {
@@ -14,6 +16,21 @@ export interface EvidenceRequest {
   readonly nonce: Uint8Array | undefined;
   /** Unix ms. */
   readonly issuedAtMs: number;
+  /** Digest of the build that runs, 64 lower-case hex digits. @default it is not named */
+  readonly measurement?: string | undefined;
+  /** How the machine is set up, if that was measured elsewhere. @default a kind that names it measures it */
+  readonly posture?: Posture | undefined;
+}
+
+/** machine: found again after a restart · process: pins of it end with the process. */
+export type KeyLife = "machine" | "process";
+
+/** A file for the handle of a key that lives in a chip, mode 0600: whoever can read it here can use the key. */
+export interface KeyStore {
+  /** undefined = nothing was kept. */
+  read(): Uint8Array | undefined;
+  /** On disk when it returns. */
+  write(bytes: Uint8Array): void;
 }
 
 export interface CollectorCall {
@@ -29,6 +46,8 @@ export type Availability =
 /** Every method that speaks to hardware also fails as the hardware does: E_CONFIG, E_TIMEOUT, E_LOST, E_ABORTED, E_BUSY. */
 export interface Collector {
   readonly kind: string;
+  /** How long the attested key lives; undefined until it was opened for the first time. */
+  readonly keyLife?: KeyLife | undefined;
   /** Whether evidence can be made here and now. Never throws for the hardware's reasons. */
   available(call?: CollectorCall): Promise<Availability>;
   /** Fresh evidence. */
@@ -45,18 +64,30 @@ export interface Collector {
    * @throws E_WIRE no such question · E_OPEN it is for another key or machine
    */
   answerResidence?(question: Uint8Array, call?: CollectorCall): Promise<Uint8Array>;
+  /** Lets go of the attested key, after everything that is under way; missing where nothing is held between two calls. */
+  close?(): Promise<void>;
 }
 
 export interface CollectorSettings {
-  /** Device path or HOST:PORT of the TPM. @default "/dev/tpmrm0" */
+  /** Device path or HOST:PORT of the TPM; without it nothing is made of one. */
   readonly tpm?: string;
   /** Certificates between the TPM's own one and its maker's root, DER: a TPM does not hold them. @default none */
   readonly tpmIntermediates?: readonly Uint8Array[];
+  /** Where the key of a Secure Enclave is found again. @default nowhere: it may live as long as the process */
+  readonly enclaveKey?: KeyStore;
+  /** @default macOS's own */
+  readonly appleLibraries?: AppleLibraries;
+  /** @default runs it */
+  readonly runCommand?: RunCommand;
+  /** Makes evidence that proves nothing, for development. @default false */
+  readonly software?: boolean;
 }
 
 /** A row of the registry. */
 export interface CollectorKind {
   readonly kind: string;
+  /** Whether these settings, and this kind of system, ask for it; whether it can be had is for {@link Collector.available}. */
+  wanted(settings: CollectorSettings): boolean;
   /** Touches no hardware yet. */
   create(settings: CollectorSettings): Collector;
 }

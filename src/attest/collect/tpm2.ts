@@ -45,11 +45,14 @@ const maxWaiting = 16;
 
 export const tpm2Collector: CollectorKind = {
   kind: "tpm2",
+  wanted: ({ tpm }) => tpm !== undefined,
   create: (settings) => new Tpm2Collector(settings),
 };
 
 class Tpm2Collector implements Collector {
   readonly kind = "tpm2";
+  /** Its template makes the same key each time, until somebody clears the TPM. */
+  readonly keyLife = "machine";
   readonly #place: string;
   readonly #intermediates: readonly Uint8Array[];
   #endorsement: EndorsementKey | undefined;

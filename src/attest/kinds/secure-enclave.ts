@@ -39,11 +39,11 @@ export const secureEnclave: EvidenceKind = {
 };
 
 /** Signs a blob, and writes it as the reference does. `sign`: DER ECDSA P-256 over SHA-256 of the bytes, hashed once. */
-export function signReferenceBlob(
+export async function signReferenceBlob(
   attestation: ReferenceAttestation,
-  sign: (message: Uint8Array) => Uint8Array,
-): Uint8Array {
-  return encodeReferenceBlob({ attestation, signature: sign(referenceBlobBytes(attestation)) });
+  sign: (message: Uint8Array) => Promise<Uint8Array>,
+): Promise<Uint8Array> {
+  return encodeReferenceBlob({ attestation, signature: await sign(referenceBlobBytes(attestation)) });
 }
 
 function parse(evidence: Uint8Array): ReferenceBlob | undefined {

@@ -10,7 +10,7 @@
 import { concat, equal, readU64le, u64le } from "../../base/bytes.ts";
 import { verifyP256, p256Point } from "../../crypto/p256.ts";
 import { isMeshError } from "../../base/errors.ts";
-import { evidenceLabels } from "../../wire/evidence.ts";
+import { evidenceLabels } from "../../wire/labels.ts";
 import { type BindingParts, evidenceBinding, expectedBinding } from "../binding.ts";
 import {
   endedEarly,

@@ -41,7 +41,8 @@ export const serve: Command = {
       .option(
         "--tpm <place>",
         "TPM 2.0 that makes evidence of this machine: /dev/tpmrm0, or HOST:PORT of an emulator (see /api/evidence)",
-      );
+      )
+      .option("--software-evidence", "for development: evidence by a key in memory, which proves nothing to anybody");
     addNodeFlags(command);
   },
   async run(given) {

@@ -1,18 +1,16 @@
 /** `sealmesh status`: what a running node of this machine says about itself and its peers. */
 import { MeshError } from "../../base/errors.ts";
-import { defaults } from "../../node/defaults.ts";
 import type { Status } from "../../node/status.ts";
-import { withoutControls } from "../../wire/gossip.ts";
 import type { Command } from "../command.ts";
+import { addConsoleFlags, askConsole, type ConsoleFlags, consoleUrl } from "../local-node.ts";
 import { labelled, paintFor, printJson, printLine, table } from "../output.ts";
+import { policyText } from "../policy-text.ts";
 
 /** A node answers at once, or it is stuck. */
 const answerMs = 5_000;
 
-interface StatusFlags {
+interface StatusFlags extends ConsoleFlags {
   readonly json?: boolean;
-  readonly console?: string;
-  readonly url?: string;
 }
 
 export const status: Command = {
@@ -24,51 +22,21 @@ export const status: Command = {
     { what: "the node with the usual console port", line: "sealmesh status" },
     { what: "another one, for programs", line: "sealmesh status --console 3132 --json" },
   ],
-  addFlags: (command) =>
-    command
-      .option("--console <port>", `console port of the node (default: ${defaults.consolePort})`)
-      .option("--url <url>", "its console URL, instead of --console")
-      .option("--json", "the node's own JSON document"),
+  addFlags: (command) => addConsoleFlags(command).option("--json", "the node's own JSON document"),
   async run(given) {
     const flags = given as StatusFlags;
-    const document = await fetchStatus(consoleUrl(flags));
+    const document = await fetchStatus(flags);
     if (flags.json) printJson(document);
     else printLine(statusText(document));
     return 0;
   },
 };
 
-function consoleUrl({ console: port, url }: StatusFlags): URL {
-  if (url !== undefined && port !== undefined)
-    throw new MeshError("E_USAGE", "give --console PORT or --url URL, not both");
-  if (port !== undefined && !/^[0-9]{1,5}$/.test(port)) {
-    throw new MeshError("E_USAGE", `--console takes a port, not "${port}"`);
-  }
-  const text = url ?? `http://127.0.0.1:${port ?? defaults.consolePort}`;
-  if (!URL.canParse(text) || !/^https?:/.test(text)) {
-    throw new MeshError("E_USAGE", `--url takes a URL such as http://127.0.0.1:3131, not "${text}"`);
-  }
-  return new URL("/api/status", text);
-}
-
 /** @throws E_UNREACHABLE nobody there, or somebody else */
-async function fetchStatus(url: URL): Promise<Status> {
-  let document: unknown;
-  try {
-    const response = await fetch(url, { signal: AbortSignal.timeout(answerMs) });
-    // it goes to a terminal, and with --url it may come from anywhere
-    document = JSON.parse(await response.text(), (_name, value: unknown) =>
-      typeof value === "string" ? withoutControls(value) : value,
-    );
-  } catch (cause) {
-    throw new MeshError("E_UNREACHABLE", `no node answers at ${url.origin}: is it running, and on that console port?`, {
-      cause,
-    });
-  }
-  if (!isStatus(document)) {
-    throw new MeshError("E_UNREACHABLE", `what answers at ${url.origin} is no console of a sealmesh node`);
-  }
-  return document;
+async function fetchStatus(flags: ConsoleFlags): Promise<Status> {
+  const document = await askConsole(flags, "/api/status", answerMs);
+  if (isStatus(document)) return document;
+  throw new MeshError("E_UNREACHABLE", `what answers at ${consoleUrl(flags).origin} is no console of a sealmesh node`);
 }
 
 /** Enough to know our own document; it is only printed. */
@@ -81,7 +49,8 @@ function isStatus(value: unknown): value is Status {
     Array.isArray(value.peers) &&
     "engines" in value &&
     Array.isArray(value.engines) &&
-    "exchanges" in value
+    "exchanges" in value &&
+    "policy" in value
   );
 }
 
@@ -97,11 +66,13 @@ function statusText(document: Status): string {
     labelled("inference key", [inference_key], paint),
     labelled("models", models.length > 0 ? models : ["none"], paint),
     labelled("asks hosts", [routeText(document.route)], paint),
+    labelled("demands", [policyText(document.policy)], paint),
     labelled("relayed", [relayedText(document)], paint),
     labelled("load", [loadText(document)], paint),
   ];
   if (engines.length > 0) lines.push("", paint("bold", "engines"), ...engines.map(engineText));
   lines.push("", paint("bold", "peers"), peers.length > 0 ? peerTable(document) : "  none");
+  lines.push(...peers.flatMap(refusalText));
   if (recent.length > 0)
     lines.push("", paint("bold", exchangesHead(totals)), exchangeTable(recent.slice(0, shownExchanges)));
   return lines.join("\n");
@@ -159,6 +130,8 @@ function engineText({ name, state, why, models, running, waiting }: Status["engi
   return `  ${name}  ${state}, ${running} running, ${waiting} waiting${names.length > 0 ? `: ${names.join(", ")}` : ""}`;
 }
 
+type Peer = Status["peers"][number];
+
 function millisecondsText(ms: number | null): string {
   if (ms === null) return "-";
   return ms < 1 ? "<1 ms" : `${Math.round(ms)} ms`;
@@ -174,8 +147,19 @@ function peerTable({ peers }: Status): string {
     millisecondsText(peer.rtt_ms),
     peer.route,
     peer.sealed,
+    proofText(peer),
     peer.inference_key ?? "-",
   ]);
-  const heads = ["id", "name", "role", "state", "models", "round trip", "route", "prompts", "inference key"];
+  const heads = ["id", "name", "role", "state", "models", "round trip", "route", "prompts", "proven", "inference key"];
   return table([heads, ...rows], paintFor(process.stdout));
+}
+
+/** The tier, and what it rests on. */
+function proofText({ attestation: { tier, kind } }: Peer): string {
+  return kind === null ? tier : `${tier} (${kind})`;
+}
+
+/** A peer without models is asked nothing, so nothing is refused. */
+function refusalText({ id, hosted_models: models, attestation: { refusal } }: Peer): readonly string[] {
+  return refusal === null || models.length === 0 ? [] : [`  ${id} is refused: ${refusal}`];
 }

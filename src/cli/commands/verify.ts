@@ -1,30 +1,44 @@
-/** `sealmesh verify`: checks evidence from a file, offline, and says factor by factor what it shows. */
-import { X509Certificate } from "node:crypto";
+/** `sealmesh verify`: checks evidence from a file, an address or a peer, and says factor by factor what it shows. */
 import { readFile, stat } from "node:fs/promises";
-import type { Claims } from "../../attest/claims.ts";
 import { type EvidenceItem, evidenceWindow, type Expected, type Verified } from "../../attest/evidence.ts";
 import { evidenceKinds } from "../../attest/registry.ts";
-import { factors, nextTier, type Outcome, type Standing, tierOf } from "../../attest/verdict.ts";
+import { factors, nextTier, type Outcome, type Standing, tierOf, tiers, unknown } from "../../attest/verdict.ts";
 import { verifyEvidence } from "../../attest/verify.ts";
-import { endpointId } from "../../base/brand.ts";
-import { fromBase64, fromUtf8, toBase64, toHex } from "../../base/bytes.ts";
+import { type EndpointId, endpointId } from "../../base/brand.ts";
+import { fromBase64, fromUtf8, toBase64, utf8 } from "../../base/bytes.ts";
 import { MeshError } from "../../base/errors.ts";
 import { isRecord } from "../../base/json.ts";
-import { explainLack, explainReason, factorTexts, tierTexts } from "../../policy/explain.ts";
-import { decodeEvidenceItem, evidenceFileBytes, rfc3339Ms } from "../../wire/evidence.ts";
+import {
+  claimRows,
+  factorRows,
+  isNodeName,
+  isReport,
+  namedBy,
+  readReport,
+  type ReadHost,
+  type ReadPiece,
+  type ReadReport,
+  reportBytes,
+  timeText,
+} from "../../node/attestation-report.ts";
+import { readCertificates } from "../../node/certificates.ts";
+import { explainLack, explainReason, tierTexts } from "../../policy/explain.ts";
+import { decodeEvidenceItem, rfc3339Ms } from "../../wire/evidence.ts";
 import { withoutControls } from "../../wire/gossip.ts";
 import { type Command, repeated } from "../command.ts";
+import { fetchBounded } from "../fetch-bounded.ts";
+import { addConsoleFlags, askConsole, type ConsoleFlags } from "../local-node.ts";
 import { type Paint, paintFor, printJson, printLine, type Style } from "../output.ts";
 
-/** Certificates of all makers together are far smaller. */
-const rootsFileBytes = 1_048_576;
 /** A refusal (sysexits EX_NOPERM), like E_REFUSED. */
 const refusedExit = 77;
-/** A file has nobody to ask, and this command knows no pins. */
+/** Whoever is asked may have to ask others first, ms. */
+const fetchMs = 30_000;
+/** Nobody is asked here, and this command knows no pins: what others say of both raises nothing. */
 const standing: Standing = { challenged: false, pin: "none" };
 
-interface VerifyFlags {
-  readonly file: string;
+interface VerifyFlags extends ConsoleFlags {
+  readonly what: string;
   readonly endpoint?: string;
   readonly inferenceKey?: string;
   readonly at?: string;
@@ -34,12 +48,14 @@ interface VerifyFlags {
 
 export const verify: Command = {
   name: "verify",
-  summary: "check a host's evidence from a file, offline",
+  summary: "check a host's evidence again, offline",
   description:
-    "Reads a piece of evidence (the attestation blob of a mesh-llm node, or evidence that sealmesh wrote, as JSON), checks " +
-    "it without any network, and says for each factor whether it passes, fails, is stale or cannot be known. A file can " +
-    "be a copy: that its key is alive can only be shown to a node that asks. Ends with 77 when a factor fails, and with " +
-    "65 when the file is no evidence that this build can read.",
+    "Reads evidence and checks it without any network: from a file (the attestation blob of a mesh-llm node, evidence that " +
+    "sealmesh wrote, or a document of /v1/mesh/attestation/MODEL), from an address where one of these is, or of a peer (its " +
+    "endpoint id, or the first 10 digits and more), for which a node that runs on this machine is asked. Says for each " +
+    "factor whether it passes, fails, is stale or cannot be known. Evidence can be a copy: that its key is alive can only " +
+    "be shown to a node that asks, so what a document says of challenges and pins is told and not counted. Ends with 77 " +
+    "when a factor fails, and with 65 when there is no evidence that this build can read.",
   examples: [
     { what: "what a blob shows by itself", line: "sealmesh verify blob.json" },
     {
@@ -47,34 +63,46 @@ export const verify: Command = {
       line: "sealmesh verify blob.json --endpoint ID --inference-key KEY",
     },
     { what: "as it stood then, for programs", line: "sealmesh verify blob.json --at 2026-05-05T00:05:00Z --json" },
+    {
+      what: "all hosts of a model, as a node on this machine sees them",
+      line: "sealmesh verify http://127.0.0.1:9337/v1/mesh/attestation/MODEL --roots makers.pem",
+    },
+    { what: "a peer of the node on this machine", line: "sealmesh verify 677edd9c7a" },
   ],
   addFlags: (command) =>
-    command
-      .argument("<file>", "evidence as JSON")
-      // run() is given options only
-      .hook("preAction", (self) => {
-        self.setOptionValue("file", self.args[0]);
-      })
-      .option("--endpoint <id>", "endpoint id that it must be made for, 64 hex digits")
-      .option("--inference-key <base64>", "inference key that it must be made for")
-      .option("--at <time>", "check as of this time, such as 2026-05-05T00:00:00Z (default: now)")
-      .option("--roots <file>", "certificates (PEM or DER) that may end its chain; may be repeated", repeated)
-      .option("--json", "one JSON document"),
+    addConsoleFlags(
+      command
+        .argument("<what>", "a file, an http(s) address, or a peer's endpoint id (a file of that name: ./NAME)")
+        // run() is given options only
+        .hook("preAction", (self) => {
+          self.setOptionValue("what", self.args[0]);
+        })
+        .option("--endpoint <id>", "endpoint id that it must be made for, 64 hex digits")
+        .option("--inference-key <base64>", "inference key that it must be made for")
+        .option("--at <time>", "check as of this time, such as 2026-05-05T00:00:00Z (default: now)")
+        .option("--roots <file>", "certificates (PEM or DER) that may end its chain; may be repeated", repeated),
+    ).option("--json", "one JSON document"),
   async run(given) {
     const flags = given as unknown as VerifyFlags;
-    const expected = expectedFrom(flags);
-    const nowMs = timeFrom(flags.at);
-    const roots = (await Promise.all((flags.roots ?? []).map(readRoots))).flat();
-    const item = itemFrom(await readBounded(flags.file, evidenceFileBytes));
-    const verified = verifyEvidence({ item, expected, roots, nowMs, ...evidenceWindow });
-    if (verified.verdict.parse.reason === "unknown-kind") throw unreadable("this build knows no such kind or version");
-    if (flags.json) printJson(documentOf(item, verified, nowMs));
-    else printLine(textOf(item, verified, nowMs));
-    return factors.some((factor) => verified.verdict[factor].outcome === "fail") ? refusedExit : 0;
+    const checking: Checking = {
+      expected: expectedFrom(flags),
+      nowMs: timeFrom(flags.at),
+      roots: (flags.roots ?? []).flatMap(readCertificates),
+    };
+    const subject = subjectIn(await read(flags));
+    return subject.kind === "item" ? checkItem(subject.item, checking, flags) : checkReport(subject, checking, flags);
   },
 };
 
-function expectedFrom({ endpoint, inferenceKey }: VerifyFlags): Expected {
+/** What evidence is checked with. */
+interface Checking {
+  readonly expected: Expected;
+  readonly nowMs: number;
+  /** DER. */
+  readonly roots: readonly Uint8Array[];
+}
+
+function expectedFrom({ what, endpoint = isWholeId(what) ? what : undefined, inferenceKey }: VerifyFlags): Expected {
   try {
     return {
       endpointId: endpoint === undefined ? undefined : endpointId(endpoint),
@@ -90,6 +118,10 @@ function expectedFrom({ endpoint, inferenceKey }: VerifyFlags): Expected {
   }
 }
 
+function isWholeId(what: string): boolean {
+  return what.length === 64 && isNodeName(what);
+}
+
 function timeFrom(at: string | undefined): number {
   const timeMs = at === undefined ? Date.now() : rfc3339Ms(at);
   if (timeMs === undefined)
@@ -97,36 +129,64 @@ function timeFrom(at: string | undefined): number {
   return timeMs;
 }
 
+// ---- where it comes from
+
+/** @throws E_INPUT, E_UNREACHABLE, E_NO_HOST */
+async function read(flags: VerifyFlags): Promise<Uint8Array> {
+  const { what } = flags;
+  if (/^https?:\/\//i.test(what)) return await readAddress(what);
+  return isNodeName(what) ? utf8(JSON.stringify(await askPeer(what, flags))) : await readBounded(what);
+}
+
 /** @throws E_INPUT missing, no file, or too large */
-async function readBounded(file: string, maxBytes: number): Promise<Uint8Array> {
+async function readBounded(file: string): Promise<Uint8Array> {
   let size: number;
   try {
     const status = await stat(file);
-    if (status.isFile() && status.size <= maxBytes) return await readFile(file);
+    if (status.isFile() && status.size <= reportBytes) return await readFile(file);
     size = status.size;
   } catch (cause) {
     throw new MeshError("E_INPUT", `${file} cannot be read`, { cause });
   }
-  throw new MeshError("E_INPUT", `${file} is no file of at most ${maxBytes} bytes (${size})`);
+  throw new MeshError("E_INPUT", `${file} is no file of at most ${reportBytes} bytes (${size})`);
 }
 
-/** @throws E_INPUT no certificate in it, or one that cannot be read */
-async function readRoots(file: string): Promise<readonly Uint8Array[]> {
-  const bytes = await readBounded(file, rootsFileBytes);
-  const begin = "-----BEGIN CERTIFICATE-----";
-  try {
-    // DER starts with the tag of a sequence, PEM never does
-    if (bytes[0] === 0x30) return [Uint8Array.from(new X509Certificate(bytes).raw)];
-    const certificates = fromUtf8(bytes).split(begin).slice(1);
-    if (certificates.length === 0) throw new MeshError("E_INPUT", "it has no certificate");
-    return certificates.map((text) => Uint8Array.from(new X509Certificate(begin + text).raw));
-  } catch (cause) {
-    throw new MeshError("E_INPUT", `${file} holds no certificates as PEM or DER`, { cause });
-  }
+async function readAddress(address: string): Promise<Uint8Array> {
+  if (!URL.canParse(address)) throw new MeshError("E_USAGE", `${address} is no address`);
+  const { status, bytes } = await fetchBounded(new URL(address), { maxBytes: reportBytes, ms: fetchMs });
+  if (status === 200) return bytes;
+  const advice = status === 401 ? "; fetch it with a key, and verify the file" : "";
+  throw new MeshError("E_INPUT", `there is no evidence at this address (status ${status})${advice}`);
 }
 
-/** A blob is told from an item by its first member; whether it is a good one is for its verifier. */
-function itemFrom(bytes: Uint8Array): EvidenceItem {
+/** What the node of this machine has seen of a peer; it asks the peer first. */
+async function askPeer(what: string, flags: ConsoleFlags): Promise<unknown> {
+  const id = isWholeId(what) ? what : await wholeId(what, flags);
+  const report = await askConsole(flags, `/api/attestation/${id}`, fetchMs);
+  if (report === undefined) throw new MeshError("E_NO_HOST", `the node on this machine knows no peer ${id}`);
+  return report;
+}
+
+async function wholeId(prefix: string, flags: ConsoleFlags): Promise<EndpointId> {
+  const status = await askConsole(flags, "/api/status", fetchMs);
+  const peers: readonly unknown[] = isRecord(status) && Array.isArray(status["peers"]) ? status["peers"] : [];
+  const ids = peers.flatMap((peer) => (isRecord(peer) ? [String(peer["endpoint_id"])] : []));
+  const nodes = ids.filter((id) => /^[0-9a-f]{64}$/.test(id)).map(endpointId);
+  const named = namedBy(prefix, { nodes, models: [] });
+  if (named.kind === "peer") return named.id;
+  if (named.kind === "ambiguous") throw new MeshError("E_INPUT", `several peers begin with ${prefix}: give more of it`);
+  throw new MeshError(
+    "E_NO_HOST",
+    `the node on this machine knows no peer that begins with ${prefix}; a file of this name is ./${prefix}`,
+  );
+}
+
+type Subject =
+  | { readonly kind: "item"; readonly item: EvidenceItem }
+  | { readonly kind: "report"; readonly report: ReadReport };
+
+/** A blob, an item and a document are told apart by their members; whether they are good ones is for who reads them. */
+function subjectIn(bytes: Uint8Array): Subject {
   let document: unknown;
   try {
     document = JSON.parse(fromUtf8(bytes));
@@ -134,44 +194,81 @@ function itemFrom(bytes: Uint8Array): EvidenceItem {
     throw unreadable("it is not JSON", cause);
   }
   if (isRecord(document) && "attestation" in document) {
-    return { kind: "secure-enclave", version: 1, evidence: bytes, collateral: [], issuedAtMs: 0 };
+    return {
+      kind: "item",
+      item: { kind: "secure-enclave", version: 1, evidence: bytes, collateral: [], issuedAtMs: 0 },
+    };
   }
   try {
-    return decodeEvidenceItem(bytes);
+    if (isReport(document)) return { kind: "report", report: readReport(document) };
+    return { kind: "item", item: decodeEvidenceItem(bytes) };
   } catch (cause) {
-    throw unreadable("it is neither an attestation blob nor an item with kind, version and evidence", cause);
+    const what = isReport(document)
+      ? "a part of the document cannot be read"
+      : "it is neither an attestation blob, an item with kind, version and evidence, nor a document of hosts";
+    throw unreadable(what, cause);
   }
 }
 
 function unreadable(why: string, cause?: unknown): MeshError {
-  return new MeshError("E_INPUT", `this file is no evidence that can be checked: ${why}`, { cause });
+  return new MeshError("E_INPUT", `this is no evidence that can be checked: ${why}`, { cause });
 }
 
-function documentOf(item: EvidenceItem, { claims, verdict }: Verified, nowMs: number): object {
+// ---- one piece
+
+/** A piece of evidence, checked. */
+interface Checked {
+  readonly item: EvidenceItem;
+  readonly verified: Verified;
+}
+
+function checkItem(item: EvidenceItem, { expected, nowMs, roots }: Checking, { json }: VerifyFlags): number {
+  const verified = verifyEvidence({ item, expected, roots, nowMs, ...evidenceWindow });
+  if (!isKnown(verified)) throw unreadable("this build knows no such kind or version");
+  const checked = { item, verified };
+  if (json) printJson({ ...pieceDocument(checked), checked_at: timeText(nowMs) });
+  else {
+    const paint = paintFor(process.stdout);
+    printLine(
+      [`${pieceTitle(item, paint)}, checked as of ${timeText(nowMs)}`, ...pieceLines(checked, paint)].join("\n"),
+    );
+  }
+  return exitCode([checked]);
+}
+
+function isKnown({ verdict }: Verified): boolean {
+  return verdict.parse.reason !== "unknown-kind";
+}
+
+function exitCode(pieces: readonly Checked[]): number {
+  const fails = pieces.some(({ verified }) => factors.some((factor) => verified.verdict[factor].outcome === "fail"));
+  return fails ? refusedExit : 0;
+}
+
+function pieceDocument({ item, verified: { claims, verdict } }: Checked): object {
   const next = nextTier(item.kind, verdict, standing);
   return {
-    kind: item.kind,
+    kind: withoutControls(item.kind),
     version: item.version,
-    checked_at: new Date(nowMs).toISOString(),
     tier: tierOf(item.kind, verdict, standing),
     next_tier: next && {
       tier: next.tier,
       missing: next.lacks.map((lack) => ({ what: lack, sentence: explainLack(lack, verdict) })),
     },
-    factors: factors.map((factor) => {
-      const { outcome, reason } = verdict[factor];
-      return { factor, asks: factorTexts[factor], outcome, reason, sentence: explainReason(reason) };
-    }),
-    claims: claimRows(claims).map(({ claim, value, by }) => ({ claim, value, by })),
+    factors: factorRows(verdict),
+    claims: claimRows(claims),
     note: noteOf(item.kind),
   };
 }
 
-function textOf(item: EvidenceItem, { claims, verdict }: Verified, nowMs: number): string {
-  const paint = paintFor(process.stdout);
+function pieceTitle({ kind }: EvidenceItem, paint: Paint): string {
+  return paint("bold", `${withoutControls(kind)} evidence`);
+}
+
+function pieceLines({ item, verified: { claims, verdict } }: Checked, paint: Paint): readonly string[] {
   const tier = tierOf(item.kind, verdict, standing);
   const next = nextTier(item.kind, verdict, standing);
-  const lines = [`${paint("bold", `${item.kind} evidence`)}, checked as of ${new Date(nowMs).toISOString()}`];
+  const lines: string[] = [];
   const note = noteOf(item.kind);
   if (note !== null) lines.push(paint("dim", note));
   lines.push("");
@@ -190,7 +287,7 @@ function textOf(item: EvidenceItem, { claims, verdict }: Verified, nowMs: number
     lines.push("", "what it says, and on whose word");
     for (const { claim, value, by } of rows) lines.push(`  ${claim.padEnd(16)}  ${value}  ${paint("dim", `(${by})`)}`);
   }
-  return lines.join("\n");
+  return lines;
 }
 
 const outcomeStyles: Readonly<Record<Outcome, Style>> = { pass: "green", fail: "red", unknown: "dim", stale: "yellow" };
@@ -203,30 +300,120 @@ function noteOf(kind: string): string | null {
   return evidenceKinds.find((known) => known.kind === kind)?.note ?? null;
 }
 
-interface ClaimRow {
-  readonly claim: string;
-  readonly value: string;
-  /** signature: shown by the signature itself · self, vendor: see attest/claims.ts. */
-  readonly by: "signature" | "self" | "vendor";
+// ---- a document
+
+interface CheckedHost {
+  readonly host: ReadHost;
+  readonly inferenceKey: Uint8Array | undefined;
+  readonly pieces: readonly (Checked & { readonly read: ReadPiece })[];
 }
 
-/** Claims as text: a signer may put anything into them, so nothing may move the terminal. */
-function claimRows({ attestedKey, issuedAtMs, pcrs, ...plain }: Claims): readonly ClaimRow[] {
-  const rows: ClaimRow[] = [];
-  if (attestedKey) rows.push({ claim: "attested key", value: toBase64(attestedKey), by: "signature" });
-  if (issuedAtMs) rows.push({ claim: "issued at", value: timeText(issuedAtMs.value), by: issuedAtMs.by });
-  for (const [name, claim] of Object.entries(plain)) {
-    const words = name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
-    rows.push({ claim: words, value: withoutControls(String(claim.value)), by: claim.by });
-  }
-  for (const [number, value] of pcrs?.value ?? []) {
-    rows.push({ claim: `pcr ${number}`, value: toHex(value), by: pcrs?.by ?? "self" });
-  }
-  return rows;
+function checkReport({ report }: { report: ReadReport }, checking: Checking, { what, json }: VerifyFlags): number {
+  const { expected, nowMs } = checking;
+  // whoever answers for a peer must not show another one's
+  const beginning = isNodeName(what) ? what : "";
+  const meant = report.hosts.filter(
+    ({ endpointId: id }) => id === (expected.endpointId ?? id) && id.startsWith(beginning),
+  );
+  if (meant.length === 0 && report.hosts.length > 0) throw unreadable("it is about other nodes");
+  const hosts = meant.map((host) => checkHost(host, checking));
+  const pieces = hosts.flatMap((host) => host.pieces);
+  if (pieces.length === 0) throw unreadable("no host in it has shown any");
+  if (!pieces.some(({ verified }) => isKnown(verified))) throw unreadable("this build knows no kind or version in it");
+  if (json) {
+    printJson({
+      checked_at: timeText(nowMs),
+      document_checked_at: report.checkedAtMs === undefined ? null : timeText(report.checkedAtMs),
+      words_of_the_document: ownWords(expected, hosts),
+      hosts: hosts.map(hostDocument),
+    });
+  } else printLine(reportText(report, hosts, checking));
+  return exitCode(pieces);
 }
 
-/** A signed time can be beyond what a date can hold. */
-function timeText(timeMs: number): string {
-  const date = new Date(timeMs);
-  return Number.isNaN(date.getTime()) ? `${timeMs} ms after 1970` : date.toISOString();
+function checkHost(host: ReadHost, { expected, nowMs, roots }: Checking): CheckedHost {
+  const inferenceKey = expected.inferenceKey ?? host.inferenceKey;
+  const pieces = host.pieces.map((read) => {
+    const { item, nonce } = read;
+    const given = { endpointId: host.endpointId, inferenceKey, nonce };
+    const { claims, verdict } = verifyEvidence({ item, expected: given, roots, nowMs, ...evidenceWindow });
+    // somebody else's question: a copy answers it as well as the original did
+    const fresh = verdict.fresh.reason === "nonce-answered" ? unknown("own-time") : verdict.fresh;
+    return { read, item, verified: { claims, verdict: { ...verdict, fresh } } };
+  });
+  return { host, inferenceKey, pieces };
+}
+
+/** What evidence was compared with that nobody but the document says. */
+function ownWords(expected: Expected, hosts: readonly CheckedHost[]): readonly string[] {
+  const words = [
+    ...(expected.endpointId === undefined ? ["endpoint_id"] : []),
+    ...(expected.inferenceKey === undefined ? ["inference_key"] : []),
+  ];
+  const asked = hosts.some(({ pieces }) => pieces.some(({ read }) => read.nonce !== undefined));
+  return asked ? [...words, "nonce"] : words;
+}
+
+/** By the evidence alone. */
+function tierOfPieces(pieces: readonly Checked[]): (typeof tiers)[number] {
+  const reached = pieces.map(({ item, verified }) => tierOf(item.kind, verified.verdict, standing));
+  return tiers.findLast((tier) => reached.includes(tier)) ?? "none";
+}
+
+function hostDocument({ host, inferenceKey, pieces }: CheckedHost): object {
+  return {
+    endpoint_id: host.endpointId,
+    inference_key: inferenceKey ? toBase64(inferenceKey) : null,
+    tier: tierOfPieces(pieces),
+    nodes_word: { tier: host.saidTier ?? null, allowed: host.saidAllowed ?? null },
+    evidence: pieces.map((piece) => ({
+      ...pieceDocument(piece),
+      nonce: piece.read.nonce ? toBase64(piece.read.nonce) : null,
+      nodes_word: { challenge: piece.read.saidChallenge ?? null, pin: piece.read.saidPin ?? null },
+    })),
+  };
+}
+
+function reportText({ checkedAtMs }: ReadReport, hosts: readonly CheckedHost[], { expected, nowMs }: Checking): string {
+  const paint = paintFor(process.stdout);
+  const count = hosts.length === 1 ? "one host" : `${hosts.length} hosts`;
+  const lines = [`${paint("bold", `attestation of ${count}`)}, checked as of ${timeText(nowMs)}`];
+  if (checkedAtMs !== undefined) {
+    const then = timeText(checkedAtMs);
+    lines.push(paint("dim", `The document says that it is of ${then}; --at ${then} checks as of then.`));
+  }
+  const words = ownWords(expected, hosts).map((word) => wordTexts[word] ?? word);
+  if (words.length > 0) {
+    const flags = [
+      ...(expected.endpointId === undefined ? ["--endpoint"] : []),
+      ...(expected.inferenceKey === undefined ? ["--inference-key"] : []),
+    ];
+    const advice = flags.length > 0 ? ` Say what they must be with ${flags.join(" and ")}.` : "";
+    lines.push(paint("dim", `Checked against the document's own word for ${words.join(" and ")}.${advice}`));
+  }
+  for (const checked of hosts) lines.push("", ...hostLines(checked, paint));
+  return lines.join("\n");
+}
+
+const wordTexts: Readonly<Record<string, string>> = {
+  endpoint_id: "the endpoint id",
+  inference_key: "the inference key",
+  nonce: "the nonce",
+};
+
+function hostLines({ host, pieces }: CheckedHost, paint: Paint): readonly string[] {
+  const lines = [paint("bold", `host ${host.endpointId}`)];
+  if (pieces.length === 0) lines.push("  no evidence");
+  for (const piece of pieces) {
+    const { saidChallenge, saidPin } = piece.read;
+    lines.push("", pieceTitle(piece.item, paint), ...pieceLines(piece, paint));
+    if (saidChallenge !== undefined || saidPin !== undefined) {
+      lines.push("", `the node's word, not counted: challenge ${saidChallenge ?? "-"}, pin ${saidPin ?? "-"}`);
+    }
+  }
+  if (host.saidTier !== undefined) {
+    const verdict = host.saidAllowed === undefined ? "" : host.saidAllowed ? ", may be asked" : ", refused";
+    lines.push("", `the node's word, not counted: tier ${host.saidTier}${verdict}`);
+  }
+  return lines;
 }

@@ -2,11 +2,13 @@
 import { createServer, type Server } from "node:http";
 import { getRequestListener } from "@hono/node-server";
 import { Hono } from "hono";
+import { type EndpointId, endpointId } from "../../base/brand.ts";
 import { fromUtf8 } from "../../base/bytes.ts";
-import { toMeshError } from "../../base/errors.ts";
+import { MeshError, toMeshError } from "../../base/errors.ts";
 import { openAiError } from "../../openai/errors.ts";
 import { encodeEvidenceItem } from "../../wire/evidence.ts";
 import { withoutControls } from "../../wire/gossip.ts";
+import { type ExplainReport, isNodeName } from "../attestation-report.ts";
 import type { EvidenceState } from "../attester.ts";
 import type { Exchanges } from "../exchanges.ts";
 import type { Metrics } from "../metrics.ts";
@@ -19,12 +21,20 @@ export interface AdminParts {
   readonly metrics: Pick<Metrics, "text" | "contentType">;
   /** What this machine shows of itself, kind by kind. */
   readonly evidence: () => readonly EvidenceState[];
+  /** What one node has shown, asked anew; undefined for one that is no peer. */
+  readonly attestation: (id: EndpointId, signal: AbortSignal) => Promise<object | undefined>;
+  /**
+   * Who of the hosts of a model, or whether a peer, would be used, and why; undefined when nobody is meant.
+   * @throws E_INPUT the beginning of an id that several nodes have
+   */
+  readonly explain: (what: string, signal: AbortSignal) => Promise<ExplainReport | undefined>;
   /** Whether a request could be answered now: an engine is up, or a host is there. */
   readonly ready: () => boolean;
 }
 
 /** The routes as a function of requests, for tests without a socket. */
-export function adminApp({ status, exchanges, metrics, evidence, ready }: AdminParts): Hono {
+export function adminApp(parts: AdminParts): Hono {
+  const { status, exchanges, metrics, evidence, attestation, explain, ready } = parts;
   const app = new Hono();
   app.use(async (context, next) => {
     const { host, origin } = context.req.header();
@@ -46,6 +56,19 @@ export function adminApp({ status, exchanges, metrics, evidence, ready }: AdminP
     if (!item)
       return context.json(notFound("there is no evidence of this kind; /api/evidence says what there is"), 404);
     return context.body(fromUtf8(encodeEvidenceItem(item)), 200, { "content-type": "application/json" });
+  });
+  app.get("/api/attestation/:endpoint", async (context) => {
+    const id = context.req.param("endpoint");
+    if (id.length !== 64 || !isNodeName(id)) {
+      throw new MeshError("E_INPUT", "this path ends in an endpoint id, 64 lower-case hex digits");
+    }
+    const report = await attestation(endpointId(id), context.req.raw.signal);
+    return report ? context.json(report) : context.json(notFound("no peer has this endpoint id"), 404);
+  });
+  // a model's name has slashes, which callers encode or leave
+  app.get("/api/explain/:what{.+}", async (context) => {
+    const report = await explain(context.req.param("what"), context.req.raw.signal);
+    return report ? context.json(report) : context.json(notFound("this is no peer, and nobody serves it"), 404);
   });
   app.get("/metrics", async (context) =>
     context.body(await metrics.text(), 200, { "content-type": metrics.contentType }),

@@ -25,11 +25,11 @@ export interface GateRules {
 
 /** The rules that follow from a node's settings. */
 export function gateRules(config: NodeConfig, consolePort: () => number | undefined): GateRules {
-  const { api, reach, allowHosts, tls, apiKeyHashes } = config;
+  const { api, reach, apiNames, tls, apiKeyHashes } = config;
   const own = reach === "loopback" ? [] : [api.host, hostname(), `${hostname()}.local`];
   return {
     scheme: tls ? "https" : "http",
-    names: new Set([...own, ...allowHosts].map((name) => name.toLowerCase())),
+    names: new Set([...own, ...apiNames].map((name) => name.toLowerCase())),
     addresses: reach !== "loopback",
     keyHashes: apiKeyHashes,
     consolePort,
@@ -43,7 +43,8 @@ const corsHeaders = {
   "access-control-max-age": "600",
 };
 const exposedHeaders =
-  "x-request-id, x-sealmesh-host, x-sealmesh-sealed, x-sealmesh-route, x-sealmesh-attempts, retry-after, x-should-retry";
+  "x-request-id, x-sealmesh-host, x-sealmesh-sealed, x-sealmesh-route, x-sealmesh-attempts, " +
+  "x-sealmesh-attested, x-sealmesh-evidence, x-sealmesh-attested-key, retry-after, x-should-retry";
 
 /**
  * Lets a request of this machine or of a key holder pass.
@@ -81,7 +82,7 @@ function isOurs(name: string, { names, addresses }: GateRules): boolean {
 
 function foreignHost({ addresses }: GateRules): string {
   const what = "the Host header does not name this machine";
-  return addresses ? `${what}; a further name is allowed with --allow-host NAME` : what;
+  return addresses ? `${what}; a further name is allowed with --api-name NAME` : what;
 }
 
 function isConsole(origin: string, port: number | undefined): boolean {

@@ -4,6 +4,7 @@
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { once } from "../../base/body.ts";
+import { fingerprintOf } from "../../attest/proof.ts";
 import type { EndpointId } from "../../base/brand.ts";
 import type { Budget } from "../../base/budget.ts";
 import { utf8 } from "../../base/bytes.ts";
@@ -22,7 +23,8 @@ import { planResponses, type ResponsesPlan } from "../../openai/responses/reques
 import type { ResponseStore } from "../../openai/responses/store.ts";
 import { responsesStream } from "../../openai/responses/stream.ts";
 import { type Account, metered } from "../../openai/usage.ts";
-import { type ExchangeReport, reportedCode } from "../exchanges.ts";
+import type { RouteProof } from "../../policy/decide.ts";
+import { type ExchangeAttestation, type ExchangeReport, reportedCode } from "../exchanges.ts";
 import type { Choice } from "../routing.ts";
 import { type BodyOptions, checkSize, readBody } from "./body.ts";
 import { repeated, unknownModel } from "./models.ts";
@@ -40,6 +42,8 @@ export interface InferenceParts {
   /** Which model answers; see routing.ts. @throws E_INPUT, E_NO_HOST, E_MODEL */
   readonly choose: (path: string, json: Json, asker: EndpointId | undefined) => Choice;
   readonly ask: (request: AskRequest) => Promise<Asked>;
+  /** Whether a host could be asked again now: its evidence may have run out since. */
+  readonly proofNow: (host: EndpointId) => ExchangeAttestation["at_end"];
   /** Conversations of callers on this machine; peers have none here. */
   readonly store: ResponseStore;
   /** Exchanges of callers on this machine at a time, and bytes of their bodies. */
@@ -80,11 +84,13 @@ export const inferencePaths: ReadonlySet<string> = new Set([
   responsesPath,
 ]);
 
-/** Who answered, over which route, sealed how: what the x-sealmesh-* headers say. */
+/** Who answered, over which route, sealed how, and what that host had proven: what the x-sealmesh-* headers say. */
 interface Served {
   readonly host: EndpointId;
   readonly sealed: "true" | "false" | "local";
   readonly route: "direct" | "relay" | "local";
+  /** Undefined for our own engine, which has nothing to prove to us. */
+  readonly proof: RouteProof | undefined;
 }
 
 /** What is known of an exchange so far. */
@@ -164,7 +170,7 @@ export async function answerInference(inference: Inference, parts: InferencePart
     release?.();
     account?.close();
     // 8 what became of it
-    if (!asker) parts.onAsked(reportOf(course, { id, time, path, error, startedMs }), error);
+    if (!asker) parts.onAsked(reportOf(course, { id, time, path, error, startedMs, proofNow: parts.proofNow }), error);
   }
 }
 
@@ -203,7 +209,8 @@ async function obtain(
   if (engine) {
     try {
       const answer = await engine.answer({ path, body: bytes, json, asker: asker ?? "local", signal });
-      return { answer, served: { host: parts.self, sealed: "local", route: "local" }, attempts: [] };
+      const served: Served = { host: parts.self, sealed: "local", route: "local", proof: undefined };
+      return { answer, served, attempts: [] };
     } catch (thrown) {
       // what our engine did nothing with, another machine that has the model may answer; never in the clear, though
       const refusal = toMeshError(thrown);
@@ -233,19 +240,33 @@ async function askMesh(
     typeof value === "string" ? [[name, value] as const] : [],
   );
   const asking = { method: "POST", path, headers, body: bytes, model, needTokens, conversation, sealedOnly, signal };
-  const { response, attempts } = await parts.ask(asking);
+  const { response, attempts, proof } = await parts.ask(asking);
   const last = attempts.at(-1);
   if (!last) throw new MeshError("E_BUG", "an answer without an attempt");
-  const served: Served = { host: last.host, sealed: last.sealed ? "true" : "false", route: last.route };
+  const served: Served = { host: last.host, sealed: last.sealed ? "true" : "false", route: last.route, proof };
   return { answer: response, served, attempts };
 }
 
 /** Set by this node alone: what a peer sends under these names was dropped on the way. */
-function setServed(response: ServerResponse, { host, sealed, route }: Served, attempts: readonly Attempt[]): void {
+function setServed(
+  response: ServerResponse,
+  { host, sealed, route, proof }: Served,
+  attempts: readonly Attempt[],
+): void {
   response.setHeader("x-sealmesh-host", host);
   response.setHeader("x-sealmesh-sealed", sealed);
   response.setHeader("x-sealmesh-route", route);
   response.setHeader("x-sealmesh-attempts", String(attempts.length));
+  if (proof) for (const [name, value] of Object.entries(proofHeaders(proof))) response.setHeader(name, value);
+}
+
+/** A tier, and what it rests on; evidence that was taken by its own time alone is named as such. */
+function proofHeaders({ tier, kind, attestedKey, unchallenged }: RouteProof): Readonly<Record<string, string>> {
+  return {
+    "x-sealmesh-attested": tier,
+    ...(kind === undefined ? {} : { "x-sealmesh-evidence": unchallenged ? `${kind}; unchallenged` : kind }),
+    ...(attestedKey ? { "x-sealmesh-attested-key": fingerprintOf(attestedKey) } : {}),
+  };
 }
 
 // ---- the answer's form
@@ -357,9 +378,20 @@ interface Ending {
   readonly path: string;
   readonly error: MeshError | undefined;
   readonly startedMs: number;
+  readonly proofNow: InferenceParts["proofNow"];
 }
 
-function reportOf(course: Course, { id, time, path, error, startedMs }: Ending): ExchangeReport {
+/** An exchange goes on when its host's evidence ends in the midst of it; the report says so. */
+function attestationOf(
+  host: EndpointId,
+  { tier, kind, attestedKey, unchallenged }: RouteProof,
+  proofNow: InferenceParts["proofNow"],
+): ExchangeAttestation {
+  const key = attestedKey ? fingerprintOf(attestedKey) : null;
+  return { tier, kind: kind ?? null, key, unchallenged, at_end: proofNow(host) };
+}
+
+function reportOf(course: Course, { id, time, path, error, startedMs, proofNow }: Ending): ExchangeReport {
   const { model, status, code, served, attempts, account } = course;
   const rounded = (ms: number | undefined): number | null => (ms === undefined ? null : Math.round(ms));
   return {
@@ -373,6 +405,7 @@ function reportOf(course: Course, { id, time, path, error, startedMs }: Ending):
     sealed: served?.sealed ?? null,
     route: served?.route ?? null,
     attempts,
+    attestation: served?.proof ? attestationOf(served.host, served.proof, proofNow) : null,
     first_byte_ms: rounded(account?.firstByteMs),
     first_token_ms: rounded(account?.firstTokenMs),
     ms: Math.round(performance.now() - startedMs),

@@ -44,7 +44,8 @@ function modelObject(id: string): object {
   return { id, object: "model", created: modelCreated, owned_by: "sealmesh" };
 }
 
-function decodeName(text: string): string {
+/** @throws E_INPUT a part that is no percent-encoded text */
+export function decodeName(text: string): string {
   try {
     return decodeURIComponent(text);
   } catch {

@@ -10,6 +10,7 @@ import { createServer as createTlsServer } from "node:https";
 import { MeshError, toMeshError } from "../../base/errors.ts";
 import { limits } from "../../wire/limits.ts";
 import { defaults } from "../defaults.ts";
+import { attestedModel, type AttestationParts, showAttestation } from "./attestation.ts";
 import { admit, type GateRules } from "./gate.ts";
 import { answerInference, type InferenceParts, inferencePaths } from "./inference.ts";
 import { askerOf } from "./inject.ts";
@@ -17,7 +18,7 @@ import { badHead, Connections } from "./malformed.ts";
 import { allowMethod, listModels, repeated, showModel } from "./models.ts";
 import { sendError } from "./write.ts";
 
-export interface OpenAiParts extends Omit<InferenceParts, "timing"> {
+export interface OpenAiParts extends Omit<InferenceParts, "timing">, AttestationParts {
   readonly gate: GateRules;
   /** PEM; undefined: plain HTTP. */
   readonly tls: { readonly cert: string; readonly key: string } | undefined;
@@ -93,6 +94,11 @@ async function handle(request: IncomingMessage, response: ServerResponse, surfac
       allowMethod(request, response, "GET");
       const known = asker ? surface.localModels() : surface.meshModels();
       return models[1] === undefined ? listModels(response, known) : showModel(response, models[1], known);
+    }
+    const attested = asker ? undefined : attestedModel(path);
+    if (attested !== undefined) {
+      allowMethod(request, response, "GET");
+      return await showAttestation(response, attested, surface, gone.signal);
     }
     if (!inferencePaths.has(path)) throw new MeshError("E_NOT_FOUND", `there is no ${repeated(path)} here`);
     allowMethod(request, response, "POST");

@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file node.proto.
  */
 export const file_node: GenFile = /*@__PURE__*/
-  fileDesc("Cgpub2RlLnByb3RvEg9tZXNobGxtLm5vZGUudjEiXwoLR29zc2lwRnJhbWUSCwoDZ2VuGAEgASgNEjAKBXBlZXJzGAIgAygLMiEubWVzaGxsbS5ub2RlLnYxLlBlZXJBbm5vdW5jZW1lbnQSEQoJc2VuZGVyX2lkGAMgASgMIqcGChBQZWVyQW5ub3VuY2VtZW50EhMKC2VuZHBvaW50X2lkGAEgASgMEicKBHJvbGUYAiABKA4yGS5tZXNobGxtLm5vZGUudjEuTm9kZVJvbGUSFgoJaHR0cF9wb3J0GAMgASgNSACIAQESFAoHdmVyc2lvbhgEIAEoCUgBiAEBEhUKCGhvc3RuYW1lGAYgASgJSAKIAQESFgoOc2VydmluZ19tb2RlbHMYCiADKAkSEgoKdnJhbV9ieXRlcxgQIAEoBBIcCg9wcmltYXJ5X3NlcnZpbmcYEiABKAlIA4gBARIUCgdtZXNoX2lkGBMgASgJSASIAQESFwoPc2VyaWFsaXplZF9hZGRyGBYgASgMEhUKDWhvc3RlZF9tb2RlbHMYFyADKAkSIAoTaG9zdGVkX21vZGVsc19rbm93bhgYIAEoCEgFiAEBEjsKFHNlcnZlZF9tb2RlbF9ydW50aW1lGBsgAygLMh0ubWVzaGxsbS5ub2RlLnYxLk1vZGVsUnVudGltZRIhChRmaXJzdF9qb2luZWRfbWVzaF90cxgiIAEoBEgGiAEBEiEKFGluZmVyZW5jZV9wdWJsaWNfa2V5GCQgASgJSAeIAQESHgoWcG9zdHVyZV9vcl9zdWJwcm90b2NvbBglIAMoDBImChloYXJkd2FyZV9hdHRlc3RhdGlvbl9ibG9iGCYgASgMSAiIAQESGwoNc2lnbmVkX3JlY29yZBjoByABKAxICYgBARIfChFzaWduZWRfYnVpbGRfbGlzdBjpByABKAxICogBAUIMCgpfaHR0cF9wb3J0QgoKCF92ZXJzaW9uQgsKCV9ob3N0bmFtZUISChBfcHJpbWFyeV9zZXJ2aW5nQgoKCF9tZXNoX2lkQhYKFF9ob3N0ZWRfbW9kZWxzX2tub3duQhcKFV9maXJzdF9qb2luZWRfbWVzaF90c0IXChVfaW5mZXJlbmNlX3B1YmxpY19rZXlCHAoaX2hhcmR3YXJlX2F0dGVzdGF0aW9uX2Jsb2JCEAoOX3NpZ25lZF9yZWNvcmRCFAoSX3NpZ25lZF9idWlsZF9saXN0Io8BCgxNb2RlbFJ1bnRpbWUSEgoKbW9kZWxfbmFtZRgBIAEoCRIaCg1pZGVudGl0eV9oYXNoGAIgASgJSACIAQESGwoOY29udGV4dF9sZW5ndGgYAyABKA1IAYgBARINCgVyZWFkeRgEIAEoCEIQCg5faWRlbnRpdHlfaGFzaEIRCg9fY29udGV4dF9sZW5ndGgiNgoRUm91dGVUYWJsZVJlcXVlc3QSFAoMcmVxdWVzdGVyX2lkGAEgASgMEgsKA2dlbhgCIAEoDSJpCgpSb3V0ZVRhYmxlEiwKB2VudHJpZXMYASADKAsyGy5tZXNobGxtLm5vZGUudjEuUm91dGVFbnRyeRIUCgdtZXNoX2lkGAIgASgJSACIAQESCwoDZ2VuGAMgASgNQgoKCF9tZXNoX2lkIjAKClJvdXRlRW50cnkSEwoLZW5kcG9pbnRfaWQYASABKAwSDQoFbW9kZWwYAiABKAkiKAoIUGVlckRvd24SDwoHcGVlcl9pZBgBIAEoDBILCgNnZW4YAiABKA0iKwoLUGVlckxlYXZpbmcSDwoHcGVlcl9pZBgBIAEoDBILCgNnZW4YAiABKA0qZQoITm9kZVJvbGUSGQoVTk9ERV9ST0xFX1VOU1BFQ0lGSUVEEAASFAoQTk9ERV9ST0xFX1dPUktFUhABEhIKDk5PREVfUk9MRV9IT1NUEAISFAoQTk9ERV9ST0xFX0NMSUVOVBADYgZwcm90bzM");
+  fileDesc("Cgpub2RlLnByb3RvEg9tZXNobGxtLm5vZGUudjEiXwoLR29zc2lwRnJhbWUSCwoDZ2VuGAEgASgNEjAKBXBlZXJzGAIgAygLMiEubWVzaGxsbS5ub2RlLnYxLlBlZXJBbm5vdW5jZW1lbnQSEQoJc2VuZGVyX2lkGAMgASgMItcGChBQZWVyQW5ub3VuY2VtZW50EhMKC2VuZHBvaW50X2lkGAEgASgMEicKBHJvbGUYAiABKA4yGS5tZXNobGxtLm5vZGUudjEuTm9kZVJvbGUSFgoJaHR0cF9wb3J0GAMgASgNSACIAQESFAoHdmVyc2lvbhgEIAEoCUgBiAEBEhUKCGhvc3RuYW1lGAYgASgJSAKIAQESFgoOc2VydmluZ19tb2RlbHMYCiADKAkSEgoKdnJhbV9ieXRlcxgQIAEoBBIcCg9wcmltYXJ5X3NlcnZpbmcYEiABKAlIA4gBARIUCgdtZXNoX2lkGBMgASgJSASIAQESFwoPc2VyaWFsaXplZF9hZGRyGBYgASgMEhUKDWhvc3RlZF9tb2RlbHMYFyADKAkSIAoTaG9zdGVkX21vZGVsc19rbm93bhgYIAEoCEgFiAEBEjsKFHNlcnZlZF9tb2RlbF9ydW50aW1lGBsgAygLMh0ubWVzaGxsbS5ub2RlLnYxLk1vZGVsUnVudGltZRIbCg5ub2RlX293bmVyc2hpcBgcIAEoDEgGiAEBEiEKFGZpcnN0X2pvaW5lZF9tZXNoX3RzGCIgASgESAeIAQESIQoUaW5mZXJlbmNlX3B1YmxpY19rZXkYJCABKAlICIgBARIeChZwb3N0dXJlX29yX3N1YnByb3RvY29sGCUgAygMEiYKGWhhcmR3YXJlX2F0dGVzdGF0aW9uX2Jsb2IYJiABKAxICYgBARIbCg1zaWduZWRfcmVjb3JkGOgHIAEoDEgKiAEBEh8KEXNpZ25lZF9idWlsZF9saXN0GOkHIAEoDEgLiAEBQgwKCl9odHRwX3BvcnRCCgoIX3ZlcnNpb25CCwoJX2hvc3RuYW1lQhIKEF9wcmltYXJ5X3NlcnZpbmdCCgoIX21lc2hfaWRCFgoUX2hvc3RlZF9tb2RlbHNfa25vd25CEQoPX25vZGVfb3duZXJzaGlwQhcKFV9maXJzdF9qb2luZWRfbWVzaF90c0IXChVfaW5mZXJlbmNlX3B1YmxpY19rZXlCHAoaX2hhcmR3YXJlX2F0dGVzdGF0aW9uX2Jsb2JCEAoOX3NpZ25lZF9yZWNvcmRCFAoSX3NpZ25lZF9idWlsZF9saXN0Io8BCgxNb2RlbFJ1bnRpbWUSEgoKbW9kZWxfbmFtZRgBIAEoCRIaCg1pZGVudGl0eV9oYXNoGAIgASgJSACIAQESGwoOY29udGV4dF9sZW5ndGgYAyABKA1IAYgBARINCgVyZWFkeRgEIAEoCEIQCg5faWRlbnRpdHlfaGFzaEIRCg9fY29udGV4dF9sZW5ndGgiogIKE1NpZ25lZE5vZGVPd25lcnNoaXASDwoHdmVyc2lvbhgBIAEoDRIPCgdjZXJ0X2lkGAIgASgJEhAKCG93bmVyX2lkGAMgASgJEh0KFW93bmVyX3NpZ25fcHVibGljX2tleRgEIAEoDBIYChBub2RlX2VuZHBvaW50X2lkGAUgASgMEhkKEWlzc3VlZF9hdF91bml4X21zGAYgASgEEhoKEmV4cGlyZXNfYXRfdW5peF9tcxgHIAEoBBIXCgpub2RlX2xhYmVsGAggASgJSACIAQESGgoNaG9zdG5hbWVfaGludBgJIAEoCUgBiAEBEhEKCXNpZ25hdHVyZRgKIAEoDEINCgtfbm9kZV9sYWJlbEIQCg5faG9zdG5hbWVfaGludCI2ChFSb3V0ZVRhYmxlUmVxdWVzdBIUCgxyZXF1ZXN0ZXJfaWQYASABKAwSCwoDZ2VuGAIgASgNImkKClJvdXRlVGFibGUSLAoHZW50cmllcxgBIAMoCzIbLm1lc2hsbG0ubm9kZS52MS5Sb3V0ZUVudHJ5EhQKB21lc2hfaWQYAiABKAlIAIgBARILCgNnZW4YAyABKA1CCgoIX21lc2hfaWQiMAoKUm91dGVFbnRyeRITCgtlbmRwb2ludF9pZBgBIAEoDBINCgVtb2RlbBgCIAEoCSIoCghQZWVyRG93bhIPCgdwZWVyX2lkGAEgASgMEgsKA2dlbhgCIAEoDSIrCgtQZWVyTGVhdmluZxIPCgdwZWVyX2lkGAEgASgMEgsKA2dlbhgCIAEoDSplCghOb2RlUm9sZRIZChVOT0RFX1JPTEVfVU5TUEVDSUZJRUQQABIUChBOT0RFX1JPTEVfV09SS0VSEAESEgoOTk9ERV9ST0xFX0hPU1QQAhIUChBOT0RFX1JPTEVfQ0xJRU5UEANiBnByb3RvMw");
 
 /**
  * Stream 0x01, both ways. The whole frame is refused when gen is not 1, sender_id is not the QUIC peer, an endpoint_id
@@ -146,6 +146,13 @@ export type PeerAnnouncement = Message<"meshllm.node.v1.PeerAnnouncement"> & {
   servedModelRuntime: ModelRuntime[];
 
   /**
+   * SignedNodeOwnership, kept byte for byte: whose machine this is. Signed by the owner, so it may be relayed.
+   *
+   * @generated from field: optional bytes node_ownership = 28;
+   */
+  nodeOwnership?: Uint8Array | undefined;
+
+  /**
    * Unix seconds; merged as the smaller one.
    *
    * @generated from field: optional uint64 first_joined_mesh_ts = 34;
@@ -232,6 +239,87 @@ export const ModelRuntimeSchema: GenMessage<ModelRuntime> = /*@__PURE__*/
   messageDesc(file_node, 2);
 
 /**
+ * Field 28 of an announcement: an owner says that a node is theirs. What is signed is not this message but its content
+ * in another form, see src/wire/ownership.ts. Keys and signature are raw.
+ *
+ * @generated from message meshllm.node.v1.SignedNodeOwnership
+ */
+export type SignedNodeOwnership = Message<"meshllm.node.v1.SignedNodeOwnership"> & {
+  /**
+   * 1; anything else is refused.
+   *
+   * @generated from field: uint32 version = 1;
+   */
+  version: number;
+
+  /**
+   * 16 random bytes as hex.
+   *
+   * @generated from field: string cert_id = 2;
+   */
+  certId: string;
+
+  /**
+   * Lower-case hex of the SHA-256 of owner_sign_public_key.
+   *
+   * @generated from field: string owner_id = 3;
+   */
+  ownerId: string;
+
+  /**
+   * 32 bytes, Ed25519.
+   *
+   * @generated from field: bytes owner_sign_public_key = 4;
+   */
+  ownerSignPublicKey: Uint8Array;
+
+  /**
+   * 32 bytes.
+   *
+   * @generated from field: bytes node_endpoint_id = 5;
+   */
+  nodeEndpointId: Uint8Array;
+
+  /**
+   * Unix ms.
+   *
+   * @generated from field: uint64 issued_at_unix_ms = 6;
+   */
+  issuedAtUnixMs: bigint;
+
+  /**
+   * Unix ms; 7 days later, in the reference.
+   *
+   * @generated from field: uint64 expires_at_unix_ms = 7;
+   */
+  expiresAtUnixMs: bigint;
+
+  /**
+   * @generated from field: optional string node_label = 8;
+   */
+  nodeLabel?: string | undefined;
+
+  /**
+   * @generated from field: optional string hostname_hint = 9;
+   */
+  hostnameHint?: string | undefined;
+
+  /**
+   * 64 bytes.
+   *
+   * @generated from field: bytes signature = 10;
+   */
+  signature: Uint8Array;
+};
+
+/**
+ * Describes the message meshllm.node.v1.SignedNodeOwnership.
+ * Use `create(SignedNodeOwnershipSchema)` to create a new message.
+ */
+export const SignedNodeOwnershipSchema: GenMessage<SignedNodeOwnership> = /*@__PURE__*/
+  messageDesc(file_node, 3);
+
+/**
  * Stream 0x05, request; served before gossip too.
  *
  * @generated from message meshllm.node.v1.RouteTableRequest
@@ -255,7 +343,7 @@ export type RouteTableRequest = Message<"meshllm.node.v1.RouteTableRequest"> & {
  * Use `create(RouteTableRequestSchema)` to create a new message.
  */
 export const RouteTableRequestSchema: GenMessage<RouteTableRequest> = /*@__PURE__*/
-  messageDesc(file_node, 3);
+  messageDesc(file_node, 4);
 
 /**
  * Stream 0x05, reply.
@@ -284,7 +372,7 @@ export type RouteTable = Message<"meshllm.node.v1.RouteTable"> & {
  * Use `create(RouteTableSchema)` to create a new message.
  */
 export const RouteTableSchema: GenMessage<RouteTable> = /*@__PURE__*/
-  messageDesc(file_node, 4);
+  messageDesc(file_node, 5);
 
 /**
  * One model at one host.
@@ -308,7 +396,7 @@ export type RouteEntry = Message<"meshllm.node.v1.RouteEntry"> & {
  * Use `create(RouteEntrySchema)` to create a new message.
  */
 export const RouteEntrySchema: GenMessage<RouteEntry> = /*@__PURE__*/
-  messageDesc(file_node, 5);
+  messageDesc(file_node, 6);
 
 /**
  * Stream 0x06: the sender believes that peer_id is gone. A hint, never proof.
@@ -332,7 +420,7 @@ export type PeerDown = Message<"meshllm.node.v1.PeerDown"> & {
  * Use `create(PeerDownSchema)` to create a new message.
  */
 export const PeerDownSchema: GenMessage<PeerDown> = /*@__PURE__*/
-  messageDesc(file_node, 6);
+  messageDesc(file_node, 7);
 
 /**
  * Stream 0x07: the sender leaves; peer_id must be the QUIC peer.
@@ -356,7 +444,7 @@ export type PeerLeaving = Message<"meshllm.node.v1.PeerLeaving"> & {
  * Use `create(PeerLeavingSchema)` to create a new message.
  */
 export const PeerLeavingSchema: GenMessage<PeerLeaving> = /*@__PURE__*/
-  messageDesc(file_node, 7);
+  messageDesc(file_node, 8);
 
 /**
  * What a node does. Unknown numbers read as WORKER.

@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file sealmesh.proto.
  */
 export const file_sealmesh: GenFile = /*@__PURE__*/
-  fileDesc("Cg5zZWFsbWVzaC5wcm90bxILc2VhbG1lc2gudjEiMQoMU2lnbmVkUmVjb3JkEg4KBnNpZ25lZBgBIAEoDBIRCglzaWduYXR1cmUYAiABKAwiigMKBlJlY29yZBITCgtlbmRwb2ludF9pZBgBIAEoDBILCgNzZXEYAiABKAQSFAoMaXNzdWVkX2F0X21zGAMgASgEEhQKDG5vdF9hZnRlcl9tcxgEIAEoBBIaCg1pbmZlcmVuY2Vfa2V5GAUgASgMSACIAQESHQoQa2V5X25vdF9hZnRlcl9tcxgGIAEoBEgBiAEBEhQKDGNhcGFiaWxpdGllcxgHIAMoCRIMCgRyb2xlGAggASgNEigKBm1vZGVscxgJIAMoCzIYLnNlYWxtZXNoLnYxLlJlY29yZE1vZGVsEhQKB3ZlcnNpb24YCiABKAlIAogBARIbCg5hZGRyZXNzX2RpZ2VzdBgLIAEoDEgDiAEBEhwKD2V2aWRlbmNlX2RpZ2VzdBgMIAEoDEgEiAEBQhAKDl9pbmZlcmVuY2Vfa2V5QhMKEV9rZXlfbm90X2FmdGVyX21zQgoKCF92ZXJzaW9uQhEKD19hZGRyZXNzX2RpZ2VzdEISChBfZXZpZGVuY2VfZGlnZXN0ImkKC1JlY29yZE1vZGVsEgwKBG5hbWUYASABKAkSFAoHY29udGV4dBgCIAEoDUgAiAEBEgwKBGJ1c3kYAyABKA0SDQoFcXVldWUYBCABKA0SDQoFa2luZHMYBSADKAlCCgoIX2NvbnRleHQiJAoNUmVjb3JkUmVxdWVzdBITCgtlbmRwb2ludF9pZBgBIAEoDCIeCgtSZWNvcmRSZXBseRIPCgdyZWNvcmRzGAEgAygMIjoKCVJlbGF5T3BlbhIPCgd2ZXJzaW9uGAEgASgNEg4KBnRhcmdldBgCIAEoDBIMCgRob3BzGAMgASgNIhoKClJlbGF5UmVwbHkSDAoEY29kZRgBIAEoDSIsCgtSZWxheWVkT3BlbhIPCgd2ZXJzaW9uGAEgASgNEgwKBGhvcHMYAiABKA1iBnByb3RvMw");
+  fileDesc("Cg5zZWFsbWVzaC5wcm90bxILc2VhbG1lc2gudjEiMQoMU2lnbmVkUmVjb3JkEg4KBnNpZ25lZBgBIAEoDBIRCglzaWduYXR1cmUYAiABKAwiigMKBlJlY29yZBITCgtlbmRwb2ludF9pZBgBIAEoDBILCgNzZXEYAiABKAQSFAoMaXNzdWVkX2F0X21zGAMgASgEEhQKDG5vdF9hZnRlcl9tcxgEIAEoBBIaCg1pbmZlcmVuY2Vfa2V5GAUgASgMSACIAQESHQoQa2V5X25vdF9hZnRlcl9tcxgGIAEoBEgBiAEBEhQKDGNhcGFiaWxpdGllcxgHIAMoCRIMCgRyb2xlGAggASgNEigKBm1vZGVscxgJIAMoCzIYLnNlYWxtZXNoLnYxLlJlY29yZE1vZGVsEhQKB3ZlcnNpb24YCiABKAlIAogBARIbCg5hZGRyZXNzX2RpZ2VzdBgLIAEoDEgDiAEBEhwKD2V2aWRlbmNlX2RpZ2VzdBgMIAEoDEgEiAEBQhAKDl9pbmZlcmVuY2Vfa2V5QhMKEV9rZXlfbm90X2FmdGVyX21zQgoKCF92ZXJzaW9uQhEKD19hZGRyZXNzX2RpZ2VzdEISChBfZXZpZGVuY2VfZGlnZXN0ImkKC1JlY29yZE1vZGVsEgwKBG5hbWUYASABKAkSFAoHY29udGV4dBgCIAEoDUgAiAEBEgwKBGJ1c3kYAyABKA0SDQoFcXVldWUYBCABKA0SDQoFa2luZHMYBSADKAlCCgoIX2NvbnRleHQiJAoNUmVjb3JkUmVxdWVzdBITCgtlbmRwb2ludF9pZBgBIAEoDCIeCgtSZWNvcmRSZXBseRIPCgdyZWNvcmRzGAEgAygMIjoKCVJlbGF5T3BlbhIPCgd2ZXJzaW9uGAEgASgNEg4KBnRhcmdldBgCIAEoDBIMCgRob3BzGAMgASgNIhoKClJlbGF5UmVwbHkSDAoEY29kZRgBIAEoDSIsCgtSZWxheWVkT3BlbhIPCgd2ZXJzaW9uGAEgASgNEgwKBGhvcHMYAiABKA0iQAoQQ2hhbGxlbmdlUmVxdWVzdBIOCgZzZWFsZWQYASABKAwSDgoGdGFyZ2V0GAIgASgMEgwKBGhvcHMYAyABKA0iLgoOQ2hhbGxlbmdlUmVwbHkSDgoGc2VhbGVkGAEgASgMEgwKBGNvZGUYAiABKA0iPgoPQ2hhbGxlbmdlQW5zd2VyEisKBnByb29mcxgBIAMoCzIbLnNlYWxtZXNoLnYxLkNoYWxsZW5nZVByb29mIkcKDkNoYWxsZW5nZVByb29mEgwKBGtpbmQYASABKAkSFAoMYXR0ZXN0ZWRfa2V5GAIgASgMEhEKCXNpZ25hdHVyZRgDIAEoDCJwCg9FdmlkZW5jZVJlcXVlc3QSDQoFbm9uY2UYASABKAwSDgoGdGFyZ2V0GAIgASgMEgwKBGhvcHMYAyABKA0SMAoIcXVlc3Rpb24YBCABKAsyHi5zZWFsbWVzaC52MS5SZXNpZGVuY2VRdWVzdGlvbiIzChFSZXNpZGVuY2VRdWVzdGlvbhIMCgRraW5kGAEgASgJEhAKCHF1ZXN0aW9uGAIgASgMImEKDUV2aWRlbmNlUmVwbHkSKAoFaXRlbXMYASADKAsyGS5zZWFsbWVzaC52MS5FdmlkZW5jZUl0ZW0SGAoQcmVzaWRlbmNlX2Fuc3dlchgCIAEoDBIMCgRjb2RlGAMgASgNImkKDEV2aWRlbmNlSXRlbRIMCgRraW5kGAEgASgJEg8KB3ZlcnNpb24YAiABKA0SEAoIZXZpZGVuY2UYAyABKAwSEgoKY29sbGF0ZXJhbBgEIAMoDBIUCgxpc3N1ZWRfYXRfbXMYBSABKARiBnByb3RvMw");
 
 /**
  * What a node says of itself, signed by its endpoint key; at most 16 KiB. Kept and passed on byte for byte.
@@ -309,4 +309,265 @@ export type RelayedOpen = Message<"sealmesh.v1.RelayedOpen"> & {
  */
 export const RelayedOpenSchema: GenMessage<RelayedOpen> = /*@__PURE__*/
   messageDesc(file_sealmesh, 7);
+
+/**
+ * Stream 0x04, request. The same frame is sent to a relay, which passes it on with hops + 1 and nothing else changed.
+ *
+ * @generated from message sealmesh.v1.ChallengeRequest
+ */
+export type ChallengeRequest = Message<"sealmesh.v1.ChallengeRequest"> & {
+  /**
+   * Ephemeral key[32] | nonce[24] | tag[16] | ciphertext: the challenge, sealed to the host's inference key.
+   *
+   * @generated from field: bytes sealed = 1;
+   */
+  sealed: Uint8Array;
+
+  /**
+   * 32 bytes, or empty: the node that gets the frame.
+   *
+   * @generated from field: bytes target = 2;
+   */
+  target: Uint8Array;
+
+  /**
+   * Relays passed so far, from 0.
+   *
+   * @generated from field: uint32 hops = 3;
+   */
+  hops: number;
+};
+
+/**
+ * Describes the message sealmesh.v1.ChallengeRequest.
+ * Use `create(ChallengeRequestSchema)` to create a new message.
+ */
+export const ChallengeRequestSchema: GenMessage<ChallengeRequest> = /*@__PURE__*/
+  messageDesc(file_sealmesh, 8);
+
+/**
+ * Stream 0x04, reply.
+ *
+ * @generated from message sealmesh.v1.ChallengeReply
+ */
+export type ChallengeReply = Message<"sealmesh.v1.ChallengeReply"> & {
+  /**
+   * With code 0: nonce[24] | tag[16] | ciphertext of a ChallengeAnswer; empty otherwise.
+   *
+   * @generated from field: bytes sealed = 1;
+   */
+  sealed: Uint8Array;
+
+  /**
+   * 0 ok, 1 unknown target, 2 unreachable, 3 refused, 4 busy, 5 bad request, 6 unable.
+   *
+   * @generated from field: uint32 code = 2;
+   */
+  code: number;
+};
+
+/**
+ * Describes the message sealmesh.v1.ChallengeReply.
+ * Use `create(ChallengeReplySchema)` to create a new message.
+ */
+export const ChallengeReplySchema: GenMessage<ChallengeReply> = /*@__PURE__*/
+  messageDesc(file_sealmesh, 9);
+
+/**
+ * What stands under the seal of a reply.
+ *
+ * @generated from message sealmesh.v1.ChallengeAnswer
+ */
+export type ChallengeAnswer = Message<"sealmesh.v1.ChallengeAnswer"> & {
+  /**
+   * At most 8.
+   *
+   * @generated from field: repeated sealmesh.v1.ChallengeProof proofs = 1;
+   */
+  proofs: ChallengeProof[];
+};
+
+/**
+ * Describes the message sealmesh.v1.ChallengeAnswer.
+ * Use `create(ChallengeAnswerSchema)` to create a new message.
+ */
+export const ChallengeAnswerSchema: GenMessage<ChallengeAnswer> = /*@__PURE__*/
+  messageDesc(file_sealmesh, 10);
+
+/**
+ * @generated from message sealmesh.v1.ChallengeProof
+ */
+export type ChallengeProof = Message<"sealmesh.v1.ChallengeProof"> & {
+  /**
+   * Of the evidence that the key belongs to.
+   *
+   * @generated from field: string kind = 1;
+   */
+  kind: string;
+
+  /**
+   * 65 bytes, SEC1 uncompressed P-256.
+   *
+   * @generated from field: bytes attested_key = 2;
+   */
+  attestedKey: Uint8Array;
+
+  /**
+   * DER ECDSA over SHA-256 of the reference's challenge bytes, with the key as base64 of these 65 bytes.
+   *
+   * @generated from field: bytes signature = 3;
+   */
+  signature: Uint8Array;
+};
+
+/**
+ * Describes the message sealmesh.v1.ChallengeProof.
+ * Use `create(ChallengeProofSchema)` to create a new message.
+ */
+export const ChallengeProofSchema: GenMessage<ChallengeProof> = /*@__PURE__*/
+  messageDesc(file_sealmesh, 11);
+
+/**
+ * Stream 0x05, request; passed on by relays as a challenge is.
+ *
+ * @generated from message sealmesh.v1.EvidenceRequest
+ */
+export type EvidenceRequest = Message<"sealmesh.v1.EvidenceRequest"> & {
+  /**
+   * 32 bytes to make evidence with, or empty: what there is will do.
+   *
+   * @generated from field: bytes nonce = 1;
+   */
+  nonce: Uint8Array;
+
+  /**
+   * 32 bytes, or empty: the node that gets the frame.
+   *
+   * @generated from field: bytes target = 2;
+   */
+  target: Uint8Array;
+
+  /**
+   * Relays passed so far, from 0.
+   *
+   * @generated from field: uint32 hops = 3;
+   */
+  hops: number;
+
+  /**
+   * Asks where a key is kept.
+   *
+   * @generated from field: sealmesh.v1.ResidenceQuestion question = 4;
+   */
+  question?: ResidenceQuestion | undefined;
+};
+
+/**
+ * Describes the message sealmesh.v1.EvidenceRequest.
+ * Use `create(EvidenceRequestSchema)` to create a new message.
+ */
+export const EvidenceRequestSchema: GenMessage<EvidenceRequest> = /*@__PURE__*/
+  messageDesc(file_sealmesh, 12);
+
+/**
+ * @generated from message sealmesh.v1.ResidenceQuestion
+ */
+export type ResidenceQuestion = Message<"sealmesh.v1.ResidenceQuestion"> & {
+  /**
+   * @generated from field: string kind = 1;
+   */
+  kind: string;
+
+  /**
+   * As the kind defines it; at most 1 KiB.
+   *
+   * @generated from field: bytes question = 2;
+   */
+  question: Uint8Array;
+};
+
+/**
+ * Describes the message sealmesh.v1.ResidenceQuestion.
+ * Use `create(ResidenceQuestionSchema)` to create a new message.
+ */
+export const ResidenceQuestionSchema: GenMessage<ResidenceQuestion> = /*@__PURE__*/
+  messageDesc(file_sealmesh, 13);
+
+/**
+ * Stream 0x05, reply.
+ *
+ * @generated from message sealmesh.v1.EvidenceReply
+ */
+export type EvidenceReply = Message<"sealmesh.v1.EvidenceReply"> & {
+  /**
+   * At most 8; none when the node can make none.
+   *
+   * @generated from field: repeated sealmesh.v1.EvidenceItem items = 1;
+   */
+  items: EvidenceItem[];
+
+  /**
+   * Empty: nothing was asked, or it could not be answered.
+   *
+   * @generated from field: bytes residence_answer = 2;
+   */
+  residenceAnswer: Uint8Array;
+
+  /**
+   * As in ChallengeReply.
+   *
+   * @generated from field: uint32 code = 3;
+   */
+  code: number;
+};
+
+/**
+ * Describes the message sealmesh.v1.EvidenceReply.
+ * Use `create(EvidenceReplySchema)` to create a new message.
+ */
+export const EvidenceReplySchema: GenMessage<EvidenceReply> = /*@__PURE__*/
+  messageDesc(file_sealmesh, 14);
+
+/**
+ * @generated from message sealmesh.v1.EvidenceItem
+ */
+export type EvidenceItem = Message<"sealmesh.v1.EvidenceItem"> & {
+  /**
+   * @generated from field: string kind = 1;
+   */
+  kind: string;
+
+  /**
+   * @generated from field: uint32 version = 2;
+   */
+  version: number;
+
+  /**
+   * As its kind defines it; kept byte for byte.
+   *
+   * @generated from field: bytes evidence = 3;
+   */
+  evidence: Uint8Array;
+
+  /**
+   * Certificates and the like; at most 16.
+   *
+   * @generated from field: repeated bytes collateral = 4;
+   */
+  collateral: Uint8Array[];
+
+  /**
+   * Unix ms, unsigned: a kind that signs its time goes by that alone.
+   *
+   * @generated from field: uint64 issued_at_ms = 5;
+   */
+  issuedAtMs: bigint;
+};
+
+/**
+ * Describes the message sealmesh.v1.EvidenceItem.
+ * Use `create(EvidenceItemSchema)` to create a new message.
+ */
+export const EvidenceItemSchema: GenMessage<EvidenceItem> = /*@__PURE__*/
+  messageDesc(file_sealmesh, 15);
 

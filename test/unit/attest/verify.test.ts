@@ -5,7 +5,7 @@ import { evidenceKinds } from "../../../src/attest/registry.ts";
 import { factors } from "../../../src/attest/verdict.ts";
 import { verifyEvidence } from "../../../src/attest/verify.ts";
 import { fromUtf8, toBase64, utf8 } from "../../../src/base/bytes.ts";
-import { decodeEvidenceItem, encodeEvidenceItem, evidenceFileBytes } from "../../../src/wire/evidence.ts";
+import { decodeEvidenceItem, encodeEvidenceItem } from "../../../src/wire/evidence.ts";
 import { limits } from "../../../src/wire/limits.ts";
 import { expectCode } from "../../support/expect-code.ts";
 import { blobItem, goodBlob, inputFor, withOutcome } from "../../support/evidence.ts";
@@ -93,7 +93,7 @@ describe("an item as JSON", () => {
     ["collateral that is an object", text.replace('["Yw==",""]', "{}")],
     ["collateral of numbers", text.replace('["Yw==",""]', "[1]")],
     ["collateral of 17 pieces", text.replace('["Yw==",""]', JSON.stringify(Array(17).fill("")))],
-    ["a whole that is too long", text + " ".repeat(evidenceFileBytes)],
+    ["a whole that is too long", text + " ".repeat(limits.evidenceFileBytes)],
   ])("%s: E_WIRE", (_name, changed) => {
     expect(changed).not.toBe(text);
     expectCode("E_WIRE", () => decodeEvidenceItem(utf8(changed)));

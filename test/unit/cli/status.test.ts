@@ -16,6 +16,14 @@ const peer = {
   state: unclean,
   hosted_models: [unclean],
   rtt_ms: null,
+  attestation: { tier: "none", kind: unclean, refusal: unclean },
+};
+const policy = {
+  require_attested_hosts: null,
+  require_encryption: false,
+  accept_unchallenged: false,
+  allow_hosts: null,
+  owners: null,
 };
 const report = {
   id: unclean,
@@ -48,6 +56,7 @@ const document = {
   route: "auto",
   relayed: { streams: 0, bytes: 0, running: 0 },
   relays_for_others: true,
+  policy,
   admission: { running: 1, queued: 2, max_running: 3, max_queued: 4 },
   exchanges: { recent: [report], totals },
   engines: [{ name: unclean, state: "down", why: unclean, models: [], running: 0, waiting: 0 }],
@@ -99,6 +108,33 @@ it("shows no empty table, and says local and unanswered exchanges plainly", asyn
   const { text } = await printed({ ...document, exchanges: { recent: [local, nobody], totals } });
   expect(text).toMatch(/m +200 +this node +local +stayed here/);
   expect(text).toMatch(/- +503 no_host +- +- +- +- +1200 ms/);
+});
+
+it("shows what each peer has proven, what this node demands, and why a peer is refused", async () => {
+  const refusal = "It has answered no challenge.";
+  const proven = {
+    ...peer,
+    sealed: "refused",
+    inference_key: null,
+    id: "aaaaaaaaaa",
+    hostname: "a",
+    state: "serving",
+    hosted_models: ["m"],
+    route: "direct",
+  };
+  const peers = [
+    { ...proven, sealed: "sealed", inference_key: "k", attestation: { tier: "vendor", kind: "tpm2", refusal: null } },
+    { ...proven, id: "bbbbbbbbbb", attestation: { tier: "none", kind: null, refusal } },
+    { ...proven, id: "cccccccccc", hosted_models: [], attestation: { tier: "none", kind: null, refusal } },
+  ];
+  const demanding = { ...policy, require_attested_hosts: "vendor", require_encryption: true, allow_hosts: ["a", "b"] };
+  const { text } = await printed({ ...document, peers, policy: demanding });
+  expect(text).toMatch(/aaaaaaaaaa .* sealed +vendor \(tpm2\) +k$/m);
+  expect(text).toMatch(/bbbbbbbbbb .* refused +none +-$/m);
+  expect(text).toMatch(/^ {2}bbbbbbbbbb is refused: It has answered no challenge\.$/m);
+  expect(text).not.toContain("cccccccccc is refused");
+  expect(text).toMatch(/demands +evidence of tier `vendor` or higher, sealed prompts only, one of 2 listed hosts$/m);
+  expect((await printed(document)).text).toMatch(/demands +nothing of hosts$/m);
 });
 
 it("--json is the node's own document, whole", async () => {

@@ -1,5 +1,8 @@
 /** `sealmesh verify`: what it prints for good, bad and unreadable files, and the code that it ends with. */
+import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer, type RequestListener } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Command as Commander } from "commander";
@@ -7,11 +10,15 @@ import { afterAll, afterEach, describe, expect, it, vi } from "vitest";
 import { signSoftwareEvidence } from "../../../src/attest/kinds/software.ts";
 import { reasons } from "../../../src/attest/reasons.ts";
 import { factors } from "../../../src/attest/verdict.ts";
+import { endpointId } from "../../../src/base/brand.ts";
 import { fromUtf8, toBase64, utf8 } from "../../../src/base/bytes.ts";
 import { commands } from "../../../src/cli/command-list.ts";
 import { verify } from "../../../src/cli/commands/verify.ts";
+import { attestationReport, type HostKnown } from "../../../src/node/attestation-report.ts";
 import { factorTexts } from "../../../src/policy/explain.ts";
+import { openPolicy } from "../../../src/policy/policy.ts";
 import { encodeEvidenceItem } from "../../../src/wire/evidence.ts";
+import { allow, allowUnproven, provenHost } from "../../support/attestation.ts";
 import { caExtensions, madeCertificate, madeKey } from "../../support/certificates.ts";
 import {
   blobItem,
@@ -194,7 +201,8 @@ describe("E_INPUT", () => {
     ["another object", '{"kind":"tpm2"}'],
     ["a kind that nobody knows", encodeEvidenceItem({ ...blobItem(goodBlob), kind: "tdx" })],
     ["a version that nobody knows", encodeEvidenceItem({ ...blobItem(goodBlob), version: 2 })],
-    ["more than any evidence", " ".repeat(2_097_153)],
+    ["an item that is too long", `${fromUtf8(encodeEvidenceItem(blobItem(goodBlob)))}${" ".repeat(2_097_153)}`],
+    ["more than any document", " ".repeat(16_777_217)],
   ])("%s", (_name, content) => rejectsWith("E_INPUT", printed(file(content))));
 
   it("no such file, or a folder", async () => {
@@ -236,6 +244,261 @@ describe("--roots", () => {
     ["a broken one in DER", der.subarray(0, -5)],
     ["a good and a broken one", `${pem}-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n`],
   ])("refuses %s", (_name, content) => rejectsWith("E_INPUT", printed(file(goodBlob), "--roots", file(content))));
+});
+
+// ---- documents
+
+const judged = { policy: openPolicy, roots: [], window: { maxAgeMs: 660_000, aheadMs: 30_000 }, nowMs: issuedAtMs };
+/** Allowed at a tier that no file can show. */
+const vectorHost: HostKnown = {
+  endpointId: host,
+  inferenceKey,
+  proof: provenHost({ pin: { standing: "agrees" } }),
+  decision: allow({ tier: "pinned" }),
+};
+
+/** A document as a node writes it. */
+function documentText(hosts: readonly HostKnown[] = [vectorHost]): string {
+  return JSON.stringify(attestationReport({ ...judged, model: "m", hosts, own: undefined }));
+}
+
+interface HostsDocument {
+  readonly checked_at: string;
+  readonly document_checked_at: string;
+  readonly words_of_the_document: readonly string[];
+  readonly hosts: readonly {
+    readonly endpoint_id: string;
+    readonly tier: string;
+    readonly nodes_word: object;
+    readonly evidence: readonly (Document & { readonly nonce: string | null; readonly nodes_word: object })[];
+  }[];
+}
+
+async function hostsIn(...words: readonly string[]): Promise<HostsDocument & { readonly code: number }> {
+  const { code, text } = await printed(...words, "--json");
+  return { code, ...(JSON.parse(text) as HostsDocument) };
+}
+
+describe("a document of hosts", () => {
+  it("is checked piece by piece, and what its node says of challenge and pin raises nothing", async () => {
+    const given = await hostsIn(file(documentText()), "--at", at);
+    expect(given).toMatchObject({
+      code: 0,
+      checked_at: "2026-05-05T00:01:00.000Z",
+      document_checked_at: "2026-05-05T00:00:00.123Z",
+      words_of_the_document: ["endpoint_id", "inference_key"],
+    });
+    const [one] = given.hosts;
+    expect(one).toMatchObject({ endpoint_id: host, tier: "none", nodes_word: { tier: "pinned", allowed: true } });
+    const [piece] = one?.evidence ?? [];
+    expect(piece).toMatchObject({ tier: "none", nodes_word: { challenge: "answered", pin: "agrees" } });
+    expect(piece?.next_tier).toMatchObject({ tier: "key", missing: [{ what: "challenge" }] });
+    expect(piece && outcomeOf(piece, "binding")).toBe("bound");
+  });
+
+  it("for people says whose words it went by, and what the node says", async () => {
+    const { code, text } = await printed(file(documentText()), "--at", at);
+    expect(code).toBe(0);
+    expect(text).toContain("attestation of one host, checked as of 2026-05-05T00:01:00.000Z\n");
+    expect(text).toContain("--at 2026-05-05T00:00:00.123Z checks as of then.");
+    expect(text).toContain("the document's own word for the endpoint id and the inference key. Say what they must be");
+    expect(text).toMatch(/^ {2}signature +pass +The attested key signed it\.$/m);
+    expect(text).toContain("tier reached: none");
+    expect(text).toContain("the node's word, not counted: challenge answered, pin agrees");
+    expect(text).toContain("the node's word, not counted: tier pinned, may be asked");
+  });
+
+  it("goes by what the caller says instead, where it is said", async () => {
+    const given = await hostsIn(file(documentText()), ...all);
+    expect([given.code, given.words_of_the_document]).toEqual([0, []]);
+    const { text } = await printed(file(documentText()), ...all);
+    expect(text).not.toContain("own word for");
+  });
+
+  it("ends with 77 when a piece of any host in it is not that host's", async () => {
+    const other = { ...vectorHost, endpointId: endpointId("ab".repeat(32)) };
+    const given = await hostsIn(file(documentText([vectorHost, other])), "--at", at);
+    expect(given.code).toBe(77);
+    const bindings = given.hosts.map(({ evidence }) => evidence.map((piece) => outcomeOf(piece, "binding")));
+    expect(bindings).toEqual([["bound"], ["other-node"]]);
+    // and without that host, as asked for, there is nothing wrong
+    expect((await hostsIn(file(documentText([vectorHost, other])), ...all)).code).toBe(0);
+  });
+
+  it("ends with 77 when its key is not the one that the caller says", async () => {
+    const words = ["--endpoint", host, "--inference-key", toBase64(new Uint8Array(32)), "--at", at];
+    const given = await hostsIn(file(documentText()), ...words);
+    expect(given.code).toBe(77);
+    expect(given.hosts[0]?.evidence.map((piece) => outcomeOf(piece, "binding"))).toEqual(["other-inference-key"]);
+  });
+
+  it("with a nonce beside the evidence is compared with it, which does not show that it is no copy", async () => {
+    const nonce = new Uint8Array(32).fill(3);
+    const item = forge({ nonce });
+    const proof = { pieces: provenHost({ item, nonce }).pieces, why: undefined };
+    const known = { endpointId: tpmHost, inferenceKey: tpmInferenceKey, proof, decision: allow({ tier: "vendor" }) };
+    const then = new Date(item.issuedAtMs).toISOString();
+    const given = await hostsIn(file(documentText([known])), "--at", then);
+    expect([given.code, given.words_of_the_document.at(-1)]).toEqual([0, "nonce"]);
+    const [piece] = given.hosts[0]?.evidence ?? [];
+    expect(piece).toMatchObject({ kind: "tpm2", tier: "none", nonce: toBase64(nonce) });
+    expect(piece && [outcomeOf(piece, "binding"), outcomeOf(piece, "fresh")]).toEqual(["bound", "own-time"]);
+    const forged = documentText([known]).replace(toBase64(nonce), toBase64(new Uint8Array(32)));
+    expect((await hostsIn(file(forged), "--at", then)).code).toBe(77);
+  });
+
+  it("is checked as far as this build knows the kinds in it", async () => {
+    const unknown = provenHost({ item: { ...blobItem(goodBlob), kind: "tdx\u001b" } }).pieces;
+    const proof = { pieces: [...vectorHost.proof.pieces, ...unknown], why: undefined };
+    const given = await hostsIn(file(documentText([{ ...vectorHost, proof }])), "--at", at);
+    expect(given.code).toBe(0);
+    const [, piece] = given.hosts[0]?.evidence ?? [];
+    expect(piece).toMatchObject({ kind: "tdx\ufffd", tier: "none" });
+    expect(piece && outcomeOf(piece, "parse")).toBe("unknown-kind");
+  });
+
+  it("is E_INPUT when it has nothing that can be checked, or is about others", async () => {
+    const nothing = { ...vectorHost, proof: { pieces: [], why: undefined }, decision: allowUnproven() };
+    const unknown = { ...vectorHost, proof: provenHost({ item: { ...blobItem(goodBlob), kind: "tdx" } }) };
+    await rejectsWith("E_INPUT", printed(file(documentText([nothing]))));
+    await rejectsWith("E_INPUT", printed(file(documentText([unknown]))));
+    await rejectsWith("E_INPUT", printed(file(documentText([]))));
+    await rejectsWith("E_INPUT", printed(file(documentText()), "--endpoint", "ab".repeat(32)));
+    await rejectsWith("E_INPUT", printed(file(documentText().replace(`"${host}"`, '"host"'))));
+  });
+
+  it("shows a host without evidence beside others as having none", async () => {
+    const nothing = { ...vectorHost, endpointId: endpointId("ab".repeat(32)), proof: { pieces: [], why: undefined } };
+    const { code, text } = await printed(file(documentText([nothing, vectorHost])), "--at", at);
+    expect(code).toBe(0);
+    expect(text).toMatch(/^host abab[ab]{60}\n {2}no evidence$/m);
+  });
+});
+
+/** Runs `work` with a server that answers as `listener` does. */
+async function withServer<T>(listener: RequestListener, work: (port: number) => Promise<T>): Promise<T> {
+  const server = createServer(listener);
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  try {
+    return await work((server.address() as AddressInfo).port);
+  } finally {
+    server.closeAllConnections();
+    server.close();
+  }
+}
+
+describe("an address", () => {
+  it("of a document or an item is read like a file", async () => {
+    const bodies: Readonly<Record<string, string | Uint8Array>> = {
+      "/v1/mesh/attestation/m": documentText(),
+      "/blob": goodBlob,
+    };
+    await withServer(
+      ({ url = "" }, response) => void response.end(bodies[url]),
+      async (port) => {
+        const base = `http://127.0.0.1:${port}`;
+        expect((await hostsIn(`${base}/v1/mesh/attestation/m`, "--at", at)).hosts.length).toBe(1);
+        expect(await document(`${base}/blob`, ...all)).toEqual(await document(file(goodBlob), ...all));
+      },
+    );
+  });
+
+  it("may lead on at the same host, and to no other", async () => {
+    await withServer(
+      ({ url, headers }, response) => {
+        const there = {
+          "/near": "/blob",
+          "/far": `http://localhost:${headers.host?.split(":")[1]}/blob`,
+          "/round": "/round",
+        };
+        const location = there[url as keyof typeof there];
+        if (location === undefined) response.end(goodBlob);
+        else response.writeHead(302, { location }).end();
+      },
+      async (port) => {
+        const base = `http://127.0.0.1:${port}`;
+        expect((await printed(`${base}/near`, ...all)).code).toBe(0);
+        await rejectsWith("E_INPUT", printed(`${base}/far`));
+        await rejectsWith("E_INPUT", printed(`${base}/round`));
+      },
+    );
+  });
+
+  it("with too much, or with something else, is E_INPUT", async () => {
+    const much = Buffer.alloc(1_048_576, 0x20);
+    let written = 0;
+    await withServer(
+      ({ url }, response) => {
+        if (url === "/missing") return void response.writeHead(404).end(documentText());
+        if (url === "/page") return void response.end("<html>");
+        const more = (): void => {
+          while (!response.destroyed && written < 200) {
+            written += 1;
+            if (!response.write(much)) return void response.once("drain", more);
+          }
+          response.end();
+        };
+        more();
+      },
+      async (port) => {
+        for (const path of ["missing", "page", "endless"]) {
+          await rejectsWith("E_INPUT", printed(`http://127.0.0.1:${port}/${path}`));
+        }
+      },
+    );
+    expect(written).toBeLessThan(100);
+  });
+
+  it("where nobody is, is E_UNREACHABLE; one that is none, E_USAGE", async () => {
+    const port = await withServer(
+      () => undefined,
+      (taken) => Promise.resolve(taken),
+    );
+    await rejectsWith("E_UNREACHABLE", printed(`http://127.0.0.1:${port}/`));
+    await rejectsWith("E_USAGE", printed("http://"));
+  });
+});
+
+describe("a peer", () => {
+  const twin = endpointId(`${host.slice(0, 12)}${"0".repeat(52)}`);
+  const status = { peers: [{ endpoint_id: host }, { endpoint_id: twin }, { endpoint_id: 7 }, 8] };
+  /** A console that shows the vector's host for `host` and, wrongly, for `twin`. */
+  const console: RequestListener = ({ url }, response) => {
+    if (url === "/api/status") response.end(JSON.stringify(status));
+    else if (url === `/api/attestation/${host}` || url === `/api/attestation/${twin}`) response.end(documentText());
+    else response.writeHead(404).end('{"error":{"message":"no","code":"not_found"}}');
+  };
+  const asked = (what: string, ...words: readonly string[]): Promise<HostsDocument & { readonly code: number }> =>
+    withServer(console, (port) => hostsIn(what, "--console", String(port), ...words));
+
+  it("is asked about at the node of this machine, and its evidence is checked again here", async () => {
+    const given = await asked(host, "--at", at);
+    expect([given.code, given.words_of_the_document]).toEqual([0, ["inference_key"]]);
+    expect(given.hosts[0]).toMatchObject({ endpoint_id: host, tier: "none", nodes_word: { tier: "pinned" } });
+  });
+
+  it("may be named by its beginning, if only one has it", async () => {
+    const given = await asked(host.slice(0, 13), "--at", at);
+    expect([given.code, given.hosts[0]?.endpoint_id]).toEqual([0, host]);
+    expect(given.words_of_the_document).toEqual(["endpoint_id", "inference_key"]);
+    await rejectsWith("E_INPUT", asked(host.slice(0, 12)));
+  });
+
+  it("is E_INPUT when the node shows another one for it", async () => {
+    await rejectsWith("E_INPUT", asked(twin));
+    await rejectsWith("E_INPUT", asked(twin.slice(0, 13)));
+  });
+
+  it("that the node does not know is E_NO_HOST", async () => {
+    await rejectsWith("E_NO_HOST", asked("ab".repeat(32)));
+    await rejectsWith("E_NO_HOST", asked("abababababab"));
+  });
+
+  it("without a node on this machine is E_UNREACHABLE", async () => {
+    const port = await withServer(console, (taken) => Promise.resolve(taken));
+    await rejectsWith("E_UNREACHABLE", printed(host, "--console", String(port)));
+  });
 });
 
 it.each([[], ["--json"]])("prints no control character of the evidence %j", async (...words: readonly string[]) => {

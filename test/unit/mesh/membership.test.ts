@@ -53,6 +53,8 @@ function claim(id: EndpointId, more: Partial<Claim> = {}): Claim {
     address: { id, relays: [], direct: ["127.0.0.1:1"] },
     key: { kind: "absent" },
     record: undefined,
+    blob: undefined,
+    ownership: undefined,
     ...more,
   };
 }

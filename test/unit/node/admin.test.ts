@@ -1,16 +1,33 @@
 import { describe, expect, it } from "vitest";
 import { MeshError } from "../../../src/base/errors.ts";
 import { Exchanges } from "../../../src/node/exchanges.ts";
-import { adminApp } from "../../../src/node/http/admin.ts";
+import { type ExplainReport, policyStatus } from "../../../src/node/attestation-report.ts";
+import { type AdminParts, adminApp } from "../../../src/node/http/admin.ts";
 import { Metrics } from "../../../src/node/metrics.ts";
 import type { Status } from "../../../src/node/status.ts";
+import { openPolicy } from "../../../src/policy/policy.ts";
 import { report } from "./reports.ts";
 
 const status = { version: "1.2.3", pid: 7 } as Status;
 const exchanges = new Exchanges();
 exchanges.add(report({ id: "r1" }));
 const metrics = new Metrics("1.2.3", { running: () => 0, queued: () => 0, peers: () => 0 });
-const parts = { status: () => status, exchanges, metrics, evidence: () => [], ready: () => true };
+const host = "ab".repeat(32);
+const explained: ExplainReport = { what: "org/m", kind: "model", policy: policyStatus(openPolicy), hosts: [] };
+const asked: string[] = [];
+const parts: AdminParts = {
+  status: () => status,
+  exchanges,
+  metrics,
+  evidence: () => [],
+  attestation: (id) => Promise.resolve(id === host ? { hosts: [{ endpoint_id: id }] } : undefined),
+  explain: (what) => {
+    asked.push(what);
+    if (what === "ambiguous") return Promise.reject(new MeshError("E_INPUT", "several nodes begin with it"));
+    return Promise.resolve(what === "nobody" ? undefined : explained);
+  },
+  ready: () => true,
+};
 const app = adminApp(parts);
 const get = (path: string, headers: Record<string, string> = {}): Promise<Response> =>
   Promise.resolve(app.request(path, { headers: { host: "127.0.0.1:3131", ...headers } }));
@@ -51,6 +68,33 @@ describe("the console port", () => {
     expect(error).toMatchObject({ type: "invalid_request_error", param: null, code: "not_found" });
   });
 
+  it("gives what a peer has shown, by its whole endpoint id", async () => {
+    expect(await (await get(`/api/attestation/${host}`)).json()).toEqual({ hosts: [{ endpoint_id: host }] });
+    expect((await get(`/api/attestation/${"cd".repeat(32)}`)).status).toBe(404);
+    expect((await get(`/api/attestation/${host.slice(0, 10)}`)).status).toBe(400);
+    expect((await get(`/api/attestation/${host.toUpperCase()}`)).status).toBe(400);
+  });
+
+  it.each(["org/m", "a b", "100%", "%2F", "ü?#&", "a//b", "../m"])(
+    "explains %j, however it is encoded",
+    async (name) => {
+      const answer = await get(`/api/explain/${encodeURIComponent(name)}`);
+      expect(asked.at(-1)).toBe(name);
+      expect(await answer.json()).toEqual(explained);
+    },
+  );
+
+  it("explains a name whose slashes are not encoded, and says when nobody is meant", async () => {
+    await get("/api/explain/org/m");
+    expect(asked.at(-1)).toBe("org/m");
+    const missing = await get("/api/explain/nobody");
+    expect(missing.status).toBe(404);
+    expect(await missing.json()).toMatchObject({ error: { code: "not_found" } });
+    const ambiguous = await get("/api/explain/ambiguous");
+    expect(ambiguous.status).toBe(400);
+    expect(await ambiguous.json()).toMatchObject({ error: { code: "invalid_value" } });
+  });
+
   it("gives its numbers to Prometheus", async () => {
     const answer = await get("/metrics");
     expect(answer.headers.get("content-type")).toMatch(/^text\/plain; version=0\.0\.4/);
@@ -79,10 +123,13 @@ describe("the console port", () => {
     expect(await answer.json()).toMatchObject({ error: { code: "no_host" } });
   });
 
-  it.each(["/metrics", "/api/exchanges", "/healthz", "/readyz"])("keeps web pages away from %s", async (path) => {
-    expect((await get(path, { origin: "https://evil.example" })).status).toBe(403);
-    expect((await get(path, { host: "evil.example" })).status).toBe(403);
-  });
+  it.each(["/metrics", "/api/exchanges", `/api/attestation/${host}`, "/api/explain/m", "/healthz", "/readyz"])(
+    "keeps web pages away from %s",
+    async (path) => {
+      expect((await get(path, { origin: "https://evil.example" })).status).toBe(403);
+      expect((await get(path, { host: "evil.example" })).status).toBe(403);
+    },
+  );
 
   it("has no cross-origin permission to give", async () => {
     expect((await get("/api/status")).headers.get("access-control-allow-origin")).toBeNull();

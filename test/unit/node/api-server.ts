@@ -48,6 +48,8 @@ export async function startApi(
     meshModels: () => [...Object.keys(engines), "remote"],
     isElsewhere: (model) => model === "remote",
     choose: (_path, json) => ({ model: String(json["model"]), needTokens: 0, conversation: undefined }),
+    proofNow: () => "current",
+    attestation: () => Promise.reject(new MeshError("E_BUG", "nobody knows anything of hosts here")),
     ask: () => Promise.reject(new MeshError("E_NO_HOST", "there is no mesh here", { retryAfterSeconds: 5 })),
     begin: () => () => undefined,
     store: new ResponseStore({ entries: 10, bytes: 1_000_000, ageMs: 60_000 }),

@@ -67,7 +67,7 @@ describe("--listen", () => {
     vi.stubEnv("SEALMESH_API_KEY_FILE", keys);
     vi.stubEnv("SEALMESH_TLS_CERT", cert);
     vi.stubEnv("SEALMESH_TLS_KEY", key);
-    const config = resolveConfig("client", { allowHost: ["Proxy.example"] });
+    const config = resolveConfig("client", { apiName: ["Proxy.example"] });
     expect(config).toMatchObject({ reach: "loopback", tls: { cert: certificate } });
     const rules = gateRules(config, () => 3131);
     expect(rules).toMatchObject({ scheme: "https", addresses: false, keyHashes: config.apiKeyHashes });
@@ -96,7 +96,7 @@ describe("files", () => {
     [{ apiKeyFile: join(folder, "none") }, "E_CONFIG", "--api-key-file"],
     [{ apiKeyFile: file("empty", "# none\n") }, "E_CONFIG", "--api-key-file"],
     [{ apiKeyFile: file("large", "x".repeat(100_000)) }, "E_CONFIG", "--api-key-file"],
-    [{ allowHost: ["http://proxy"] }, "E_USAGE", "--allow-host"],
+    [{ apiName: ["http://proxy"] }, "E_USAGE", "--api-name"],
   ] as const)("%j: %s naming %s", (flags, code, flag) => {
     const error = refusal(flags);
     expect(error.code).toBe(code);
@@ -107,10 +107,10 @@ describe("files", () => {
 
 describe("what else is set", () => {
   it("encryption is required by flag or environment", () => {
-    expect(resolveConfig("client", {}).requireEncryption).toBe(false);
-    expect(resolveConfig("client", { requireEncryption: true }).requireEncryption).toBe(true);
+    expect(resolveConfig("client", {}).policy.requireEncryption).toBe(false);
+    expect(resolveConfig("client", { requireEncryption: true }).policy.requireEncryption).toBe(true);
     vi.stubEnv("SEALMESH_REQUIRE_ENCRYPTION", "1");
-    expect(resolveConfig("client", {}).requireEncryption).toBe(true);
+    expect(resolveConfig("client", {}).policy.requireEncryption).toBe(true);
     vi.stubEnv("SEALMESH_REQUIRE_ENCRYPTION", "maybe");
     expect(refusal({}).code).toBe("E_USAGE");
   });

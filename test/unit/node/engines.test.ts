@@ -44,6 +44,7 @@ it.each([
     capabilities: ["seal.v1", "relay.v1"],
     models: () => engines.described().map((model) => ({ ...model, context: 0xffff_ffff, busy: true, queue: 256 })),
     nextSeq: (nowMs) => BigInt(nowMs),
+    proven: () => true,
   });
   const { fields } = verifyRecord(records.current.bytes, identity.id, clock.now());
   expect(fields.models?.length).toBeGreaterThanOrEqual(Math.min(least, 128) - 20);

@@ -49,6 +49,7 @@ function meshOf(status: number, body: string, contentType = "application/json") 
         })(),
       },
       attempts: [attempt("E_LOST", { route: "relay" }), attempt("answered", { route: "relay" })],
+      proof: { tier: "vendor", kind: "tpm2", attestedKey: new Uint8Array(65), unchallenged: false },
     });
   };
   return { ask, asked };
@@ -219,11 +220,15 @@ describe("a host's answer", () => {
       "x-sealmesh-sealed": "true",
       "x-sealmesh-route": "relay",
       "x-sealmesh-attempts": "2",
+      "x-sealmesh-attested": "vendor",
+      "x-sealmesh-evidence": "tpm2",
+      "x-sealmesh-attested-key": "98ce42deef51d40269d542f5314bef2c",
     });
     expect(asked[0]).toMatchObject({ path, model: "remote", needTokens: 321, conversation: "c1" });
     expect(JSON.parse(new TextDecoder().decode(asked[0]?.body))).toEqual(chatOf("remote"));
     await vi.waitFor(() => expect(reports).toHaveLength(1));
     expect(reports[0]).toMatchObject({ model: "remote", host, sealed: "true", route: "relay", prompt_tokens: 3 });
+    expect(reports[0]?.attestation).toMatchObject({ tier: "vendor", kind: "tpm2", at_end: "current" });
     expect(reports[0]?.attempts.map(({ outcome }) => outcome)).toEqual(["E_LOST", "answered"]);
   });
 

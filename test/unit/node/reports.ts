@@ -17,6 +17,7 @@ export function report(change: Partial<ExchangeReport> = {}): ExchangeReport {
     sealed: "true",
     route: "direct",
     attempts: [],
+    attestation: { tier: "none", kind: null, key: null, unchallenged: false, at_end: "current" },
     first_byte_ms: 80,
     first_token_ms: 90,
     ms: 1_200,

@@ -1,8 +1,11 @@
 import { describe, expect, it } from "vitest";
 import { endpointId } from "../../../src/base/brand.ts";
+import { noProof } from "../../../src/attest/proof.ts";
+import { factors } from "../../../src/attest/verdict.ts";
 import type { Peer } from "../../../src/mesh/membership.ts";
 import { Exchanges } from "../../../src/node/exchanges.ts";
 import { admissionStatus, exchangesStatus, peerStatus, type PeerFacts } from "../../../src/node/status.ts";
+import { allow, allowUnproven, provenHost, provenPiece, refusalText, refuse } from "../../support/attestation.ts";
 import { report } from "./reports.ts";
 
 const id = endpointId("cc".repeat(32));
@@ -16,6 +19,8 @@ const peer: Peer = {
   address: undefined,
   record: undefined,
   announced: { kind: "absent" },
+  blob: undefined,
+  ownership: undefined,
   conflict: false,
   met: true,
   lastSeenMs: 1,
@@ -29,7 +34,8 @@ const facts: PeerFacts = {
   rttMs: 12,
   relays: 0,
   route: "auto",
-  plainAllowed: true,
+  proof: noProof,
+  decision: allowUnproven("plain"),
 };
 
 /** Of the record, what status looks at. */
@@ -53,6 +59,56 @@ describe("a peer's models", () => {
       busy: true,
       queue: 3,
     });
+  });
+});
+
+describe("what a peer has proven", () => {
+  it("is what its route was given for", () => {
+    const { sealed, attestation } = peerStatus({ ...facts, proof: provenHost(), decision: allow() });
+    expect(sealed).toBe("sealed");
+    expect(attestation).toMatchObject({
+      tier: "key",
+      kind: "secure-enclave",
+      challenge: "answered",
+      pin: "first-contact",
+      allowed: true,
+      refusal: null,
+      why: null,
+    });
+    expect(attestation.fingerprint).toMatch(/^[0-9a-f]{32}$/);
+    const [piece] = attestation.evidence;
+    expect(piece).toMatchObject({ kind: "secure-enclave", issued_at: "2026-05-05T00:00:00.123Z" });
+    expect(Object.keys(piece?.factors ?? {})).toEqual(factors);
+    expect(piece?.factors).toMatchObject({ signature: "pass", chain: "unknown" });
+  });
+
+  it("is nothing for one that showed nothing, with the reason if there is one", () => {
+    const silent = peerStatus({ ...facts, proof: { pieces: [], why: "it does not answer" } });
+    expect(silent.sealed).toBe("plain");
+    expect(silent.attestation).toEqual({
+      tier: "none",
+      kind: null,
+      fingerprint: null,
+      challenge: null,
+      pin: null,
+      allowed: true,
+      refusal: null,
+      why: "it does not answer",
+      evidence: [],
+    });
+  });
+
+  it("stands beside the sentence of its refusal", () => {
+    const proof = provenHost({ challenge: "missed" });
+    const { sealed, attestation } = peerStatus({ ...facts, proof, decision: refuse() });
+    expect(sealed).toBe("refused");
+    expect(attestation).toMatchObject({ tier: "none", challenge: "missed", allowed: false, refusal: refusalText });
+  });
+
+  it("has no time for evidence that tells none", () => {
+    const piece = provenPiece();
+    const proof = { pieces: [{ ...piece, claims: {} }], why: undefined };
+    expect(peerStatus({ ...facts, proof, decision: refuse() }).attestation.evidence[0]?.issued_at).toBeNull();
   });
 });
 

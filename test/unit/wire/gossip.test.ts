@@ -273,6 +273,7 @@ it("an announcement survives the round trip, and shares no memory with the frame
     address: { id: sender, relays: ["https://relay.example./"], direct: ["192.0.2.1:4433", "[2001:db8::1]:4433"] },
     meshId: "mesh",
     inferenceKey: "key",
+    ownership: utf8("ownership"),
     posture: [fromHex("1001")],
     evidence: utf8("{}"),
     record: utf8("record"),

@@ -1,0 +1,14 @@
+/** What a node demands of hosts, in one line, for commands that show a running node. */
+import type { PolicyStatus } from "../node/attestation-report.ts";
+
+export function policyText(policy: PolicyStatus): string {
+  const { require_attested_hosts: tier, allow_hosts: hosts, owners } = policy;
+  const demands = [
+    ...(tier === null ? [] : [`evidence of tier \`${tier}\` or higher`]),
+    ...(tier !== null && policy.accept_unchallenged ? ["also from nodes that answer no challenge"] : []),
+    ...(policy.require_encryption ? ["sealed prompts only"] : []),
+    ...(hosts === null ? [] : [`one of ${hosts.length} listed hosts`]),
+    ...(owners === null ? [] : [`one of ${owners.length} listed owners`]),
+  ];
+  return demands.length > 0 ? demands.join(", ") : "nothing of hosts";
+}

@@ -1,0 +1,291 @@
+/**
+ * The configuration file: TOML, read whole at start, into settings of the right type. A name that is not known, or a value
+ * of the wrong type, ends the start: a policy that is misspelt must not be one that is not there. Which file it is, and what
+ * wins over it, is for config.ts, the only caller.
+ */
+import { closeSync, constants, fstatSync, openSync, readFileSync } from "node:fs";
+import { dirname, resolve } from "node:path";
+import { parse, TomlError } from "smol-toml";
+import { type EndpointId, endpointId } from "../base/brand.ts";
+import { fromUtf8 } from "../base/bytes.ts";
+import { MeshError } from "../base/errors.ts";
+import { isRecord } from "../base/json.ts";
+import { withoutControls } from "../wire/gossip.ts";
+import { type DemandableTier, demandableTiers } from "../wire/invite.ts";
+import { systemCode } from "./own-files.ts";
+
+/** Bytes of a file: a few hundred endpoint ids and their comments. */
+const fileBytes = 65_536;
+
+/** What a setting may be. */
+interface Kind<T> {
+  /** For the sentence "... takes ...". */
+  readonly takes: string;
+  /** @returns undefined when the value is none. @param folder of the file */
+  readonly read: (value: unknown, folder: string) => T | undefined;
+}
+
+const yesOrNo: Kind<boolean> = {
+  takes: "true or false",
+  read: (value) => (typeof value === "boolean" ? value : undefined),
+};
+
+const place: Kind<string> = {
+  takes: "a text that is not empty",
+  read: (value) => (typeof value === "string" && value !== "" ? value : undefined),
+};
+
+/** "none": asked for nothing, which is more than saying nothing. */
+export type TierSetting = DemandableTier | "none";
+
+const tier: Kind<TierSetting> = {
+  takes: `true (which is "key"), false, or ${alternatives(demandableTiers.map((name) => `"${name}"`))}`,
+  read: (value) => {
+    if (typeof value === "boolean") return value ? "key" : "none";
+    return demandableTiers.find((name) => name === value);
+  },
+};
+
+/** Paths, from the file's folder on. */
+const files: Kind<readonly string[]> = {
+  takes: 'a list of files, such as ["maker.pem"]',
+  read: (value, folder) => listOf(value, place.read)?.map((path) => resolve(folder, path)),
+};
+
+const hostIds = oneAtLeast<EndpointId>("endpoint ids, 64 lower-case hex digits each", (value) => {
+  return isHex(value, 64) ? endpointId(value) : undefined;
+});
+
+const ownerIds = oneAtLeast<string>("owner ids, 64 lower-case hex digits each", (value) => {
+  return isHex(value, 64) ? value : undefined;
+});
+
+const fingerprints: Kind<readonly string[]> = {
+  takes: "a list of key fingerprints, 32 lower-case hex digits each, as `sealmesh trust list` shows them",
+  read: (value) => listOf(value, (item) => (isHex(item, 32) ? item : undefined)),
+};
+
+/** What the file says; every section is there, and what the file leaves out is undefined. Times are in ms. */
+export interface FileSettings {
+  readonly policy: {
+    readonly require_attested_hosts?: TierSetting;
+    readonly require_encryption?: boolean;
+    readonly allow_hosts?: readonly EndpointId[];
+    readonly accept_unchallenged?: boolean;
+    readonly keys?: readonly string[];
+    readonly owners?: readonly string[];
+    readonly roots?: readonly string[];
+    readonly evidence_max_age?: number;
+    readonly evidence_ahead?: number;
+  };
+  readonly attest: {
+    readonly refresh?: number;
+    readonly tpm?: string;
+    readonly tpm_certificates?: readonly string[];
+    readonly software?: boolean;
+  };
+  readonly challenge: { readonly interval?: number };
+  readonly invite: { readonly require_attested_hosts?: TierSetting; readonly require_encryption?: boolean };
+}
+
+type KindsOf<Section> = { readonly [Name in keyof Section]-?: Kind<Exclude<Section[Name], undefined>> };
+
+const sections: { readonly [Name in keyof FileSettings]: KindsOf<FileSettings[Name]> } = {
+  policy: {
+    require_attested_hosts: tier,
+    require_encryption: yesOrNo,
+    allow_hosts: hostIds,
+    accept_unchallenged: yesOrNo,
+    keys: fingerprints,
+    owners: ownerIds,
+    roots: files,
+    evidence_max_age: time(1, 3_600),
+    evidence_ahead: time(0, 300),
+  },
+  attest: { refresh: time(1, 3_600), tpm: place, tpm_certificates: files, software: yesOrNo },
+  challenge: { interval: time(1, 3_600) },
+  invite: { require_attested_hosts: tier, require_encryption: yesOrNo },
+};
+
+export const noFileSettings: FileSettings = { policy: {}, attest: {}, challenge: {}, invite: {} };
+
+/** @throws E_CONFIG naming file, setting and what it takes; also when others may write to the file */
+export function readConfigFile(path: string): FileSettings {
+  return settingsFrom(readText(path), path);
+}
+
+/** The same for a file's text. */
+export function settingsFrom(text: string, path: string): FileSettings {
+  let document: unknown;
+  try {
+    document = parse(text);
+  } catch (cause) {
+    throw new MeshError("E_CONFIG", `${path}${syntaxComplaint(cause)}`, { cause });
+  }
+  const tables = new Map(Object.entries(isRecord(document) ? document : {}));
+  for (const [section, values] of tables) {
+    if (!kindsOf(section)) throw new MeshError("E_CONFIG", `${path}: ${unknownSection(section)}`);
+    if (!isRecord(values)) throw new MeshError("E_CONFIG", `${path}: ${section} is a section: write [${section}]`);
+  }
+  const read = <Name extends keyof FileSettings>(section: Name): FileSettings[Name] =>
+    sectionFrom(section, tables.get(section) ?? {}, path) as FileSettings[Name]; // by the kinds of its row of `sections`
+  return { policy: read("policy"), attest: read("attest"), challenge: read("challenge"), invite: read("invite") };
+}
+
+function sectionFrom(section: keyof FileSettings, values: object, path: string): object {
+  const kinds = kindsOf(section) ?? new Map<string, Kind<unknown>>();
+  const read = Object.entries(values).map(([name, value]) => {
+    const kind = kinds.get(name);
+    if (!kind) throw new MeshError("E_CONFIG", `${path}: ${unknownSetting(section, name, [...kinds.keys()])}`);
+    const setting = kind.read(value, dirname(resolve(path)));
+    if (setting === undefined) throw new MeshError("E_CONFIG", `${path}: [${section}] ${name} takes ${kind.takes}`);
+    return [name, setting] as const;
+  });
+  return Object.fromEntries(read);
+}
+
+function kindsOf(section: string): ReadonlyMap<string, Kind<unknown>> | undefined {
+  const found = Object.entries(sections).find(([name]) => name === section);
+  return found && new Map(Object.entries<Kind<unknown>>(found[1]));
+}
+
+/** @throws E_CONFIG */
+function readText(path: string): string {
+  const refusal = (why: string, cause?: unknown): MeshError => new MeshError("E_CONFIG", `${path} ${why}`, { cause });
+  let file: number;
+  try {
+    // a pipe without a writer would keep the start waiting; Windows has none of these and not the flag
+    file = openSync(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+  } catch (cause) {
+    throw refusal(`cannot be read (${systemCode(cause)})`, cause);
+  }
+  try {
+    const status = fstatSync(file);
+    const { mode, size } = status;
+    if (!status.isFile()) throw refusal("is no file");
+    if (process.platform !== "win32" && (mode & 0o022) !== 0) {
+      const octal = (mode & 0o777).toString(8);
+      throw refusal(`has mode ${octal}: others can write into it what this node trusts. Run: chmod go-w ${path}`);
+    }
+    if (size > fileBytes) throw refusal(`has ${size} bytes; a configuration has at most ${fileBytes}`);
+    return fromUtf8(Uint8Array.from(readFileSync(file)));
+  } catch (cause) {
+    if (cause instanceof MeshError && cause.code === "E_CONFIG") throw cause;
+    throw refusal(`cannot be read (${cause instanceof MeshError ? cause.message : systemCode(cause)})`, cause);
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** The parser's message without the lines that it quotes. */
+function syntaxComplaint(thrown: unknown): string {
+  if (!(thrown instanceof TomlError)) return ": it is not TOML";
+  const [first = ""] = thrown.message.replace(/^Invalid TOML document: /, "").split("\n");
+  return `, line ${thrown.line}, column ${thrown.column}: it is not TOML: ${withoutControls(first)}`;
+}
+
+// ---- names
+
+function unknownSection(name: string): string {
+  const home = Object.keys(sections).filter((section) => kindsOf(section)?.has(name));
+  if (home.length > 0) return `${name} belongs below ${alternatives(home.map((section) => `[${section}]`))}`;
+  const known = Object.keys(sections);
+  const near = nearest(name, known);
+  const hint = near === undefined ? `there are ${listed(known.map((one) => `[${one}]`))}` : `did you mean [${near}]?`;
+  return `there is no section or setting ${quoted(name)}: ${hint}`;
+}
+
+function unknownSetting(section: string, name: string, known: readonly string[]): string {
+  const near = nearest(name, known);
+  const elsewhere = Object.keys(sections).filter((other) => other !== section && kindsOf(other)?.has(name));
+  const hint =
+    elsewhere.length > 0
+      ? `it belongs below ${alternatives(elsewhere.map((other) => `[${other}]`))}`
+      : near === undefined
+        ? `it takes ${listed(known)}`
+        : `did you mean ${near}?`;
+  return `[${section}] has no setting ${quoted(name)}: ${hint}`;
+}
+
+function quoted(name: string): string {
+  return `"${withoutControls(name).slice(0, 64)}"`;
+}
+
+/** The known name that was probably meant: no more than a third of it is wrong. */
+function nearest(name: string, known: readonly string[]): string | undefined {
+  const plain = name.slice(0, 64).toLowerCase().replaceAll("-", "_");
+  const ranked = known
+    .map((candidate) => ({ candidate, steps: editSteps(plain, candidate) }))
+    .toSorted((a, b) => a.steps - b.steps);
+  const [best] = ranked;
+  return best && best.steps <= Math.max(1, best.candidate.length / 3) ? best.candidate : undefined;
+}
+
+/** Letters to insert, remove or replace (Levenshtein). */
+function editSteps(from: string, to: string): number {
+  let row = Array.from({ length: to.length + 1 }, (_, index) => index);
+  for (const [index, letter] of from.split("").entries()) {
+    const next = [index + 1];
+    for (const [column, other] of to.split("").entries()) {
+      const kept = (row[column] ?? 0) + (letter === other ? 0 : 1);
+      next.push(Math.min(kept, (row[column + 1] ?? 0) + 1, (next[column] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row.at(-1) ?? 0;
+}
+
+// ---- kinds
+
+/** A time within bounds that are given in seconds; in ms once read. */
+function time(leastSeconds: number, mostSeconds: number): Kind<number> {
+  const units: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600 };
+  return {
+    takes: `a time from ${leastSeconds} s to ${mostSeconds} s: a number of seconds, or such as "90s", "5m" or "1h"`,
+    read: (value) => {
+      const match = typeof value === "string" ? /^([0-9]{1,6})([smh])$/.exec(value) : null;
+      const seconds = match ? Number(match[1]) * (units[match[2] ?? ""] ?? Number.NaN) : value;
+      if (typeof seconds !== "number" || !(seconds >= leastSeconds && seconds <= mostSeconds)) return undefined;
+      return Math.round(seconds * 1_000);
+    },
+  };
+}
+
+/** An empty list of the only ones that may be asked would be a node that asks nobody. */
+function oneAtLeast<T>(what: string, read: (value: unknown) => T | undefined): Kind<readonly T[]> {
+  return {
+    takes: `a list of ${what}, one at least`,
+    read: (value) => {
+      const list = listOf(value, read);
+      return list?.length === 0 ? undefined : list;
+    },
+  };
+}
+
+/** undefined when the value is no list, or an item is none. */
+function listOf<T>(value: unknown, read: (item: unknown, folder: string) => T | undefined): readonly T[] | undefined {
+  if (!Array.isArray(value)) return undefined;
+  const items: T[] = [];
+  for (const item of value as readonly unknown[]) {
+    const one = read(item, "");
+    if (one === undefined) return undefined;
+    items.push(one);
+  }
+  return items;
+}
+
+function isHex(value: unknown, digits: number): value is string {
+  return typeof value === "string" && value.length === digits && /^[0-9a-f]+$/.test(value);
+}
+
+function listed(names: readonly string[]): string {
+  return joined(names, "and");
+}
+
+function alternatives(names: readonly string[]): string {
+  return joined(names, "or");
+}
+
+function joined(names: readonly string[], word: string): string {
+  return names.length < 2 ? names.join("") : `${names.slice(0, -1).join(", ")} ${word} ${names.at(-1)}`;
+}

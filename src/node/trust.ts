@@ -1,0 +1,164 @@
+/**
+ * What this node demands of hosts, what they have shown, and what follows from the two: built once per node, asked by the
+ * data path, the API port and the console. Decides nothing by itself; that is policy/decide.
+ */
+import type { EndpointId } from "../base/brand.ts";
+import type { Clock } from "../base/clock.ts";
+import { MeshError } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
+import { decisionOf } from "../exchange.ts";
+import type { Peer } from "../mesh/membership.ts";
+import type { Mesh } from "../mesh/mesh.ts";
+import { Proofs } from "../mesh/proofs.ts";
+import type { Decision } from "../policy/decide.ts";
+import { type Policy, stricter } from "../policy/policy.ts";
+import { strictest } from "../wire/invite.ts";
+import {
+  type AttestationReport,
+  attestationReport,
+  type ExplainReport,
+  explainReport,
+  type HostKnown,
+  namedBy,
+  type OwnKnown,
+} from "./attestation-report.ts";
+import type { NodeConfig } from "./config.ts";
+import { defaults } from "./defaults.ts";
+import type { ExchangeAttestation } from "./exchanges.ts";
+import type { PinStore } from "./pin-store.ts";
+
+export interface TrustOptions {
+  readonly self: EndpointId;
+  readonly config: NodeConfig;
+  readonly mesh: Mesh;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly pins: PinStore;
+  /** This machine as a host: its evidence, and the models that it serves now. */
+  readonly own: () => OwnKnown & { readonly models: readonly string[] };
+}
+
+/** Hosts of one model that are asked for a report, best known first; further ones are told as they are known. */
+const everybody = (): boolean => false;
+
+export class Trust {
+  readonly policy: Policy;
+  readonly proofs: Proofs;
+  readonly #options: TrustOptions;
+
+  constructor(options: TrustOptions) {
+    const { self, config, mesh, clock, log, pins } = options;
+    const { policy, challenge, route } = config;
+    this.#options = options;
+    this.policy = policyOf(config);
+    this.proofs = new Proofs({
+      self,
+      path: { mesh, route, dialMs: defaults.dialMs, ms: defaults.attestMs },
+      clock,
+      log,
+      roots: policy.roots,
+      maxAgeMs: policy.evidenceMaxAgeMs,
+      aheadMs: policy.evidenceAheadMs,
+      challengeIntervalMs: challenge.intervalMs,
+      pins,
+      acceptedKeys: new Set(policy.keys),
+    });
+  }
+
+  /** What is decided about a host now, by itself. */
+  decision(id: EndpointId): Decision {
+    const { mesh, clock } = this.#options;
+    return decisionOf(id, { mesh, clock, policy: this.policy, proofs: this.proofs });
+  }
+
+  /** Whether a host could be asked again now. */
+  proofNow(host: EndpointId): ExchangeAttestation["at_end"] {
+    const decision = this.decision(host);
+    if (decision.kind === "allow") return "current";
+    return decision.refusal.rule === "stale" ? "stale" : "refused";
+  }
+
+  /** What the hosts of a model have shown; they are asked first. @throws E_ABORTED */
+  async model(model: string, signal: AbortSignal): Promise<AttestationReport> {
+    const hosts = this.#hostsOf(model);
+    await this.proofs.prepare(hosts, everybody, signal);
+    const own = this.#options.own();
+    return this.#report(model, hosts, own.models.includes(model) ? own : undefined);
+  }
+
+  /** What one peer has shown; it is asked first. @returns undefined for one that is no peer · @throws E_ABORTED */
+  async peer(id: EndpointId, signal: AbortSignal): Promise<AttestationReport | undefined> {
+    const { mesh, self } = this.#options;
+    if (id === self) return this.#report(undefined, [], this.#options.own());
+    if (!mesh.peer(id)) return undefined;
+    await this.proofs.ask(id, signal);
+    return this.#report(undefined, [id], undefined);
+  }
+
+  /**
+   * Who of the hosts of a model, or whether a peer, would be used, and why; undefined when nobody is meant.
+   * @throws E_INPUT the beginning of an id that several nodes have · E_ABORTED
+   */
+  async explain(what: string, signal: AbortSignal): Promise<ExplainReport | undefined> {
+    const { mesh, config } = this.#options;
+    const own = this.#options.own();
+    const nodes = [own.endpointId, ...mesh.peers.map(({ id }) => id)];
+    const models = [...own.models, ...mesh.peers.flatMap((peer) => (peer.role === "host" ? peer.models : []))];
+    const named = namedBy(what, { nodes, models });
+    if (named.kind === "unknown") return undefined;
+    if (named.kind === "ambiguous") {
+      throw new MeshError("E_INPUT", "several nodes have an id that begins like this: give more of it");
+    }
+    const others =
+      named.kind === "model" ? this.#hostsOf(named.model) : [named.id].filter((id) => id !== own.endpointId);
+    const isOwn = named.kind === "model" ? own.models.includes(named.model) : named.id === own.endpointId;
+    if (this.policy.attested !== undefined) await this.proofs.prepare(others, everybody, signal);
+    const hosts = others
+      .flatMap((id) => mesh.peer(id) ?? [])
+      .map((peer: Peer) => {
+        const { hostname, models: served } = peer;
+        return { ...this.#known(peer.id), hostname, models: peer.role === "host" ? served : [] };
+      });
+    const { endpointId } = own;
+    const self = { endpointId, hostname: config.name, models: own.models };
+    return explainReport({ what, kind: named.kind, policy: this.policy, hosts, own: isOwn ? self : undefined });
+  }
+
+  #hostsOf(model: string): readonly EndpointId[] {
+    const serving = this.#options.mesh.peers.filter(({ role, models }) => role === "host" && models.includes(model));
+    return serving.map(({ id }) => id);
+  }
+
+  #known(id: EndpointId): HostKnown {
+    const key = this.#options.mesh.keyStanding(id);
+    const inferenceKey = key.kind === "record" || key.kind === "announced" ? key.key : undefined;
+    return { endpointId: id, inferenceKey, proof: this.proofs.of(id), decision: this.decision(id) };
+  }
+
+  #report(model: string | undefined, hosts: readonly EndpointId[], own: OwnKnown | undefined): AttestationReport {
+    const { clock, config } = this.#options;
+    const { roots, evidenceMaxAgeMs: maxAgeMs, evidenceAheadMs: aheadMs } = config.policy;
+    return attestationReport({
+      model,
+      hosts: hosts.map((id) => this.#known(id)),
+      own,
+      policy: this.policy,
+      roots,
+      window: { maxAgeMs, aheadMs },
+      nowMs: clock.now(),
+    });
+  }
+}
+
+/** What its operator demands, and what the invites that it joins by demand at least: the stricter of the two wins. */
+function policyOf({ policy, join }: NodeConfig): Policy {
+  const { requireEncryption, requireAttested: attested, acceptUnchallenged, hosts, owners } = policy;
+  const own: Policy = {
+    plain: !requireEncryption,
+    attested,
+    acceptUnchallenged,
+    hosts: hosts && new Set(hosts),
+    owners: owners && new Set(owners),
+  };
+  return stricter(own, strictest(join.map(({ minimum }) => minimum)));
+}
