@@ -22,12 +22,12 @@ const demanding = [
   [
     "",
     "[policy] owners",
-    "One of these owners: ids of 64 hex digits, as mesh-llm's owner keys have them. The owner must have signed that the host is theirs, and that must not have expired.",
+    "One of these owners: ids of 64 hex digits, as mesh-llm's owner keys have them. The owner must have signed that the host is theirs, and that must not have expired. sealmesh makes no such claim for its own nodes yet, so this admits nodes of mesh-llm only.",
   ],
   [
     "--accept-unchallenged",
     "[policy] accept_unchallenged",
-    "Weakens `--require-attested-hosts=key` for hosts that speak no challenges, such as mesh-llm: their evidence counts by its own time. It may be a copy, so it is shown as `none` all the same.",
+    "Weakens `--require-attested-hosts=key` for hosts that speak no challenges, such as mesh-llm: their evidence counts by its own time. It may be a copy, so it is shown as `none` all the same. Beside a higher tier it does nothing, and ends the start.",
   ],
   [
     "--invite-requires <what>",
@@ -93,7 +93,7 @@ forget what it has read.
 ## What you can demand
 
 A flag wins over its variable (\`SEALMESH_REQUIRE_ENCRYPTION\` and so on), which wins over the configuration file, which
-wins over the default.
+wins over the default. Only \`--trust-roots\` has no variable, and adds to what the file has.
 
 | flag | in the file | what it asks |
 |---|---|---|
@@ -107,7 +107,7 @@ These say how evidence is judged and made:
 | flag | in the file | what it does |
 |---|---|---|
 ${settings(supporting(defaults))}
-In the file it looks like this; times are seconds, or such as \`"5m"\`:
+In the file it looks like this; times are seconds, or such as \`"5m"\`, and paths are read from the file's folder on:
 
 \`\`\`toml
 [policy]
@@ -119,12 +119,19 @@ evidence_max_age = "5m"
 interval = 30
 \`\`\`
 
+The file is \`config.toml\` in the platform's place (\`~/.config/sealmesh\` on Linux), or what \`--config FILE\` names;
+\`--config none\` reads none. It is read once, at the start. A name that is not known, a value of the wrong type, or a link that
+leads nowhere ends the start: a policy that is misspelt must not be one that is not there. So does a file that others can change:
+one that is not yours or root's, that others may write to, or that lies in such a folder. The same holds for files with roots.
+
 ## The stricter one wins
 
 A mesh may say with its invite what its members must demand at least (\`--invite-requires\`). Who joins by such an invite
 keeps its own policy where that is stricter, and takes the mesh's where that is: the higher tier, sealed prompts only if
 either asks for them. Where the mesh asks for a tier, \`--accept-unchallenged\` has no effect: it would undercut it. An
-invite never loosens anything. A refusal names the flag that would ask for the same.
+invite never loosens anything. A refusal names the flag that would ask for the same. The invites that such a member prints ask
+for it too. Roots do not come with an invite: every member says itself which makers it trusts. The node that sets
+\`--invite-requires\` is not bound by it.
 
 ## Every reason for a refusal
 
@@ -136,16 +143,18 @@ lacks least is told, but a changed key and a wrong signature before everything e
 | rule | demanded by | what it asks | what is said of a refused host | what to do next |
 |---|---|---|---|---|
 ${rules.join("")}
-What is lacking is told factor by factor, with the code and the sentence that \`sealmesh verify\` prints.
+What is lacking is told factor by factor, with the code and the sentence that \`sealmesh verify --json\` has.
 
-When no policy asks for evidence, only \`pin-changed\` of the rules about evidence applies.
+When no policy asks for evidence, only \`pin-changed\` of the rules about evidence applies, and hosts are not asked for any: it can
+only be seen in what a host tells unasked, or after you have looked (\`sealmesh verify ID\`). Status asks nobody either: until a
+host was asked, that is what it says (\`not-asked\`).
 
 ## When evidence expires
 
 Evidence is judged when an exchange begins. When it expires while an answer is on its way, the answer goes on: it is sealed
 to a host that had shown enough when the prompt left, and cutting it would take nothing back. The report of that exchange
-then says \`stale\`, and the next exchange needs fresh evidence. Hosts whose proof is needed are asked for new evidence well
-before the old one expires, so this happens only when a host stops making any.
+then says \`stale\`, and the next exchange needs fresh evidence. Hosts whose proof is needed are asked for new evidence when
+half of its greatest age has passed, so this happens only when a host stops making any.
 
 A key that leaves three challenges in a row unanswered counts for nothing until it answers one; a wrong signature has the
 same effect at once. Both apply to evidence of every tier.
@@ -154,12 +163,14 @@ same effect at once. Both apply to evidence of every tier.
 
 The first time a host proves a key, this node pins it: endpoint id, kind of evidence, fingerprint of the key, and the build
 that it names, if it names one. In later sessions the same key counts as \`pinned\`; in the first one it does not, because
-whoever answers first is pinned. \`sealmesh trust pin\` confirms a key at once.
+whoever answers first is pinned. A session is one run of the node. \`sealmesh trust pin\` confirms a key at once. Pins are in
+\`pins.json\` of the data directory; a node that runs takes changes up within a second.
 
 A host that shows another key or another build than the pinned one is refused at every tier, and also where no tier is
 demanded. It is refused as well when it shows only evidence of a kind that was not pinned, and none of what was. The refusal
-names both fingerprints and the command that accepts the new one, with \`--measurement\` when the host names a build; leave
-nothing of it out, because a pin without a build does not agree with a host that names one.
+names both fingerprints and the command that accepts the new one, with \`--measurement\` when the host names a build, and with
+\`--data-dir\` when this node's is not the usual one; leave nothing of it out, because a pin without a build does not agree with
+a host that names one.
 
 | command | what it does |
 |---|---|

@@ -26,7 +26,14 @@ import type { Mesh } from "./mesh/mesh.ts";
 import type { Proofs } from "./mesh/proofs.ts";
 import { openAiError } from "./openai/errors.ts";
 import { refusalOf } from "./openai/refusal.ts";
-import { type Decision, decide, type HostFacts, type PlainRoute, type SealedRoute } from "./policy/decide.ts";
+import {
+  type Decision,
+  decide,
+  dependsOnEvidence,
+  type HostFacts,
+  type PlainRoute,
+  type SealedRoute,
+} from "./policy/decide.ts";
 import { ownerOf } from "./policy/owners.ts";
 import type { Policy } from "./policy/policy.ts";
 import { abortCodes } from "./transport/transport.ts";
@@ -143,17 +150,18 @@ export async function ask(asked: AskRequest, parts: AskParts): Promise<Asked> {
   let lastFailure: MeshError | undefined;
   const pathUntilMs = performance.now() + parts.timing.pathMs;
   for (;;) {
-    const [route, ...others] = routes;
-    if (!route) throw new MeshError("E_NO_HOST", "no host could be tried");
-    // what was decided some time ago may not hold any more
-    if (attempts.length > 0 && decisionOf(route.host, parts).kind !== "allow") {
+    const [first, ...others] = routes;
+    if (!first) throw new MeshError("E_NO_HOST", "no host could be tried");
+    // what was decided before an earlier attempt may not hold any more
+    const route = attempts.length === 0 ? first : stillAllowed(first, parts);
+    if (!route) {
       routes = others;
       if (others.length > 0) continue;
       throw new AskError(lastFailure ?? new MeshError("E_REFUSED", "no host may be asked any more"), attempts);
     }
     const trial = new Trial(route, pathUntilMs);
     try {
-      const response = await attempt(request, route, trial, parts);
+      const { response, proof } = await attempt(request, route, trial, parts);
       attempts.push(trial.report());
       if (response.status >= 500) {
         avoid(parts, route.host); // it is the answer, but the next one may fare better elsewhere
@@ -161,7 +169,7 @@ export async function ask(asked: AskRequest, parts: AskParts): Promise<Asked> {
         load.trust(route.host);
         affinity.remember(request.conversation, { model: request.model, host: route.host });
       }
-      return { response, attempts, proof: route.proof };
+      return { response, attempts, proof };
     } catch (thrown) {
       if (request.signal.aborted) throw abortError(request.signal);
       const failure = brokenOff(thrown, "E_LOST");
@@ -175,6 +183,12 @@ export async function ask(asked: AskRequest, parts: AskParts): Promise<Asked> {
       }
     }
   }
+}
+
+/** The route as it would be decided now, if it is still one of that kind. */
+function stillAllowed(route: SealedRoute | PlainRoute, parts: AskParts): SealedRoute | PlainRoute | undefined {
+  const decision = decisionOf(route.host, parts);
+  return decision.kind === "allow" && decision.route.kind === route.kind ? decision.route : undefined;
 }
 
 /** Puts peers behind others for some time: a host, and the relay to it where nobody can tell which of them has failed. */
@@ -206,7 +220,7 @@ async function candidates(request: AskRequest, parts: AskParts): Promise<readonl
   const known = await withKnownKeys(hosts, order, request, parts);
   if (parts.policy.attested === undefined) return known;
   const allowed = (): boolean => decisionsOf(known, request, parts).some(({ kind }) => kind === "allow");
-  await parts.proofs.prepare(listed(known, parts), allowed, request.signal);
+  await parts.proofs.prepare(unproven(known, request, parts), allowed, request.signal);
   return order();
 }
 
@@ -217,9 +231,10 @@ export function decisionOf(id: EndpointId, parts: FactParts): Decision {
   return decision;
 }
 
-/** Nobody is asked for evidence who would be refused in any case. */
-function listed(hosts: readonly HostChoice[], { policy }: AskParts): readonly EndpointId[] {
-  return hosts.map(({ id }) => id).filter((id) => policy.hosts?.has(id) ?? true);
+/** Hosts that evidence could let through: nobody is asked for it who would be refused in any case. */
+function unproven(hosts: readonly HostChoice[], request: AskRequest, parts: AskParts): readonly EndpointId[] {
+  const decisions = decisionsOf(hosts, request, parts);
+  return hosts.map(({ id }) => id).filter((_id, index) => dependsOnEvidence(decisions[index]));
 }
 
 async function withKnownKeys(
@@ -283,22 +298,29 @@ async function attempt(
   route: SealedRoute | PlainRoute,
   trial: Trial,
   parts: AskParts,
-): Promise<HttpResponse> {
+): Promise<Answer> {
   const release = endedOrGone(parts.load.add(route.host), request.signal);
   try {
-    const response =
+    const { response, proof } =
       route.kind === "plain"
-        ? await attemptPlain(request, route, trial, parts)
+        ? { response: await attemptPlain(request, route, trial, parts), proof: route.proof }
         : await attemptSealed(request, route, trial, parts);
     const body = endingWith(response.body, (_whole, broken) => {
       release();
       if (broken && !request.signal.aborted) avoid(parts, route.host, trial.relay);
     });
-    return await unlessRefused({ ...response, headers: allowedResponseHeaders(response.headers), body }, trial);
+    const answer = { ...response, headers: allowedResponseHeaders(response.headers), body };
+    return { response: await unlessRefused(answer, trial), proof };
   } catch (thrown) {
     release();
     throw thrown;
   }
+}
+
+/** A response, and what its host had proven for the key that the request was sealed to. */
+interface Answer {
+  readonly response: HttpResponse;
+  readonly proof: SealedRoute["proof"];
 }
 
 /** An error answer is short and read here, whole. @throws the refusal, when it says that the host did nothing */
@@ -312,18 +334,16 @@ async function unlessRefused(response: HttpResponse, trial: Trial): Promise<Http
 }
 
 /** Seals once; a second time when the host could not open (its key has changed) or its clock is another, never more. */
-async function attemptSealed(
-  request: AskRequest,
-  route: SealedRoute,
-  trial: Trial,
-  parts: AskParts,
-): Promise<HttpResponse> {
+async function attemptSealed(request: AskRequest, route: SealedRoute, trial: Trial, parts: AskParts): Promise<Answer> {
+  const send = async (by: SealedRoute, clockOffsetMs: number): Promise<Answer> => {
+    return { response: await sealAndSend(request, by, trial, parts, clockOffsetMs), proof: by.proof };
+  };
   try {
-    return await sealAndSend(request, route, trial, parts, 0);
+    return await send(route, 0);
   } catch (thrown) {
     if (thrown instanceof ClockDiffers) {
       trial.startAnew(); // what was opened is a refusal: nothing was processed
-      return await sealAndSend(request, route, trial, parts, thrown.offsetMs);
+      return await send(route, thrown.offsetMs);
     }
     const refused = toMeshError(thrown).code === "E_OPEN" && route.order === "indexed" && !request.signal.aborted;
     const viaRelay = trial.relay;
@@ -331,7 +351,7 @@ async function attemptSealed(
     if (!fresh) throw thrown;
     trial.sentBefore = trial.sent; // who cut may have been a relay, behind which the host works
     avoid(parts, viaRelay);
-    return await sealAndSend(request, fresh, trial, parts, 0);
+    return await send(fresh, 0);
   }
 }
 

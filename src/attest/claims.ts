@@ -29,6 +29,8 @@ export interface Claims {
   readonly rdmaDisabled?: Claim<boolean>;
   /** Digest of the build, lower-case hex. */
   readonly measurement?: Claim<string>;
+  /** How the node's process and machine are set up, as it encodes it. */
+  readonly posture?: Claim<Uint8Array>;
   /** Text of a certificate that anyone can write: the root says whose it is. */
   readonly tpmManufacturer?: Claim<string>;
   readonly tpmFirmware?: Claim<string>;

@@ -7,6 +7,7 @@
 import type { EndpointId } from "../base/brand.ts";
 import type { EvidenceItem } from "../wire/evidence.ts";
 import type { Claims } from "./claims.ts";
+import type { Statement } from "./statement.ts";
 import { fail, type FactorVerdict, pass, stale, unknown, type Verdict, verdictOf } from "./verdict.ts";
 
 export type { EvidenceItem } from "../wire/evidence.ts";
@@ -111,6 +112,30 @@ export function judgeBound(
     return { binding: pass("bound"), fresh: byTime.reason === "own-time" ? pass("nonce-answered") : byTime };
   }
   return { binding: unasked ? pass("bound") : fail("binding-differs"), fresh: byTime };
+}
+
+/**
+ * `measurement` where the build is the signer's word. With a list, naming no build must not be better than naming a wrong
+ * one.
+ *
+ * @param named lower-case hex digest; undefined: none is named
+ */
+export function judgeMeasurement(
+  named: string | undefined,
+  { measurements }: Pick<VerifyInput, "measurements">,
+): FactorVerdict {
+  if (measurements === undefined) return unknown("no-list");
+  if (named === undefined) return fail("measurement-missing");
+  return measurements.has(named) ? pass("measurement-listed-own-word") : fail("not-listed");
+}
+
+/** What a statement says, each thing the signer's word. */
+export function statementClaims({ issuedAtMs, measurement, posture }: Statement): Claims {
+  return {
+    issuedAtMs: { value: issuedAtMs, by: "self" },
+    ...(measurement === undefined ? {} : { measurement: { value: measurement, by: "self" } }),
+    ...(posture === undefined ? {} : { posture: { value: posture, by: "self" } }),
+  };
 }
 
 /**

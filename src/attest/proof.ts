@@ -46,9 +46,11 @@ export interface HostProof {
   readonly pieces: readonly PieceProof[];
   /** Why there are none, or no newer ones, in our own words; undefined when it was not asked or has answered. */
   readonly why: string | undefined;
+  /** Whether it has had its chance: it was asked, or it is one that can only tell unasked. */
+  readonly asked: boolean;
 }
 
-export const noProof: HostProof = { pieces: [], why: undefined };
+export const noProof: HostProof = { pieces: [], why: undefined, asked: false };
 
 /** 32 hex digits of the SHA-256 of a SEC1 point: for people to compare, for pins and for lists of accepted keys. */
 export function fingerprintOf(attestedKey: Uint8Array): string {

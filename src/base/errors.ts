@@ -111,7 +111,7 @@ export const errorTable: Readonly<Record<ErrorCode, ErrorRow>> = {
     "method_not_allowed",
     65,
     "no",
-    "Send POST to ask for an answer, and GET to list models.",
+    "Use the method that the answer's Allow header names: GET to look something up, POST to ask for an answer.",
   ),
   E_FOREIGN: row(
     403,
@@ -306,7 +306,7 @@ export const errorTable: Readonly<Record<ErrorCode, ErrorRow>> = {
     "state_unusable",
     78,
     "no",
-    "Make the data directory yours alone (mode 0700, files 0600).",
+    "Mend what the message names: the data directory must be whole, and yours alone (mode 0700, files 0600).",
   ),
   E_PORT: row(
     500,

@@ -1,6 +1,7 @@
 /** Gets one document over HTTP: no larger, no later and from no other host than was asked for. Judges nothing in it. */
 import { concat } from "../base/bytes.ts";
 import { isMeshError, MeshError } from "../base/errors.ts";
+import { systemCode } from "../node/own-files.ts";
 
 export interface FetchOptions {
   readonly maxBytes: number;
@@ -17,18 +18,43 @@ export interface Fetched {
 const maxRedirects = 3;
 
 /**
- * @throws E_UNREACHABLE nobody there, or not in time · E_INPUT it leads to another host, or the answer is too large
+ * @throws E_UNREACHABLE nobody there, not in time, or TLS that does not hold · E_INPUT it leads to another host, or the
+ *         answer is too large · E_USAGE there is a password in the address
  */
 export async function fetchBounded(url: URL, { maxBytes, ms }: FetchOptions): Promise<Fetched> {
+  if (hasPassword(url)) {
+    const why = "which other users of this machine can read in a list of processes";
+    throw new MeshError(
+      "E_USAGE",
+      `the address of ${url.host} has a user name or password in it, ${why}: leave it out`,
+    );
+  }
   const signal = AbortSignal.timeout(ms);
   try {
     const response = await follow(url, signal);
     return { status: response.status, bytes: await wholeBody(response, maxBytes) };
   } catch (thrown) {
     if (isMeshError(thrown)) throw thrown;
-    const why = signal.aborted ? `gave no whole answer within ${ms / 1000} s` : "does not answer";
+    const why = signal.aborted
+      ? `gave no whole answer within ${ms / 1000} s`
+      : (tlsComplaint(thrown) ?? "does not answer");
     throw new MeshError("E_UNREACHABLE", `${url.origin} ${why}`, { cause: thrown });
   }
+}
+
+function hasPassword({ username, password }: URL): boolean {
+  return username !== "" || password !== "";
+}
+
+/** Undefined when it was not TLS that failed. */
+function tlsComplaint(thrown: unknown): string | undefined {
+  const code = systemCode(thrown instanceof Error ? thrown.cause : undefined);
+  if (/^ERR_SSL_|^EPROTO$/.test(code)) {
+    return `speaks no TLS that can be understood here (${code}): is it an http:// address?`;
+  }
+  if (!/CERT|SIGNATURE$|^UNABLE_TO_|^INVALID_|^HOSTNAME_/.test(code)) return undefined;
+  const next = "name the certificate of its maker in NODE_EXTRA_CA_CERTS, or fetch the document and verify the file";
+  return `shows a TLS certificate that does not hold here (${code}): ${next}`;
 }
 
 async function follow(start: URL, signal: AbortSignal): Promise<Response> {
@@ -41,7 +67,7 @@ async function follow(start: URL, signal: AbortSignal): Promise<Response> {
     if (!URL.canParse(location, url.href)) break;
     const next = new URL(location, url);
     // what another host says is not what was asked for, nor is what anybody on the way can write
-    if (next.hostname !== start.hostname || !/^https?:$/.test(next.protocol)) break;
+    if (next.hostname !== start.hostname || !/^https?:$/.test(next.protocol) || hasPassword(next)) break;
     if (url.protocol === "https:" && next.protocol !== "https:") break;
     url = next;
   }

@@ -1,7 +1,7 @@
 /** Finds the console of a node that runs on this machine, and asks it. For commands that tell what such a node knows. */
 import type { Command as Commander } from "commander";
 import { fromUtf8 } from "../base/bytes.ts";
-import { MeshError } from "../base/errors.ts";
+import { isMeshError, MeshError } from "../base/errors.ts";
 import { isRecord } from "../base/json.ts";
 import { defaults } from "../node/defaults.ts";
 import { withoutControls } from "../wire/gossip.ts";
@@ -63,6 +63,8 @@ async function answerOf(url: URL, ms: number): Promise<{ readonly status: number
     );
     return { status, document };
   } catch (cause) {
+    // what is wrong with the address itself, or with its TLS, says more
+    if (isMeshError(cause) && (cause.code === "E_USAGE" || url.protocol === "https:")) throw cause;
     throw new MeshError("E_UNREACHABLE", `no node answers at ${url.origin}: is it running, and on that console port?`, {
       cause,
     });

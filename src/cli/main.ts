@@ -65,12 +65,18 @@ async function main(words: readonly string[]): Promise<number> {
     if (!(thrown instanceof CommanderError)) return reportError(thrown, formatFromArguments(words));
     if (thrown.exitCode === 0) return 0; // help or version, printed already
     if (thrown.code === "commander.help") {
-      const group = program.commands.find((one) => one.name() === words[0]) ?? program;
-      process.stderr.write(group.helpInformation());
+      const group = groupOf(words);
+      const help = program.commands.find((one) => one.name() === group?.name)?.helpInformation();
+      process.stderr.write(group && help ? help + examplesText(group.examples) : program.helpInformation());
       return new MeshError("E_USAGE", "a group was given, and none of its commands").row.exit;
     }
-    return reportError(usageError(thrown), formatFromArguments(words));
+    return reportError(usageError(thrown, groupOf(words)), formatFromArguments(words));
   }
+}
+
+function groupOf([word]: readonly string[]): CommandGroup | undefined {
+  const named = commands.find(({ name }) => name === word);
+  return named && "commands" in named ? named : undefined;
 }
 
 function declare(to: Commander, { name, summary, description, examples }: Command | CommandGroup): Commander {
@@ -83,12 +89,13 @@ function declare(to: Commander, { name, summary, description, examples }: Comman
 }
 
 /** Commander's "error: unknown option '--prot'\n(Did you mean --port?)" as one sentence of ours. */
-function usageError({ message }: CommanderError): MeshError {
+function usageError({ message, code }: CommanderError, group: CommandGroup | undefined): MeshError {
   const sentence = message
     .replace(/^error: /, "")
     .replace(/\s*\n\s*/g, " ")
     .trim();
-  return new MeshError("E_USAGE", sentence);
+  const next = group && code === "commander.unknownCommand" ? `: see \`sealmesh help ${group.name}\`` : "";
+  return new MeshError("E_USAGE", `${sentence}${next}`);
 }
 
 process.on("uncaughtException", (thrown) => process.exit(reportError(thrown, formatFromArguments(process.argv))));

@@ -3,10 +3,13 @@
  * only on a terminal that has it and where NO_COLOR does not forbid it. Knows no command.
  */
 import { styleText } from "node:util";
-import { type MeshError, toMeshError } from "../base/errors.ts";
+import { errorTable, type MeshError, toMeshError } from "../base/errors.ts";
 
 export type OutputFormat = "pretty" | "json";
 export type Style = "bold" | "dim" | "red" | "yellow" | "green" | "cyan";
+
+/** How a command ends that works and has to say no. */
+export const refusedExit: number = errorTable.E_REFUSED.exit;
 
 /** Text for a stream, coloured if a person looks at it. */
 export type Paint = (style: Style, text: string) => string;

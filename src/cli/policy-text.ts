@@ -7,8 +7,12 @@ export function policyText(policy: PolicyStatus): string {
     ...(tier === null ? [] : [`evidence of tier \`${tier}\` or higher`]),
     ...(tier !== null && policy.accept_unchallenged ? ["also from nodes that answer no challenge"] : []),
     ...(policy.require_encryption ? ["sealed prompts only"] : []),
-    ...(hosts === null ? [] : [`one of ${hosts.length} listed hosts`]),
-    ...(owners === null ? [] : [`one of ${owners.length} listed owners`]),
+    ...(hosts === null ? [] : [oneOf(hosts.length, "host")]),
+    ...(owners === null ? [] : [oneOf(owners.length, "owner")]),
   ];
   return demands.length > 0 ? demands.join(", ") : "nothing of hosts";
+}
+
+function oneOf(count: number, what: string): string {
+  return count === 1 ? `the one listed ${what}` : `one of ${count} listed ${what}s`;
 }

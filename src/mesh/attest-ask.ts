@@ -23,7 +23,7 @@ import {
 import { encodeFrame, StreamReader } from "../wire/frame.ts";
 import { limits } from "../wire/limits.ts";
 import { sealStreams } from "../wire/stream-types.ts";
-import { relaysTo } from "./choose.ts";
+import { relaysNaming, relaysTo } from "./choose.ts";
 import type { Mesh } from "./mesh.ts";
 
 /** How hosts are reached. */
@@ -49,7 +49,8 @@ export interface EvidenceAsk {
 const maxRelays = 3;
 
 /**
- * @param sealed of attest/challenge.ts, 222 bytes; may go through several relays
+ * @param sealed   of attest/challenge.ts, 222 bytes; may go through several relays
+ * @param isAnswer whether a reply is the host's; one that is not is a relay's, and the next relay is asked
  * @returns the sealed reply, not yet opened: whoever stands in between may have made it
  * @throws  E_REFUSED the host speaks no challenges, or refuses · E_OPEN it could not open this one · E_BUSY · E_TIMEOUT
  *          also: its hardware does not answer · E_UNREACHABLE · E_LOST · E_WIRE · E_ABORTED the signal fired
@@ -59,12 +60,14 @@ export async function askChallenge(
   sealed: Uint8Array,
   path: AskPath,
   signal: AbortSignal,
+  isAnswer: (sealedReply: Uint8Array) => boolean,
 ): Promise<Uint8Array> {
   const question: Question<ChallengeReply> = {
     type: sealStreams.challenge,
     encode: (way) => encodeChallengeRequest({ ...way, sealed }),
     decode: decodeChallengeReply,
     replyBytes: limits.attestFrameBytes,
+    accepts: ({ sealed: reply }) => isAnswer(reply),
     misunderstood: "E_OPEN",
   };
   return (await askHost(host, question, path, signal)).sealed;
@@ -81,6 +84,7 @@ export function askEvidence(
     type: sealStreams.evidence,
     encode: (way) => encodeEvidenceRequest({ ...way, nonce, question }),
     decode: decodeEvidenceReply,
+    accepts: ({ items }) => items.length > 0 || question !== undefined,
     replyBytes: limits.evidenceReplyBytes,
     misunderstood: "E_WIRE",
   };
@@ -92,6 +96,8 @@ interface Question<Reply extends { readonly code: AttestCode }> {
   readonly encode: (way: AttestWay) => Uint8Array;
   readonly decode: (bytes: Uint8Array) => Reply;
   readonly replyBytes: number;
+  /** Whether a reply that came through a relay may be the host's; else the next relay is asked. */
+  readonly accepts: (reply: Reply) => boolean;
   /** What "bad request" means here. */
   readonly misunderstood: ErrorCode;
 }
@@ -111,7 +117,7 @@ async function askHost<Reply extends { readonly code: AttestCode }>(
     throw new MeshError("E_REFUSED", `${shortId(host)} has no signed record, so it answers no challenges`);
   }
   const untilMs = performance.now() + ms;
-  const relays = route === "direct" ? [] : relaysTo(mesh, host).slice(0, maxRelays);
+  const relays = route === "direct" ? [] : relaysInTurn(mesh, host).slice(0, maxRelays);
   const ways = [...(route === "relay" ? [] : [undefined]), ...relays];
   let failure = new MeshError("E_UNREACHABLE", `no relay leads to ${shortId(host)}`);
   for (const [index, relay] of ways.entries()) {
@@ -127,12 +133,23 @@ async function askHost<Reply extends { readonly code: AttestCode }>(
       if (relay || ofTheWay.has(failure.code)) continue;
       throw failure;
     }
-    if (reply.code === attestCodes.ok) return reply;
+    if (reply.code === attestCodes.ok) {
+      if (!relay || question.accepts(reply)) return reply;
+      failure = new MeshError("E_WIRE", `${shortId(relay)} gave a reply that is not that of ${shortId(host)}`);
+      continue;
+    }
     failure = errorOf(reply.code, host, relay, question.misunderstood);
     // on its own connection that is the host's word; a relay may say anything, so another one is asked
     if (!relay) break;
   }
   throw failure;
+}
+
+/** Those that have named the host first, in another order each time: one that lies must not always be the one asked. */
+function relaysInTurn(mesh: Mesh, host: EndpointId): readonly EndpointId[] {
+  const naming = relaysNaming(mesh, host);
+  const shuffled = naming.map((id) => ({ id, at: Math.random() })).toSorted((a, b) => a.at - b.at);
+  return [...shuffled.map(({ id }) => id), ...relaysTo(mesh, host).filter((id) => !naming.includes(id))];
 }
 
 /** @param relay undefined: over the host's own connection */

@@ -39,11 +39,15 @@ import type { StreamHandler } from "./mesh.ts";
 /** What this machine can show. Every call ends by itself, also when hardware hangs; a failure is told to nobody but us. */
 export interface AttestSource {
   /** Evidence made with the nonce where it can be made now, else the newest there is; empty when there is none. */
-  evidence(nonce: Uint8Array | undefined, signal: AbortSignal): Promise<readonly EvidenceItem[]>;
+  evidence(nonce: Uint8Array | undefined, signal: AbortSignal, holder: string): Promise<readonly EvidenceItem[]>;
   /** @throws MeshError this kind has no such question, or hardware does not answer it */
-  answerResidence(kind: string, question: Uint8Array, signal: AbortSignal): Promise<Uint8Array>;
-  /** Signatures over a challenge's nonce, at least one. @throws MeshError there is no key that signs now */
-  sign(nonce: Uint8Array, signal: AbortSignal): Promise<readonly ChallengeProof[]>;
+  answerResidence(kind: string, question: Uint8Array, signal: AbortSignal, holder: string): Promise<Uint8Array>;
+  /**
+   * Signatures over a challenge's nonce, at least one. @throws MeshError there is no key that signs now
+   *
+   * @param holder whom the hardware is shared out among, in all three: peers of ours
+   */
+  sign(nonce: Uint8Array, signal: AbortSignal, holder: string): Promise<readonly ChallengeProof[]>;
 }
 
 /** How much of one sort of work is done for peers. */
@@ -62,9 +66,11 @@ export interface AttestServeParts {
    * member is not known. @default nothing is passed on
    */
   readonly reach?: (target: EndpointId, signal: AbortSignal) => Promise<ByteStream> | undefined;
-  /** Work of this machine's own hardware, per QUIC peer, whoever stands behind it. */
+  /** Questions to this node of peers, on their own connections. */
   readonly answering: AttestBounds;
-  /** What is passed on for others. */
+  /** The same through relays, per relay: many stand behind one. */
+  readonly relayed: AttestBounds;
+  /** What is passed on for others, per asker and target: one member must not use up what a host grants a relay. */
   readonly carrying: AttestBounds;
   readonly timing: AttestTiming;
   /** ms of a clock that never goes back. @default performance.now */
@@ -96,7 +102,11 @@ export function attestHandlers(parts: AttestServeParts): {
   readonly challenge: StreamHandler;
   readonly evidence: StreamHandler;
 } {
-  const gates = { own: gate(parts.answering, parts), carried: gate(parts.carrying, parts) };
+  const gates = {
+    own: gate(parts.answering, parts),
+    relayed: gate(parts.relayed, parts),
+    carried: gate(parts.carrying, parts),
+  };
   return {
     challenge: (stream, reader, from) => serve(challengeTalk(parts), { stream, reader, from }, gates, parts),
     evidence: (stream, reader, from) => serve(evidenceTalk(parts), { stream, reader, from }, gates, parts),
@@ -104,12 +114,18 @@ export function attestHandlers(parts: AttestServeParts): {
 }
 
 /** Lets a peer in, or not. @returns gives the place back */
-type Gate = (from: EndpointId) => (() => void) | undefined;
+type Gate = (holder: string) => (() => void) | undefined;
 
 function gate(bounds: AttestBounds, { now = () => performance.now() }: AttestServeParts): Gate {
   const rate = new Rate(bounds.rate);
   const places = new Places(bounds.places);
-  return (from) => (rate.take(from, now()) ? places.take(from) : undefined);
+  return (holder) => (rate.take(holder, now()) ? places.take(holder) : undefined);
+}
+
+interface Gates {
+  readonly own: Gate;
+  readonly relayed: Gate;
+  readonly carried: Gate;
 }
 
 interface Arrived {
@@ -123,7 +139,7 @@ interface Arrived {
 async function serve<Request extends AttestWay>(
   talk: Talk<Request>,
   { stream, reader, from }: Arrived,
-  gates: { readonly own: Gate; readonly carried: Gate },
+  gates: Gates,
   parts: AttestServeParts,
 ): Promise<void> {
   const { self, reach, timing } = parts;
@@ -138,7 +154,7 @@ async function serve<Request extends AttestWay>(
   const { target = self, hops } = request;
   const own = target === self;
   if (!own && (hops > 0 || !reach)) return refuse(attestCodes.refused);
-  const release = (own ? gates.own : gates.carried)(from);
+  const release = own ? (hops > 0 ? gates.relayed : gates.own)(from) : gates.carried(`${from} ${target}`);
   if (!release) return refuse(attestCodes.busy);
   try {
     if (own) return await say(await talk.answer(request, from, stream.aborted));
@@ -218,7 +234,7 @@ async function answerChallenge(
     // through a relay the verifier is the challenge's word alone. It may be: whom the answer goes to is settled by the
     // key that it is sealed to, and it says nothing that anybody might not ask for
     if (hops === 0 && challenge.verifier !== from) return attestCodes.refused;
-    const signing = source.sign(challenge.nonce, signal);
+    const signing = source.sign(challenge.nonce, signal, from);
     const proofs = await withDeadline(signing, { what: "signing", ms: timing.answerMs, signal });
     return challenge.seal(proofs);
   } catch (thrown) {
@@ -238,9 +254,9 @@ function evidenceTalk(parts: AttestServeParts): Talk<EvidenceRequest> {
     encode: encodeEvidenceRequest,
     refusal,
     replyBytes: limits.evidenceReplyBytes,
-    answer: async (request, _from, signal) => {
+    answer: async (request, from, signal) => {
       const { ms, what } = { ms: parts.timing.answerMs, what: "making evidence" };
-      const answering = answerEvidence(request, signal, parts.source);
+      const answering = answerEvidence(request, from, signal, parts.source);
       try {
         return await withDeadline(answering, { what, ms, signal });
       } catch (thrown) {
@@ -253,13 +269,14 @@ function evidenceTalk(parts: AttestServeParts): Talk<EvidenceRequest> {
 
 async function answerEvidence(
   { nonce, question }: EvidenceRequest,
+  from: EndpointId,
   signal: AbortSignal,
   source: AttestSource,
 ): Promise<Uint8Array> {
   const [items, answer] = await Promise.all([
-    source.evidence(nonce, signal),
+    source.evidence(nonce, signal, from),
     // an answer that cannot be given costs the reply nothing but itself
-    question && source.answerResidence(question.kind, question.question, signal).catch(() => undefined),
+    question && source.answerResidence(question.kind, question.question, signal, from).catch(() => undefined),
   ]);
   const residenceAnswer = answer && answer.length <= limits.residenceBytes ? answer : undefined;
   let fitting = items.filter(isWithinEvidenceLimits).slice(0, limits.evidencePerReply);

@@ -6,6 +6,7 @@
 import type { EndpointId } from "../base/brand.ts";
 import { fromBase64, toBase64 } from "../base/bytes.ts";
 import { isUsableKey } from "../crypto/box.ts";
+import { ownerOf } from "../policy/owners.ts";
 import type { VerifiedRecord } from "../crypto/record.ts";
 import type { EndpointAddress } from "../wire/address.ts";
 import type { Announcement, ModelRuntime, Role } from "../wire/gossip.ts";
@@ -64,13 +65,16 @@ function entryOf(
 }
 
 /** @param record of the entry, undefined when it has none or one that does not hold */
-export function claimOf(entry: Announcement, record: VerifiedRecord | undefined): Claim {
+export function claimOf(entry: Announcement, record: VerifiedRecord | undefined, nowMs: number): Claim {
   const { id, role, models, runtimes, version, hostname, address } = entry;
   // a record that does not hold still says that its sender seals, and in which way: it must turn neither into "no key"
   // nor into a reference host's key, whose answers would be read leniently (protocol.md §11 D1, wire.md §5)
   const unusable = entry.record !== undefined && record === undefined;
   const key: AnnouncedKey = unusable ? { kind: "bad" } : announcedKey(entry.inferenceKey);
-  const { evidence: blob, ownership } = entry;
+  const { evidence: blob } = entry;
+  // one that does not hold must not take the place of one that does
+  const isOwned = ownerOf(entry.ownership, id, nowMs).kind === "owned";
+  const ownership = isOwned ? entry.ownership : undefined;
   return { id, role, models, runtimes, version, hostname, address, key, record, blob, ownership };
 }
 

@@ -203,6 +203,8 @@ class Draft {
     const peer: Peer = {
       // role and models of a peer that we talk to come from itself only
       ...(known?.met ? known : { ...said, address: claim.address ?? known?.address }),
+      // checked when it came, so that it holds from anybody; leaving it out takes nothing away
+      ownership: claim.ownership ?? known?.ownership,
       record: known?.record,
       conflict: known?.conflict ?? false,
       announced: known?.announced ?? { kind: "absent" },

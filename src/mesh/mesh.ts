@@ -387,7 +387,8 @@ export class Mesh {
     this.#greeted.add(connection);
     const claims = frame.announcements.map((entry) => {
       const foreign = entry.id !== this.#state.self;
-      return claimOf(entry, entry.record && foreign ? this.#verify(entry.record, entry.id) : undefined);
+      const record = entry.record && foreign ? this.#verify(entry.record, entry.id) : undefined;
+      return claimOf(entry, record, this.#options.clock.now());
     });
     this.#apply({ kind: "gossip", from: connection.peer, claims });
   }

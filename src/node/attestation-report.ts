@@ -5,7 +5,7 @@
  */
 import { createHash } from "node:crypto";
 import type { Claims } from "../attest/claims.ts";
-import type { EvidenceItem } from "../attest/evidence.ts";
+import { type EvidenceItem, evidenceWindow } from "../attest/evidence.ts";
 import {
   type ChallengeStanding,
   fingerprintOf,
@@ -21,10 +21,11 @@ import { type Factor, factors, type Outcome, type Tier, tiers, type Verdict } fr
 import { type EndpointId, endpointId } from "../base/brand.ts";
 import { equal, fromBase64, fromUtf8, toBase64, toHex, utf8 } from "../base/bytes.ts";
 import { MeshError } from "../base/errors.ts";
-import { isRecord, type Json } from "../base/json.ts";
+import { countOf, isRecord, type Json } from "../base/json.ts";
 import { type Decision, explainDecision } from "../policy/decide.ts";
 import { explainLack, explainReason, factorTexts } from "../policy/explain.ts";
 import type { Policy } from "../policy/policy.ts";
+import { refusalRules } from "../policy/refusals.ts";
 import { decodeEvidenceItem, encodeEvidenceItem, rfc3339Ms } from "../wire/evidence.ts";
 import { withoutControls } from "../wire/gossip.ts";
 
@@ -158,9 +159,17 @@ export function attestationReport(parts: ReportParts): AttestationReport {
       max_age_ms: window.maxAgeMs,
       ahead_ms: window.aheadMs,
       roots_sha256: roots.map((root) => toHex(createHash("sha256").update(root).digest())),
-      command: `sealmesh verify URL|FILE --at ${checkedAt}`,
+      command: commandFor(checkedAt, roots.length > 0, window.maxAgeMs),
     },
   };
+}
+
+/** With the document in a file of this name, and the roots in another. */
+function commandFor(checkedAt: string, withRoots: boolean, maxAgeMs: number): string {
+  const roots = withRoots ? " --roots makers.pem" : "";
+  // by itself it goes by no longer time than the usual one
+  const age = maxAgeMs > evidenceWindow.maxAgeMs ? ` --max-age ${Math.ceil(maxAgeMs / 1_000)}s` : "";
+  return `sealmesh verify ./attestation.json${roots}${age} --at ${checkedAt}`;
 }
 
 export function policyStatus({ plain, attested, acceptUnchallenged, hosts, owners }: Policy): PolicyStatus {
@@ -280,11 +289,16 @@ export interface ClaimRow {
 /** Claims as text: a signer may put anything into them, so nothing may move a terminal. */
 export function claimRows({ attestedKey, issuedAtMs, pcrs, ...plain }: Claims): readonly ClaimRow[] {
   const rows: ClaimRow[] = [];
-  if (attestedKey) rows.push({ claim: "attested key", value: toBase64(attestedKey), by: "signature" });
+  if (attestedKey) {
+    rows.push({ claim: "attested key", value: toBase64(attestedKey), by: "signature" });
+    rows.push({ claim: "its fingerprint", value: fingerprintOf(attestedKey), by: "signature" });
+  }
   if (issuedAtMs) rows.push({ claim: "issued at", value: timeText(issuedAtMs.value), by: issuedAtMs.by });
   for (const [name, claim] of Object.entries(plain)) {
     const words = name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
-    rows.push({ claim: words, value: withoutControls(String(claim.value)), by: claim.by });
+    const { value } = claim;
+    const text = value instanceof Uint8Array ? toHex(value) : withoutControls(String(value));
+    rows.push({ claim: words, value: text, by: claim.by });
   }
   for (const [number, value] of pcrs?.value ?? []) {
     rows.push({ claim: `pcr ${number}`, value: toHex(value), by: pcrs?.by ?? "self" });
@@ -304,6 +318,8 @@ export function timeText(timeMs: number): string {
 export interface ReadReport {
   /** Unix ms; undefined when it does not say. */
   readonly checkedAtMs: number | undefined;
+  /** How old its node let evidence be, and how far ahead, ms; undefined when it does not say. */
+  readonly window: Judging["window"] | undefined;
   readonly hosts: readonly ReadHost[];
 }
 
@@ -346,11 +362,18 @@ export function isReport(document: unknown): document is Json {
  * @throws E_WIRE a host, a key, a nonce or an item that cannot be read, or more of them than there can be
  */
 export function readReport(document: Json): ReadReport {
-  const { hosts = [document], checked_at: checkedAt } = document;
+  const { hosts = [document], checked_at: checkedAt, check } = document;
   return {
     checkedAtMs: typeof checkedAt === "string" ? rfc3339Ms(checkedAt) : undefined,
+    window: readWindow(check),
     hosts: listOf(hosts, reportHosts, "hosts").map(readHost),
   };
+}
+
+function readWindow(check: unknown): ReadReport["window"] {
+  if (!isRecord(check)) return undefined;
+  const [maxAgeMs, aheadMs] = [countOf(check["max_age_ms"]), countOf(check["ahead_ms"])];
+  return maxAgeMs === undefined || aheadMs === undefined ? undefined : { maxAgeMs, aheadMs };
 }
 
 function readHost(host: Json): ReadHost {
@@ -496,7 +519,8 @@ function explanation(proof: HostProof, decision: Decision, models: readonly stri
   return [explainDecision(decision), ...lacking, ...idle].join(" ");
 }
 
-function lackSentence({ pieces: [piece], why }: HostProof): string {
+function lackSentence({ pieces: [piece], why, asked }: HostProof): string {
+  if (piece === undefined && !asked && why === undefined) return refusalRules["not-asked"].sentence;
   if (piece === undefined) return `It has shown no evidence${why === undefined ? "" : ` (${why})`}.`;
   const lack = lacksOfPiece("key", piece)[0];
   return lack === undefined ? "" : explainLack(lack, piece.verdict);

@@ -4,7 +4,7 @@
  * goes on. Hardware may hang: nobody waits for it for long, and it never gets a second question of a sort before it has
  * answered the first.
  */
-import type { Collector, EvidenceRequest } from "../attest/collect/collector.ts";
+import type { Collector, EvidenceRequest, KeyLife } from "../attest/collect/collector.ts";
 import { type EvidenceItem, evidenceWindow } from "../attest/evidence.ts";
 import { verifyEvidence } from "../attest/verify.ts";
 import type { EndpointId } from "../base/brand.ts";
@@ -13,6 +13,7 @@ import type { Clock } from "../base/clock.ts";
 import { abortError, withDeadline } from "../base/deadline.ts";
 import { MeshError, toMeshError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
+import { type Turn, Turns } from "../base/turns.ts";
 import type { AttestSource } from "../mesh/attest-serve.ts";
 import type { ChallengeProof } from "../wire/attestation.ts";
 import { referenceChallengeBytes } from "../wire/challenge.ts";
@@ -44,7 +45,12 @@ export interface EvidenceState {
   readonly inferenceKey: Uint8Array | undefined;
   /** Why the last attempt failed; undefined when it did not. */
   readonly why: string | undefined;
+  /** How long the attested key lives; undefined until that is known. */
+  readonly keyLife: KeyLife | undefined;
 }
+
+/** Whose turn it is when nobody asked. */
+const ourselves = "";
 
 export class Attester implements AttestSource {
   readonly #closing = new AbortController();
@@ -69,6 +75,11 @@ export class Attester implements AttestSource {
     await Promise.all(this.#keepers.map((keeper) => keeper.refresh()));
   }
 
+  /** Makes anew what is older than `ageMs`, or could not be made some time ago. Looked at often: timers stand still in sleep. */
+  refreshIfDue(ageMs: number): void {
+    for (const keeper of this.#keepers) if (keeper.isDue(ageMs)) void keeper.refresh();
+  }
+
   /** Makes evidence for the inference key that is to be published next. Never throws; one that is under way counts. */
   async prepare(nextKey: Uint8Array): Promise<void> {
     await Promise.all(this.#keepers.map((keeper) => keeper.prepare(nextKey)));
@@ -86,24 +97,33 @@ export class Attester implements AttestSource {
     return state?.inferenceKey && equal(state.inferenceKey, inferenceKey()) ? state.item?.evidence : undefined;
   }
 
-  async evidence(nonce: Uint8Array | undefined, signal: AbortSignal): Promise<readonly EvidenceItem[]> {
-    const items = await Promise.all(this.#keepers.map((keeper) => keeper.evidence(nonce, signal)));
+  async evidence(
+    nonce: Uint8Array | undefined,
+    signal: AbortSignal,
+    holder: string = ourselves,
+  ): Promise<readonly EvidenceItem[]> {
+    const items = await Promise.all(this.#keepers.map((keeper) => keeper.evidence(nonce, signal, holder)));
     return items.filter((item) => item !== undefined);
   }
 
   /** @throws E_INPUT nothing here answers questions of this kind · as the hardware does, see Collector · E_TIMEOUT, E_BUSY */
-  async answerResidence(kind: string, question: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
+  async answerResidence(
+    kind: string,
+    question: Uint8Array,
+    signal: AbortSignal,
+    holder: string = ourselves,
+  ): Promise<Uint8Array> {
     const keeper = this.#keepers.find(({ state }) => state.kind === kind);
     if (!keeper) throw new MeshError("E_INPUT", "this node makes no evidence of the kind that was asked about");
-    return await keeper.answerResidence(question, signal);
+    return await keeper.answerResidence(question, signal, holder);
   }
 
   /**
    * One proof of each collector that signs in time. @throws why the last one did not, when none does: E_TIMEOUT · E_BUSY no
    * evidence yet, or a signature that is under way still hangs · as the hardware does
    */
-  async sign(nonce: Uint8Array, signal: AbortSignal): Promise<readonly ChallengeProof[]> {
-    const signed = await Promise.allSettled(this.#keepers.map((keeper) => keeper.sign(nonce, signal)));
+  async sign(nonce: Uint8Array, signal: AbortSignal, holder: string = ourselves): Promise<readonly ChallengeProof[]> {
+    const signed = await Promise.allSettled(this.#keepers.map((keeper) => keeper.sign(nonce, signal, holder)));
     const proofs = signed.flatMap((outcome) => (outcome.status === "fulfilled" ? [outcome.value] : []));
     if (proofs.length > 0) return proofs;
     const reasons = signed.map((outcome) => (outcome.status === "rejected" ? outcome.reason : undefined));
@@ -124,25 +144,28 @@ class Keeper {
   readonly #collector: Collector;
   readonly #options: Required<AttesterOptions>;
   readonly #closing: AbortSignal;
-  readonly #collecting: Line;
-  readonly #signing: Line;
-  readonly #residing: Line;
+  readonly #collecting: Turns;
+  readonly #signing: Turns;
+  readonly #residing: Turns;
   #state: EvidenceState;
   /** SEC1, 65 bytes, of the newest piece, asked for or not. */
   #attestedKey: Uint8Array | undefined;
   #refreshing: Promise<void> | undefined;
   /** For the inference key that comes next. */
   #prepared: Made | undefined;
+  /** performance.now() when a refresh began last. */
+  #triedMs = Number.NEGATIVE_INFINITY;
   #preparing: Promise<void> | undefined;
 
   constructor(collector: Collector, options: Required<AttesterOptions>, closing: AbortSignal) {
     this.#collector = collector;
     this.#options = options;
     this.#closing = closing;
-    this.#collecting = new Line(options.freshMs);
-    this.#signing = new Line(options.signMs);
-    this.#residing = new Line(options.residenceMs);
-    this.#state = { kind: collector.kind, item: undefined, inferenceKey: undefined, why: "it is being made" };
+    this.#collecting = new Turns(options.freshMs);
+    this.#signing = new Turns(options.signMs);
+    this.#residing = new Turns(options.residenceMs);
+    const { kind, keyLife } = collector;
+    this.#state = { kind, item: undefined, inferenceKey: undefined, why: "it is being made", keyLife };
   }
 
   get state(): EvidenceState {
@@ -173,12 +196,20 @@ class Keeper {
   }
 
   async #prepare(key: Uint8Array): Promise<void> {
-    const { collectMs } = this.#options;
     try {
-      this.#prepared = await this.#collect({ key, ms: collectMs, signal: this.#closing, patient: true });
+      this.#prepared = await this.#collect({ key, ...this.#own() });
     } catch {
       // the next refresh says why
     }
+  }
+
+  isDue(ageMs: number): boolean {
+    const now = this.#options.clock.now();
+    const madeMs = this.state.item?.issuedAtMs ?? 0;
+    const triedAgoMs = performance.now() - this.#triedMs;
+    // a clock that was set back must not keep evidence for long
+    const isOld = now - madeMs >= ageMs || madeMs > now + ageMs;
+    return isOld && triedAgoMs >= (this.state.why === undefined ? 0 : defaults.evidenceRetryMs);
   }
 
   /** Never throws. */
@@ -195,11 +226,16 @@ class Keeper {
   }
 
   /** Made with the nonce if that works in time, else the newest; never throws unless the signal fires. */
-  async evidence(nonce: Uint8Array | undefined, signal: AbortSignal): Promise<EvidenceItem | undefined> {
+  async evidence(
+    nonce: Uint8Array | undefined,
+    signal: AbortSignal,
+    holder: string,
+  ): Promise<EvidenceItem | undefined> {
     const { freshMs: ms, inferenceKey } = this.#options;
     const { item, inferenceKey: key } = this.state;
     try {
-      if (nonce) return (await this.#collect({ nonce, key: inferenceKey(), ms, signal })).item;
+      const takesNonce = this.#collector.takesNonce ?? true;
+      if (nonce && takesNonce) return (await this.#collect({ nonce, key: inferenceKey(), ms, signal, holder })).item;
       // what is tied to a key that is no longer published counts only as long as there is nothing else
       const isOfNow = item && key && equal(key, inferenceKey());
       if (!isOfNow && !this.#collecting.hangs) {
@@ -211,19 +247,19 @@ class Keeper {
     return this.state.item;
   }
 
-  /** @throws E_INPUT · as Line and the hardware do */
-  answerResidence(question: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
+  /** @throws E_INPUT · as Turns and the hardware do */
+  answerResidence(question: Uint8Array, signal: AbortSignal, holder: string): Promise<Uint8Array> {
     const collector = this.#collector;
     const work = async (): Promise<Uint8Array> => {
       if (collector.answerResidence) return await collector.answerResidence(question, { signal: this.#closing });
       throw new MeshError("E_INPUT", "evidence of this kind says by itself where its key is kept, or nothing can");
     };
     const what = this.#what("answering where the key is kept");
-    return this.#residing.run(work, { what, ms: this.#options.residenceMs, signal });
+    return this.#residing.run(work, { what, ms: this.#options.residenceMs, signal, holder });
   }
 
-  /** @throws E_BUSY there is no evidence yet · as Line and the hardware do */
-  async sign(nonce: Uint8Array, signal: AbortSignal): Promise<ChallengeProof> {
+  /** @throws E_BUSY there is no evidence yet · as Turns and the hardware do */
+  async sign(nonce: Uint8Array, signal: AbortSignal, holder: string): Promise<ChallengeProof> {
     const attestedKey = this.#attestedKey;
     if (!attestedKey) throw new MeshError("E_BUSY", "no evidence has been made so far, so there is no attested key");
     const message = referenceChallengeBytes(toBase64(attestedKey), nonce);
@@ -231,20 +267,21 @@ class Keeper {
       what: this.#what("signing a challenge"),
       ms: this.#options.signMs,
       signal,
+      holder,
     });
     return { kind: this.#collector.kind, attestedKey, signature };
   }
 
   async #refresh(): Promise<void> {
-    const { log, inferenceKey, collectMs } = this.#options;
+    const { log, inferenceKey } = this.#options;
     const { kind } = this.#collector;
-    const collect = (): Promise<Made> =>
-      this.#collect({ key: inferenceKey(), ms: collectMs, signal: this.#closing, patient: true });
+    this.#triedMs = performance.now();
+    const collect = (): Promise<Made> => this.#collect({ key: inferenceKey(), ...this.#own() });
     try {
       let made = await collect();
       // a new inference key while that was under way
       if (!equal(made.inferenceKey, inferenceKey())) made = await collect();
-      this.#state = { kind, ...made, why: undefined };
+      this.#state = { kind, ...made, why: undefined, keyLife: this.#collector.keyLife };
     } catch (thrown) {
       const { code, message } = toMeshError(thrown);
       // the rest of a series says nothing new
@@ -255,7 +292,12 @@ class Keeper {
     }
   }
 
-  /** @throws as Line and the hardware do */
+  /** How evidence is made that nobody asked for: with all the time there is. */
+  #own(): Omit<Turn, "what"> {
+    return { holder: ourselves, ms: this.#options.collectMs, signal: this.#closing, patient: true };
+  }
+
+  /** @throws as Turns and the hardware do */
   #collect({ nonce, key, ...call }: Collecting): Promise<Made> {
     const { clock, endpointId } = this.#options;
     const work = async (): Promise<Made> => {
@@ -272,7 +314,7 @@ class Keeper {
   }
 }
 
-interface Collecting extends Omit<LineCall, "what"> {
+interface Collecting extends Omit<Turn, "what"> {
   readonly nonce?: Uint8Array;
   /** 32 bytes, the inference key that it is to be tied to. */
   readonly key: Uint8Array;
@@ -282,59 +324,6 @@ interface Made {
   readonly item: EvidenceItem;
   /** 32 bytes that it is tied to. */
   readonly inferenceKey: Uint8Array;
-}
-
-interface LineCall {
-  readonly what: string;
-  /** The wait for those before it included. */
-  readonly ms: number;
-  readonly signal: AbortSignal;
-  /** Waits behind a call that hangs as well. @default false */
-  readonly patient?: boolean;
-}
-
-/** One call of a sort at a time: what hardware has begun cannot be taken back, and a queue behind it would only grow. */
-class Line {
-  readonly #hangMs: number;
-  #pending: { readonly sinceMs: number; readonly ended: Promise<void> } | undefined;
-
-  /** @param hangMs how long a call may be under way before nobody waits behind it any more */
-  constructor(hangMs: number) {
-    this.#hangMs = hangMs;
-  }
-
-  get hangs(): boolean {
-    return this.#pending !== undefined && performance.now() - this.#pending.sinceMs >= this.#hangMs;
-  }
-
-  /** @throws E_BUSY an earlier call hangs · E_TIMEOUT, E_ABORTED nobody waits any more, the call goes on · as `work` does */
-  async run<T>(work: () => Promise<T>, { what, ms, signal, patient = false }: LineCall): Promise<T> {
-    if (signal.aborted) throw abortError(signal);
-    if (this.hangs && !patient) {
-      throw new MeshError("E_BUSY", `${what}: the hardware has not answered what it was asked before`);
-    }
-    let waits = true;
-    try {
-      return await withDeadline(
-        this.#inTurn(work, () => waits),
-        { what, ms, signal },
-      );
-    } finally {
-      waits = false;
-    }
-  }
-
-  /** @param waits whether somebody still wants what `work` gives */
-  async #inTurn<T>(work: () => Promise<T>, waits: () => boolean): Promise<T> {
-    while (this.#pending) await this.#pending.ended;
-    if (!waits()) throw new MeshError("E_ABORTED", "nobody waits for it any more");
-    const done = work();
-    const end = (): void => {
-      this.#pending = undefined;
-    };
-    this.#pending = { sinceMs: performance.now(), ended: done.then(end, end) };
-    return await done;
-  }
 }
 
 /** What the verifier of a kind takes for the attested key; undefined when it takes none. */

@@ -1,8 +1,8 @@
 /** Reads certificates from files, as DER: roots that an operator trusts, and certificates of a TPM's maker. */
 import { X509Certificate } from "node:crypto";
-import { readFileSync, statSync } from "node:fs";
 import { fromUtf8 } from "../base/bytes.ts";
 import { MeshError } from "../base/errors.ts";
+import { readSmall, type SmallFile } from "./own-files.ts";
 
 /** Certificates of all makers together are far smaller. */
 const fileBytes = 1_048_576;
@@ -12,8 +12,8 @@ const fileBytes = 1_048_576;
  * @returns    DER, one at least
  * @throws     E_INPUT naming the file: missing, too large, or no certificate in it, or one that cannot be read
  */
-export function readCertificates(file: string): readonly Uint8Array[] {
-  const bytes = readBounded(file);
+export function readCertificates(file: string, options?: SmallFile): readonly Uint8Array[] {
+  const bytes = readSmall(file, fileBytes, options);
   const begin = "-----BEGIN CERTIFICATE-----";
   try {
     // DER starts with the tag of a sequence, PEM never does
@@ -24,16 +24,4 @@ export function readCertificates(file: string): readonly Uint8Array[] {
   } catch (cause) {
     throw new MeshError("E_INPUT", `${file} holds no certificates as PEM or DER`, { cause });
   }
-}
-
-function readBounded(file: string): Uint8Array {
-  let size: number;
-  try {
-    const status = statSync(file);
-    if (status.isFile() && status.size <= fileBytes) return readFileSync(file);
-    size = status.size;
-  } catch (cause) {
-    throw new MeshError("E_INPUT", `${file} cannot be read`, { cause });
-  }
-  throw new MeshError("E_INPUT", `${file} is no file of at most ${fileBytes} bytes (${size})`);
 }

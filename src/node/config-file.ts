@@ -3,16 +3,15 @@
  * of the wrong type, ends the start: a policy that is misspelt must not be one that is not there. Which file it is, and what
  * wins over it, is for config.ts, the only caller.
  */
-import { closeSync, constants, fstatSync, openSync, readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { parse, TomlError } from "smol-toml";
 import { type EndpointId, endpointId } from "../base/brand.ts";
 import { fromUtf8 } from "../base/bytes.ts";
-import { MeshError } from "../base/errors.ts";
+import { MeshError, toMeshError } from "../base/errors.ts";
 import { isRecord } from "../base/json.ts";
 import { withoutControls } from "../wire/gossip.ts";
 import { type DemandableTier, demandableTiers } from "../wire/invite.ts";
-import { systemCode } from "./own-files.ts";
+import { readSmall } from "./own-files.ts";
 
 /** Bytes of a file: a few hundred endpoint ids and their comments. */
 const fileBytes = 65_536;
@@ -109,7 +108,7 @@ const sections: { readonly [Name in keyof FileSettings]: KindsOf<FileSettings[Na
 
 export const noFileSettings: FileSettings = { policy: {}, attest: {}, challenge: {}, invite: {} };
 
-/** @throws E_CONFIG naming file, setting and what it takes; also when others may write to the file */
+/** @throws E_CONFIG naming file, setting and what it takes; also when others than root and we can change the file */
 export function readConfigFile(path: string): FileSettings {
   return settingsFrom(readText(path), path);
 }
@@ -125,7 +124,9 @@ export function settingsFrom(text: string, path: string): FileSettings {
   const tables = new Map(Object.entries(isRecord(document) ? document : {}));
   for (const [section, values] of tables) {
     if (!kindsOf(section)) throw new MeshError("E_CONFIG", `${path}: ${unknownSection(section)}`);
-    if (!isRecord(values)) throw new MeshError("E_CONFIG", `${path}: ${section} is a section: write [${section}]`);
+    // a date is an object too, and would be a section without settings
+    if (!isRecord(values) || values instanceof Date)
+      throw new MeshError("E_CONFIG", `${path}: ${section} is a section: write [${section}]`);
   }
   const read = <Name extends keyof FileSettings>(section: Name): FileSettings[Name] =>
     sectionFrom(section, tables.get(section) ?? {}, path) as FileSettings[Name]; // by the kinds of its row of `sections`
@@ -151,29 +152,11 @@ function kindsOf(section: string): ReadonlyMap<string, Kind<unknown>> | undefine
 
 /** @throws E_CONFIG */
 function readText(path: string): string {
-  const refusal = (why: string, cause?: unknown): MeshError => new MeshError("E_CONFIG", `${path} ${why}`, { cause });
-  let file: number;
   try {
-    // a pipe without a writer would keep the start waiting; Windows has none of these and not the flag
-    file = openSync(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+    return fromUtf8(readSmall(path, fileBytes, { trusted: true }));
   } catch (cause) {
-    throw refusal(`cannot be read (${systemCode(cause)})`, cause);
-  }
-  try {
-    const status = fstatSync(file);
-    const { mode, size } = status;
-    if (!status.isFile()) throw refusal("is no file");
-    if (process.platform !== "win32" && (mode & 0o022) !== 0) {
-      const octal = (mode & 0o777).toString(8);
-      throw refusal(`has mode ${octal}: others can write into it what this node trusts. Run: chmod go-w ${path}`);
-    }
-    if (size > fileBytes) throw refusal(`has ${size} bytes; a configuration has at most ${fileBytes}`);
-    return fromUtf8(Uint8Array.from(readFileSync(file)));
-  } catch (cause) {
-    if (cause instanceof MeshError && cause.code === "E_CONFIG") throw cause;
-    throw refusal(`cannot be read (${cause instanceof MeshError ? cause.message : systemCode(cause)})`, cause);
-  } finally {
-    closeSync(file);
+    const { code, message } = toMeshError(cause);
+    throw new MeshError("E_CONFIG", code === "E_INPUT" ? message : `${path} cannot be read (${message})`, { cause });
   }
 }
 
@@ -239,16 +222,21 @@ function editSteps(from: string, to: string): number {
 
 /** A time within bounds that are given in seconds; in ms once read. */
 function time(leastSeconds: number, mostSeconds: number): Kind<number> {
-  const units: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600 };
   return {
     takes: `a time from ${leastSeconds} s to ${mostSeconds} s: a number of seconds, or such as "90s", "5m" or "1h"`,
     read: (value) => {
-      const match = typeof value === "string" ? /^([0-9]{1,6})([smh])$/.exec(value) : null;
-      const seconds = match ? Number(match[1]) * (units[match[2] ?? ""] ?? Number.NaN) : value;
+      const seconds = typeof value === "string" ? secondsOf(value) : value;
       if (typeof seconds !== "number" || !(seconds >= leastSeconds && seconds <= mostSeconds)) return undefined;
       return Math.round(seconds * 1_000);
     },
   };
+}
+
+/** "90s", "5m" or "1h". @returns seconds; undefined for any other text */
+export function secondsOf(text: string): number | undefined {
+  const units: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600 };
+  const [, number, unit = ""] = /^([0-9]{1,6})([smh])$/.exec(text) ?? [];
+  return number === undefined ? undefined : Number(number) * (units[unit] ?? Number.NaN);
 }
 
 /** An empty list of the only ones that may be asked would be a node that asks nobody. */

@@ -2,12 +2,13 @@
  * Settings of one node: from flags, environment and configuration file to checked values. A flag wins over its SEALMESH_*
  * variable, which wins over the file, which wins over the default. The only reader of process.env.
  */
-import { readFileSync, statSync } from "node:fs";
+import { lstatSync, statSync } from "node:fs";
 import { isIPv4 } from "node:net";
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { createSecureContext } from "node:tls";
 import { type EndpointId, endpointId } from "../base/brand.ts";
+import { fromUtf8 } from "../base/bytes.ts";
 import { MeshError, toMeshError } from "../base/errors.ts";
 import type { RouteSetting } from "../exchange.ts";
 import {
@@ -23,7 +24,7 @@ import { keyHashes } from "./api-keys.ts";
 import { readCertificates } from "./certificates.ts";
 import { type FileSettings, noFileSettings, readConfigFile, type TierSetting } from "./config-file.ts";
 import { defaults } from "./defaults.ts";
-import { systemCode } from "./own-files.ts";
+import { readSmall, shellQuoted, systemCode } from "./own-files.ts";
 
 export interface HostPort {
   /** Without brackets, also for IPv6. */
@@ -220,7 +221,9 @@ function usualConfigFile(): string | undefined {
   if (process.platform === "win32") folder = join(APPDATA ?? homedir(), "sealmesh");
   const file = join(folder, "config.toml");
   try {
-    return statSync(file, { throwIfNoEntry: false }) && file;
+    // a link that leads nowhere is not nothing: whoever made it meant to have a policy
+    if (lstatSync(folder, { throwIfNoEntry: false })?.isSymbolicLink()) statSync(folder);
+    return lstatSync(file, { throwIfNoEntry: false }) && file;
   } catch (cause) {
     // there may be a policy in it: going on as if there were none is no choice
     const why = `whether there is a ${file} cannot be seen (${systemCode(cause)})`;
@@ -231,12 +234,21 @@ function usualConfigFile(): string | undefined {
 }
 
 /** $SEALMESH_DATA_DIR, $STATE_DIRECTORY (systemd), then the platform's place for state. */
-function defaultDataDir(): string {
-  const { STATE_DIRECTORY, XDG_STATE_HOME, LOCALAPPDATA } = process.env;
+function defaultDataDir(variables = process.env): string {
+  const { STATE_DIRECTORY, XDG_STATE_HOME, LOCALAPPDATA } = variables;
   if (STATE_DIRECTORY) return STATE_DIRECTORY;
   if (process.platform === "darwin") return join(homedir(), "Library/Application Support/sealmesh");
   if (process.platform === "win32") return join(LOCALAPPDATA ?? homedir(), "sealmesh");
   return join(XDG_STATE_HOME ?? join(homedir(), ".local/state"), "sealmesh");
+}
+
+/**
+ * What a command needs so that it works on this directory in any shell of this user: empty for the one that such a command
+ * takes by itself.
+ */
+export function dataDirArguments(dataDir: string): string {
+  // what the environment of this process says, that of the shell need not
+  return resolve(dataDir) === resolve(defaultDataDir({})) ? "" : ` --data-dir ${shellQuoted(dataDir)}`;
 }
 
 /** Splits "host:port" or "[v6]:port". @throws E_USAGE naming `flag` */
@@ -280,10 +292,11 @@ function policySettings(flags: Flags, { policy }: FileSettings): PolicySettings 
   const asked = flags.requireAttestedHosts ?? environment("REQUIRE_ATTESTED_HOSTS");
   const tier = asked === undefined ? policy.require_attested_hosts : tierSetting(asked);
   const hosts = flags.allowHosts ?? listed(environment("ALLOW_HOSTS"));
+  const requireAttested = demandOf(tier);
   return {
-    requireAttested: demandOf(tier),
+    requireAttested,
     requireEncryption: flags.requireEncryption ?? yes("REQUIRE_ENCRYPTION") ?? policy.require_encryption ?? false,
-    acceptUnchallenged: flags.acceptUnchallenged ?? yes("ACCEPT_UNCHALLENGED") ?? policy.accept_unchallenged ?? false,
+    acceptUnchallenged: acceptUnchallenged(flags, policy, requireAttested),
     hosts: hosts === undefined ? policy.allow_hosts : hostIds(hosts),
     owners: policy.owners,
     keys: policy.keys ?? [],
@@ -294,6 +307,22 @@ function policySettings(flags: Flags, { policy }: FileSettings): PolicySettings 
     evidenceMaxAgeMs: policy.evidence_max_age ?? defaults.evidenceMaxAgeMs,
     evidenceAheadMs: policy.evidence_ahead ?? defaults.evidenceAheadMs,
   };
+}
+
+/** @throws E_USAGE, E_CONFIG it is asked for beside a tier that it does nothing for */
+function acceptUnchallenged(
+  flags: Flags,
+  { accept_unchallenged: inFile = false }: FileSettings["policy"],
+  tier: DemandableTier | undefined,
+): boolean {
+  const given = flags.acceptUnchallenged ?? yes("ACCEPT_UNCHALLENGED");
+  const accepts = given ?? inFile;
+  if (accepts && tier !== undefined && tier !== "key") {
+    const name = given === undefined ? "[policy] accept_unchallenged" : "--accept-unchallenged";
+    const why = `has no effect where the tier ${tier} is demanded: without a challenge there is nothing above key`;
+    throw new MeshError(given === undefined ? "E_CONFIG" : "E_USAGE", `${name} ${why}; leave it out`);
+  }
+  return accepts;
 }
 
 function attestSettings(flags: Flags, { attest }: FileSettings): AttestSettings {
@@ -359,7 +388,7 @@ function hostIds(given: readonly string[]): readonly EndpointId[] {
 function certificates(files: readonly string[], setting: string): readonly Uint8Array[] {
   return files.flatMap((file) => {
     try {
-      return readCertificates(file);
+      return readCertificates(file, { trusted: true });
     } catch (cause) {
       throw new MeshError("E_CONFIG", `${setting}: ${toMeshError(cause).message}`, { cause });
     }
@@ -411,8 +440,8 @@ function tlsFiles(flags: Flags): TlsFiles | undefined {
   if (certFile === undefined && keyFile === undefined) return undefined;
   if (keyFile === undefined) throw new MeshError("E_CONFIG", "--tls-cert needs --tls-key FILE, the private key to it");
   if (certFile === undefined) throw new MeshError("E_CONFIG", "--tls-key needs --tls-cert FILE, the certificate to it");
-  const cert = readSmallFile(certFile, "--tls-cert", pemCharacters);
-  const key = readSmallFile(keyFile, "--tls-key", pemCharacters);
+  const cert = readSmallFile(certFile, "--tls-cert", pemBytes);
+  const key = readSmallFile(keyFile, "--tls-key", pemBytes);
   try {
     createSecureContext({ cert, key });
   } catch (cause) {
@@ -506,15 +535,12 @@ function count(text: string | undefined, flag: string, least: number, most = 1_0
 }
 
 /** A certificate with its whole chain stays below. */
-const pemCharacters = 262_144;
+const pemBytes = 262_144;
 
-function readSmallFile(path: string, flag: string, characters: number = limits.tokenBytes): string {
+function readSmallFile(path: string, flag: string, bytes: number = limits.tokenBytes): string {
   try {
-    const text = readFileSync(path, "utf8");
-    if (text.length > characters) throw new Error("the file is too large");
-    return text;
+    return fromUtf8(readSmall(path, bytes, { pipe: true }));
   } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new MeshError("E_CONFIG", `${flag}: ${why}`, { cause });
+    throw new MeshError("E_CONFIG", `${flag}: ${toMeshError(cause).message}`, { cause });
   }
 }

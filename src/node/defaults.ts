@@ -82,6 +82,8 @@ export const defaults = {
   challengeIntervalMs: 60_000,
   /** One piece of evidence, ms: a TPM takes a second or two for its keys. */
   evidenceMs: 20_000,
+  /** Hardware that could not make a piece is asked again after so long, ms. */
+  evidenceRetryMs: 15_000,
   /** A node's start waits so long for its first evidence, ms; what takes longer comes later. */
   firstEvidenceMs: 3_000,
   /** A new inference key waits so long for evidence before it is published without, ms; the old one opens for 15 minutes. */
@@ -99,12 +101,17 @@ export const defaults = {
    */
   attestAnswering: {
     rate: { perHolder: { burst: 20, perSecond: 1 }, total: { burst: 100, perSecond: 20 }, holders: 1_024 },
-    places: { total: 32, perHolder: 8 },
+    places: { total: 32, perHolder: 4 },
   },
-  /** The same passed on for others: it costs two small frames, and who asks through relays alone asks for all hosts at once. */
+  /** The same through one relay, behind which there may be dozens of members. */
+  attestRelayed: {
+    rate: { perHolder: { burst: 100, perSecond: 10 }, total: { burst: 200, perSecond: 20 }, holders: 256 },
+    places: { total: 32, perHolder: 16 },
+  },
+  /** What one member may ask of one host through us: a tenth of what that host grants us. Each costs two small frames. */
   attestCarrying: {
-    rate: { perHolder: { burst: 100, perSecond: 5 }, total: { burst: 500, perSecond: 100 }, holders: 4_096 },
-    places: { total: 128, perHolder: 32 },
+    rate: { perHolder: { burst: 20, perSecond: 1 }, total: { burst: 500, perSecond: 100 }, holders: 4_096 },
+    places: { total: 128, perHolder: 4 },
   },
   /**
    * Frames of these streams, ms: one small frame over a bad connection; our own answer, longer than hardware gets for it;

@@ -131,7 +131,7 @@ class RunningNode implements Node {
     const config = this.#config;
     const clock = this.#clock;
     // 1 identity and keys
-    const state = openState(config.dataDir);
+    const state = openState(config.dataDir, (error) => this.#notKept(error));
     this.#closers.push(() => state.close());
     const identity = identityFrom(state.identitySeed);
     const keys = new InferenceKeys({ clock });
@@ -272,9 +272,9 @@ class RunningNode implements Node {
     // looked at often, not once when it is due: timers stand still while a machine sleeps
     this.#every(defaults.recordCheckMs, () => {
       if (this.#advanceRecord()) mesh.announce();
+      attester.refreshIfDue(config.attest.refreshMs);
       this.#forget(state, mesh, trust);
     });
-    this.#every(config.attest.refreshMs, () => void attester.refresh());
     this.#log.write("info", { event: "node-started", endpoint_id: identity.id, version });
     // 5 the members we were told of
     await Promise.all(config.join.map(({ address }) => this.#join(mesh, address)));
@@ -407,7 +407,7 @@ class RunningNode implements Node {
       record: records.current,
       blob: attester.blob,
     });
-    const { attestAnswering, attestCarrying, attestTiming, dialMs } = defaults;
+    const { attestAnswering, attestRelayed, attestCarrying, attestTiming, dialMs } = defaults;
     const reach: AttestServeParts["reach"] = (id, signal) => {
       const { mesh } = this.#need();
       return mesh.peer(id)?.met ? mesh.openSeal(id, { dialMs, signal }) : undefined;
@@ -418,6 +418,7 @@ class RunningNode implements Node {
       source: attester,
       ...(relayTraffic ? { reach } : {}),
       answering: attestAnswering,
+      relayed: attestRelayed,
       carrying: attestCarrying,
       timing: attestTiming,
     });

@@ -1,8 +1,25 @@
 /**
  * Files of the data directory: read and written whole, and ours alone. Wider modes are refused: whoever can read the key,
  * or replace what we believe of others, can speak for this node or turn it. For state.ts, pin-store.ts and `sealmesh trust`.
+ * Beside it the one way in which a file that an operator names is read: whole, and no more of it than was expected.
  */
-import { closeSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  type Stats,
+  writeFileSync,
+} from "node:fs";
+import { dirname, resolve } from "node:path";
+import { concat } from "../base/bytes.ts";
 import { MeshError } from "../base/errors.ts";
 
 /** @throws E_STATE it cannot be made, or others can write to it */
@@ -84,6 +101,88 @@ export function systemCode(thrown: unknown): string {
   return thrown instanceof Error && "code" in thrown ? String(thrown.code) : "unknown";
 }
 
+export interface SmallFile {
+  /** Whether it may be a pipe, such as `<(command)`; reading one waits for whoever writes it. @default false */
+  readonly pipe?: boolean;
+  /** Whether it says what is trusted: nobody but root and we may be able to change it. @default false */
+  readonly trusted?: boolean;
+}
+
+/**
+ * @param most bytes
+ * @throws     E_INPUT in one sentence that begins with the path: no such file, larger, or one that others can change
+ */
+export function readSmall(path: string, most: number, { pipe = false, trusted = false }: SmallFile = {}): Uint8Array {
+  const refusal = (why: string, cause?: unknown): MeshError => new MeshError("E_INPUT", `${path} ${why}`, { cause });
+  let file: number | undefined;
+  try {
+    // a pipe without a writer would keep us waiting; Windows has none of these and not the flag
+    file = openSync(path, constants.O_RDONLY | (pipe ? 0 : (constants.O_NONBLOCK ?? 0)));
+    const status = fstatSync(file);
+    if (!status.isFile() && !(pipe && !status.isDirectory())) throw refusal("is no file");
+    const open = trusted && process.platform !== "win32" ? openToOthers(path, status) : undefined;
+    if (open !== undefined) throw refusal(open);
+    const bytes = readAtMost(file, most + 1);
+    if (bytes.length > most) throw refusal(`has more than ${most} bytes, the most that is read`);
+    return bytes;
+  } catch (cause) {
+    if (cause instanceof MeshError) throw cause;
+    throw refusal(`cannot be read (${systemCode(cause)})`, cause);
+  } finally {
+    if (file !== undefined) closeSync(file);
+  }
+}
+
+function readAtMost(file: number, most: number): Uint8Array {
+  const pieces: Uint8Array[] = [];
+  for (let left = most; left > 0;) {
+    const piece = new Uint8Array(Math.min(left, 65_536));
+    const length = readSync(file, piece);
+    if (length === 0) break;
+    pieces.push(piece.subarray(0, length));
+    left -= length;
+  }
+  return concat(pieces);
+}
+
+const othersWrite = 0o022;
+const sticky = 0o1000;
+
+/** How somebody else could change what the file says, or put another one in its place; undefined: nobody can. */
+function openToOthers(path: string, status: Stats): string | undefined {
+  if (!isTrusted(status))
+    return `belongs to user ${status.uid}, who can change what this node trusts. ${chownHint(path)}`;
+  if ((status.mode & othersWrite) !== 0) return `${writable(status)}. Run: chmod go-w ${shellQuoted(path)}`;
+  // where it is named, and where a link leads
+  for (const folder of new Set([dirname(resolve(path)), dirname(realpathSync(path))])) {
+    const holding = statSync(folder);
+    const where = `is in ${folder}, which`;
+    if (!isTrusted(holding)) return `${where} belongs to user ${holding.uid}, who can replace it. ${chownHint(folder)}`;
+    // with the sticky bit, as /tmp has it, others cannot replace what is ours
+    if ((holding.mode & othersWrite) !== 0 && (holding.mode & sticky) === 0) {
+      return `${where} ${writable(holding)}. Run: chmod go-w ${shellQuoted(folder)}`;
+    }
+  }
+  return undefined;
+}
+
+function isTrusted({ uid }: Stats): boolean {
+  return uid === 0 || uid === process.geteuid?.();
+}
+
+function writable({ mode }: Stats): string {
+  return `has mode ${(mode & 0o777).toString(8)}: others can write into it what this node trusts`;
+}
+
+function chownHint(path: string): string {
+  return `Run: chown ${process.geteuid?.() ?? 0} ${shellQuoted(path)}`;
+}
+
+/** One word for a shell, whatever stands in it. */
+export function shellQuoted(text: string): string {
+  return process.platform === "win32" ? `"${text}"` : `'${text.replaceAll("'", `'\\''`)}'`;
+}
+
 /** @param advised mode to set instead, when it is not the widest allowed one */
 function refuseWide(path: string, allowed: number, advised: number = allowed): void {
   if (process.platform === "win32") return; // modes mean nothing there
@@ -91,6 +190,6 @@ function refuseWide(path: string, allowed: number, advised: number = allowed): v
   if ((actual & ~allowed) === 0) return;
   throw unusable(
     path,
-    `has mode ${actual.toString(8)}: others can get at it. Run: chmod ${advised.toString(8)} ${path}`,
+    `has mode ${actual.toString(8)}: others can get at it. Run: chmod ${advised.toString(8)} ${shellQuoted(path)}`,
   );
 }

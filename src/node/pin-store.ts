@@ -5,6 +5,7 @@
  */
 import { randomUUID } from "node:crypto";
 import { readFileSync, rmSync, statSync } from "node:fs";
+import { type MeshError, toMeshError } from "../base/errors.ts";
 import { decodePinBook, emptyPinBook, encodePinBook, type PinBook } from "../policy/pins.ts";
 import { isRunning, readOwn, systemCode, unusable, writeAtomic, writeNew } from "./own-files.ts";
 
@@ -13,6 +14,8 @@ export interface PinStoreOptions {
   readonly lookMs?: number;
   /** Longest wait for another process that is writing, ms. @default 2000 */
   readonly lockMs?: number;
+  /** Told once when the file becomes unusable while this runs. */
+  readonly onDamaged?: (error: MeshError) => void;
 }
 
 /** A lock is held for the time of one small write; an older one was left behind, ms. */
@@ -28,9 +31,12 @@ export class PinStore {
   /** Of the file that `#book` was read from. */
   #mark: string | undefined;
   #lookedMs = Number.NEGATIVE_INFINITY;
+  readonly #onDamaged: ((error: MeshError) => void) | undefined;
+  #complaint: string | undefined;
 
   /** @throws E_STATE the file is there and cannot be used */
-  constructor(path: string, { lookMs = 500, lockMs = 2_000 }: PinStoreOptions = {}) {
+  constructor(path: string, { lookMs = 500, lockMs = 2_000, onDamaged }: PinStoreOptions = {}) {
+    this.#onDamaged = onDamaged;
     this.#path = path;
     this.#lookMs = lookMs;
     this.#lockMs = lockMs;
@@ -38,11 +44,20 @@ export class PinStore {
   }
 
   /**
-   * What is on disk, as of half a second ago at most.
-   * @throws E_STATE as long as the file is damaged: going on without it would trust a key that was refused before
+   * What is on disk, as of half a second ago at most. While the file is damaged, what stood in it before: going on without
+   * would trust keys that were refused, and a running node should not end for it.
    */
   get book(): PinBook {
-    if (performance.now() - this.#lookedMs >= this.#lookMs) this.#look();
+    if (performance.now() - this.#lookedMs < this.#lookMs) return this.#book;
+    try {
+      this.#look();
+      this.#complaint = undefined;
+    } catch (thrown) {
+      this.#lookedMs = performance.now();
+      const error = toMeshError(thrown);
+      if (this.#complaint !== error.message) this.#onDamaged?.(error);
+      this.#complaint = error.message;
+    }
     return this.#book;
   }
 

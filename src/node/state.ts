@@ -17,6 +17,7 @@ import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { type EndpointId, endpointId } from "../base/brand.ts";
 import { fromHex, toHex } from "../base/bytes.ts";
+import type { MeshError } from "../base/errors.ts";
 import { newIdentitySeed } from "../crypto/identity.ts";
 import type { Shown } from "../mesh/membership.ts";
 import {
@@ -38,8 +39,6 @@ export interface State {
   readonly shown: ReadonlyMap<EndpointId, Shown>;
   /** On disk when it returns. */
   rememberShown(news: ReadonlyMap<EndpointId, Shown>): void;
-  /** The opposite, for one peer; on disk when it returns. */
-  forget(id: EndpointId): void;
   /**
    * Peers that the operator had forgotten (`sealmesh trust forget`) since the last call: out of `shown` and out of the
    * pins' list of them when it returns. What else remembers them is for the caller to clear.
@@ -58,16 +57,17 @@ export interface State {
 const shownLimit = 20_000;
 
 /**
- * Opens the directory, making what is not there.
+ * Opens the directory, making what is not there. `onDamaged` is told when pins become unreadable while the node runs.
  * @throws E_STATE not writable, wider modes than 0700/0600, unreadable content, or in use by another process
  */
-export function openState(directory: string): State {
+export function openState(directory: string, onDamaged?: (error: MeshError) => void): State {
   makeDirectory(directory);
   const release = lock(join(directory, "lock"));
   try {
     const identitySeed = readIdentity(join(directory, "key"));
     const shown = new ShownKeys(join(directory, "shown-keys.json"));
-    const pins = new PinStore(join(directory, "pins.json"));
+    // a first contact can be pinned in the next round: nothing here waits long for another process
+    const pins = new PinStore(join(directory, "pins.json"), { lockMs: 50, ...(onDamaged ? { onDamaged } : {}) });
     const takeForgotten = (): readonly EndpointId[] => dropForgotten(pins, shown);
     takeForgotten(); // while no node was running
     const enclaveKeyPath = join(directory, "enclave-key");
@@ -78,7 +78,6 @@ export function openState(directory: string): State {
       pins,
       takeForgotten,
       rememberShown: (news) => shown.remember(news),
-      forget: (id) => shown.forget([id]),
       enclaveKey: {
         read: () => readOwnBytes(enclaveKeyPath),
         write: (bytes) => writeAtomic(enclaveKeyPath, bytes),

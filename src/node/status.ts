@@ -11,7 +11,9 @@ import {
   type PieceProof,
   type PinStanding,
 } from "../attest/proof.ts";
+import type { KeyLife } from "../attest/collect/collector.ts";
 import { type Factor, factors, type Outcome, type Tier } from "../attest/verdict.ts";
+import { evidenceKinds } from "../attest/registry.ts";
 import { type EndpointId, shortId } from "../base/brand.ts";
 import { toBase64, toHex } from "../base/bytes.ts";
 import { contextOf, modelOf } from "../mesh/choose.ts";
@@ -114,6 +116,10 @@ export const noOwner: OwnerStatus = { status: "unsigned", verified: false };
 
 export interface EvidenceStatus {
   readonly kind: string;
+  /** What one must know of this kind before trusting it, such as hardware that it has not run on yet. */
+  readonly note: string | null;
+  /** machine: its key is the same after a restart · process: pins of it end with this process · null: not known yet. */
+  readonly key_life: KeyLife | null;
   /** When the newest piece was made, ISO 8601 in UTC; null: none so far. */
   readonly issued_at: string | null;
   /** Base64 of the inference key that it is tied to; null: none so far. */
@@ -197,9 +203,11 @@ export interface PeerModel {
   readonly queue: number | null;
 }
 
-export function evidenceStatus({ kind, item, inferenceKey, why }: EvidenceState): EvidenceStatus {
+export function evidenceStatus({ kind, item, inferenceKey, why, keyLife }: EvidenceState): EvidenceStatus {
   return {
     kind,
+    note: evidenceKinds.find((known) => known.kind === kind)?.note ?? null,
+    key_life: keyLife ?? null,
     issued_at: item ? new Date(item.issuedAtMs).toISOString() : null,
     inference_key: inferenceKey ? toBase64(inferenceKey) : null,
     why: why ?? null,

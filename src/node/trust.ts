@@ -22,7 +22,7 @@ import {
   namedBy,
   type OwnKnown,
 } from "./attestation-report.ts";
-import type { NodeConfig } from "./config.ts";
+import { dataDirArguments, type NodeConfig } from "./config.ts";
 import { defaults } from "./defaults.ts";
 import type { ExchangeAttestation } from "./exchanges.ts";
 import type { PinStore } from "./pin-store.ts";
@@ -38,7 +38,7 @@ export interface TrustOptions {
   readonly own: () => OwnKnown & { readonly models: readonly string[] };
 }
 
-/** Hosts of one model that are asked for a report, best known first; further ones are told as they are known. */
+/** Never enough: all are asked. */
 const everybody = (): boolean => false;
 
 export class Trust {
@@ -151,7 +151,7 @@ export class Trust {
 }
 
 /** What its operator demands, and what the invites that it joins by demand at least: the stricter of the two wins. */
-function policyOf({ policy, join }: NodeConfig): Policy {
+function policyOf({ policy, join, dataDir }: NodeConfig): Policy {
   const { requireEncryption, requireAttested: attested, acceptUnchallenged, hosts, owners } = policy;
   const own: Policy = {
     plain: !requireEncryption,
@@ -159,6 +159,7 @@ function policyOf({ policy, join }: NodeConfig): Policy {
     acceptUnchallenged,
     hosts: hosts && new Set(hosts),
     owners: owners && new Set(owners),
+    acceptArguments: dataDirArguments(dataDir),
   };
   return stricter(own, strictest(join.map(({ minimum }) => minimum)));
 }

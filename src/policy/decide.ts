@@ -107,6 +107,11 @@ export function decide(hosts: readonly HostFacts[], policy: Policy, nowMs: numbe
   });
 }
 
+/** Whether other evidence could change a decision: what is refused for its name, its owner or its key, it could not. */
+export function dependsOnEvidence(decision: Decision | undefined): boolean {
+  return decision !== undefined && (decision.kind === "allow" || rulesOfEvidence.has(decision.refusal.rule));
+}
+
 /** One sentence on a decision, for people. */
 export function explainDecision(decision: Decision): string {
   if (decision.kind === "refuse") return decision.refusal.text;
@@ -167,26 +172,36 @@ function demandOf(tier: Tier): string {
 
 /** What lets the host through, or why nothing does. */
 function provenBy({ id, proof }: HostFacts, policy: Policy): RouteProof | Refusal {
-  const { attested } = policy;
+  const { attested, acceptArguments } = policy;
   const { pieces, why } = proof;
   const [best] = bestFirst(pieces);
-  const changed = pieces.find(({ pin }) => pin.standing === "disagrees");
+  const changed = pieces.find(isChanged);
   const shortfall = (piece: PieceProof, tier: Tier): Shortfall => {
-    return { piece, id, tier: tierKnown(piece), lacks: lacksKnown(tier, piece), why };
+    return { piece, id, tier: tierKnown(piece), lacks: lacksKnown(tier, piece), why, acceptArguments };
   };
   if (attested === undefined) {
     // asked for or not, a changed key is told; another piece that proves something shows that it is the same machine
     const isHidden = changed !== undefined && (best === undefined || tierKnown(best) === "none");
     return isHidden ? refusalOf("pin-changed", always, shortfall(changed, "key")) : knownProof(proof);
   }
-  if (best === undefined) return refusalWithout(demandOf(attested), why);
+  if (best === undefined) return refusalWithout(demandOf(attested), proof);
+  // a key that changed is told before another one lets the host through
+  if (changed) return refusalOf("pin-changed", demandOf(attested), shortfall(changed, attested));
   if (tiers.indexOf(tierKnown(best)) >= tiers.indexOf(attested)) return proofOf(best, false);
-  if (policy.acceptUnchallenged && attested === "key" && changed === undefined) {
+  if (policy.acceptUnchallenged && attested === "key") {
     const byTime = pieces.find(lacksOnlyChallenge);
     if (byTime) return proofOf(byTime, true);
   }
   const { rule, piece } = nearest(best, pieces, attested);
   return refusalOf(rule, demandOf(attested), shortfall(piece, attested));
+}
+
+/**
+ * Another key than the pinned one, and the host's own: it has answered a challenge, or came unasked, on the host's own
+ * connection. What else disagrees, a relay may have put there.
+ */
+function isChanged({ pin, challenge, nonce }: PieceProof): boolean {
+  return pin.standing === "disagrees" && (challenge === "answered" || nonce === undefined);
 }
 
 function proofOf(piece: PieceProof, unchallenged: boolean): RouteProof {
@@ -229,6 +244,7 @@ const precedence: readonly RuleName[] = [
   "challenge-unanswered",
   "tier-not-reached",
 ];
+const rulesOfEvidence: ReadonlySet<RuleName> = new Set<RuleName>([...precedence, "not-asked", "no-evidence"]);
 /** Told whichever piece they concern, because they may mean an attack. */
 const alarms: readonly RuleName[] = ["pin-changed", "challenge-failed"];
 
@@ -254,10 +270,11 @@ function failingOf(piece: PieceProof, tier: Tier): Failing {
   return { piece, lacks, rule: ruleFor(piece, lacks) };
 }
 
-function ruleFor({ verdict, challenge }: PieceProof, lacks: readonly Lack[]): RuleName {
+function ruleFor(piece: PieceProof, lacks: readonly Lack[]): RuleName {
+  const { verdict, challenge } = piece;
   const lacksWith = (outcome: Outcome): boolean =>
     factors.some((factor) => lacks.includes(factor) && verdict[factor].outcome === outcome);
-  if (lacks.includes("pin-disagrees")) return "pin-changed";
+  if (lacks.includes("pin-disagrees") && isChanged(piece)) return "pin-changed";
   if (challenge === "failed") return "challenge-failed";
   if (challenge === "missed") return "challenge-missed";
   if (lacksWith("stale")) return "stale";

@@ -43,8 +43,8 @@ export interface ShownValue {
 }
 
 export interface PinContext {
-  /** Unix ms when this node started. */
-  readonly sessionStartMs: number;
+  /** {@link pinName} of the first contacts that this session itself has pinned; not by times, which clocks set back. */
+  readonly ofThisSession: ReadonlySet<string>;
   /** Fingerprints of keys that the operator accepts of any node. */
   readonly acceptedKeys: ReadonlySet<string>;
 }
@@ -62,7 +62,7 @@ export function comparePins(
   book: PinBook,
   id: EndpointId,
   shown: readonly ShownValue[],
-  { sessionStartMs, acceptedKeys }: PinContext,
+  { ofThisSession, acceptedKeys }: PinContext,
 ): readonly PinStanding[] {
   const all = pinsOf(book, id);
   return shown.map((value) => {
@@ -74,7 +74,7 @@ export function comparePins(
     if (against) return { standing: "disagrees", pinned: pinned(against) };
     if (isAccepted) return own ? { standing: "agrees", pinned: pinned(own) } : { standing: "agrees" };
     if (!own) return { standing: "none" };
-    const isOld = own.confirmed || own.pinnedAtMs < sessionStartMs;
+    const isOld = own.confirmed || !ofThisSession.has(pinName(id, own.kind));
     return isOld ? { standing: "agrees", pinned: pinned(own) } : { standing: "first-contact" };
   });
 }
@@ -227,8 +227,13 @@ export function isKindName(kind: string): boolean {
   return /^[a-z0-9][a-z0-9-]{0,63}$/.test(kind);
 }
 
-function nameOf({ endpointId: id, kind }: Pin): string {
+/** A node has one pin of a kind at most. */
+export function pinName(id: EndpointId, kind: string): string {
   return `${id} ${kind}`;
+}
+
+function nameOf({ endpointId: id, kind }: Pin): string {
+  return pinName(id, kind);
 }
 
 function order(a: string, b: string): number {

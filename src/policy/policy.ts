@@ -16,6 +16,11 @@ export interface Policy {
   readonly hosts: ReadonlySet<EndpointId> | undefined;
   /** Owner ids (64 hex digits), one of which must own the host; undefined: no owner is asked for. */
   readonly owners: ReadonlySet<string> | undefined;
+  /**
+   * Not a demand: what follows the command that accepts a changed key, with a blank in front, so that it works wherever it
+   * is pasted. @default nothing: the command finds this node's pins by itself
+   */
+  readonly acceptArguments?: string | undefined;
 }
 
 /** The policy of a node that was told nothing. */

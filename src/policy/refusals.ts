@@ -3,7 +3,7 @@
  * docs/policy.md print what stands here. The words for factors are those of explain.ts. Nothing that a peer wrote gets
  * into a sentence, except what has the form of a name or of hex digits.
  */
-import { fingerprintOf, type PieceProof, type PinnedValue } from "../attest/proof.ts";
+import { fingerprintOf, type HostProof, type PieceProof, type PinnedValue } from "../attest/proof.ts";
 import { type Factor, factors, type Lack, type Tier } from "../attest/verdict.ts";
 import type { EndpointId } from "../base/brand.ts";
 import { withoutControls } from "../wire/gossip.ts";
@@ -19,6 +19,7 @@ export type RuleName =
   | "plain-not-allowed"
   | "encryption-required"
   | "pin-changed"
+  | "not-asked"
   | "no-evidence"
   | "challenge-failed"
   | "challenge-missed"
@@ -101,6 +102,12 @@ export const refusalRules: Readonly<Record<RuleName, RefusalRule>> = {
     doNext:
       "Ask whoever runs the host whether its machine, its TPM or its program was changed, compare the fingerprints, and then run the command.",
   },
+  "not-asked": {
+    demand: demands.attested,
+    asks: "Was it asked for evidence since this node started?",
+    sentence: "It has not been asked for evidence yet.",
+    doNext: "Nothing: it is asked before a prompt would go to it. `sealmesh verify ID` asks at once.",
+  },
   "no-evidence": {
     demand: demands.attested,
     asks: "Has it shown any evidence?",
@@ -157,8 +164,9 @@ export function refusal(rule: RuleName, demand: string, names: Readonly<Record<s
   return { rule, demand, lacks: [], text: textOf(rule, demand, [filled(refusalRules[rule].sentence, names)]) };
 }
 
-/** Nothing was shown. `why` in our own words, if it is known. */
-export function refusalWithout(demand: string, why: string | undefined): Refusal {
+/** Nothing was shown. */
+export function refusalWithout(demand: string, { asked, why }: Pick<HostProof, "asked" | "why">): Refusal {
+  if (!asked && why === undefined) return refusal("not-asked", demand);
   const { sentence } = refusalRules["no-evidence"];
   return { rule: "no-evidence", demand, lacks: [], text: textOf("no-evidence", demand, [sentence, ...whyText(why)]) };
 }
@@ -173,15 +181,17 @@ export interface Shortfall {
   readonly lacks: readonly Lack[];
   /** Why the host has shown no newer evidence. */
   readonly why: string | undefined;
+  /** {@link Policy.acceptArguments} */
+  readonly acceptArguments: string | undefined;
 }
 
 /** A refusal for what a piece of evidence lacks. */
 export function refusalOf(rule: RuleName, demand: string, shortfall: Shortfall): Refusal {
-  const { piece, id, tier, lacks, why } = shortfall;
+  const { piece, tier, lacks, why } = shortfall;
   const told = toldBy(rule, shortfall);
   const others = lacks.filter((lack) => !told.includes(lack));
   const names = {
-    ...(rule === "pin-changed" ? pinNames(piece, id) : {}),
+    ...(rule === "pin-changed" ? pinNames(shortfall) : {}),
     kind: kindText(piece.item.kind),
     tier,
     lacks: lacksText(lacks, piece),
@@ -228,7 +238,8 @@ function challengeText({ challenge }: PieceProof): string {
   }
 }
 
-function pinNames({ item, claims, pin }: PieceProof, id: EndpointId): Readonly<Record<string, string>> {
+function pinNames({ piece, id, acceptArguments = "" }: Shortfall): Readonly<Record<string, string>> {
+  const { item, claims, pin } = piece;
   const { attestedKey, measurement } = claims;
   const shown = attestedKey && {
     kind: item.kind,
@@ -237,7 +248,7 @@ function pinNames({ item, claims, pin }: PieceProof, id: EndpointId): Readonly<R
   };
   const accept =
     shown && isPinnable(shown)
-      ? `If you know why it changed, accept it with \`${acceptCommand(id, shown)}\`.`
+      ? `If you know why it changed, accept it with \`${acceptCommand(id, shown)}${acceptArguments}\`.`
       : "What it shows cannot be pinned.";
   const isBuildTold = (shown?.measurement ?? pin.pinned?.measurement) !== undefined;
   return { shown: valueText(shown, isBuildTold), pinned: valueText(pin.pinned, isBuildTold), accept };

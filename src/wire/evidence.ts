@@ -138,22 +138,26 @@ export function decodeEvidenceItem(bytes: Uint8Array): EvidenceItem {
   if (!Array.isArray(collateral) || collateral.length > limits.collateralPieces) {
     throw malformed(`its collateral is no list of at most ${limits.collateralPieces} texts`);
   }
-  return {
+  const read = {
     kind,
     version: readSafeNumber(item("version")),
     evidence: bounded(readText(item("evidence"))),
     collateral: collateral.map((piece) => bounded(checkText(piece))),
     issuedAtMs: readSafeNumber(item("issued_at_ms")),
   };
+  if (!isWithinEvidenceLimits(read)) throw malformed(`its parts have more than ${limits.evidenceItemBytes} bytes`);
+  return read;
 }
 
 /**
  * Whether an item is inside the bounds that its decoders have, for items that did not come through one.
  */
 export function isWithinEvidenceLimits({ evidence, collateral }: EvidenceItem): boolean {
+  const parts = [evidence, ...collateral];
   return (
     collateral.length <= limits.collateralPieces &&
-    [evidence, ...collateral].every((part) => part.length <= limits.evidenceBytes)
+    parts.every((part) => part.length <= limits.evidenceBytes) &&
+    parts.reduce((sum, part) => sum + part.length, 0) <= limits.evidenceItemBytes
   );
 }
 

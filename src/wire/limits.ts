@@ -27,8 +27,10 @@ export const limits = {
   evidenceBytes: 65_536,
   /** Pieces of collateral in one item of evidence: a chain for each of a few certificates, and revocation lists. */
   collateralPieces: 16,
-  /** An item of evidence as JSON: evidence and collateral at their bounds, in base64. */
-  evidenceFileBytes: 2_097_152,
+  /** Evidence and collateral of one item together: a quote, its chains and an event log of tens of KiB. */
+  evidenceItemBytes: 131_072,
+  /** An item of evidence as JSON: evidenceItemBytes in base64, and what stands around it. */
+  evidenceFileBytes: 262_144,
   /** SignedNodeOwnership (field 28): keys, ids and two names make some 300 bytes; a longer one is not kept. */
   ownershipBytes: 2_048,
   /** SignedRecord as a whole (wire.md §2). */
@@ -56,8 +58,8 @@ export const limits = {
   residenceBytes: 1_024,
   /** Request frames of both streams and the reply to a challenge: challengeSealedBytes and what stands beside it. */
   attestFrameBytes: 5_120,
-  /** Reply frame with evidence: one item at all its bounds, and the usual ones of a few KiB beside it. */
-  evidenceReplyBytes: 2_097_152,
+  /** Reply frame with evidence: one item at its bound, and as much again for the usual ones of 5 to 30 KiB beside it. */
+  evidenceReplyBytes: 262_144,
 
   // addresses and invites
   /** UTF-8 bytes of an EndpointAddress as JSON: addressesPerEndpoint of them fit. */

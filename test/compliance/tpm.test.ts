@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Collector } from "../../src/attest/collect/collector.ts";
 import { activateCredential, readNv, readPublic, withPrimary } from "../../src/attest/collect/tpm/commands.ts";
 import { makeCredential } from "../../src/attest/collect/tpm/credential.ts";
+import { encodeStatement } from "../../src/attest/statement.ts";
 import { decodeTpmEvidence, encodeTpmEvidence } from "../../src/attest/collect/tpm/evidence.ts";
 import { attestationTemplate, endorsementKeys } from "../../src/attest/collect/tpm/keys.ts";
 import { nameOf } from "../../src/attest/collect/tpm/structures.ts";
@@ -41,10 +42,6 @@ describe.skipIf(swtpmMissing !== undefined)("a TPM", () => {
     return tpm2.verify(inputFor(item, { roots: [maker.root], ...change }));
   }
 
-  test("is found", async () => {
-    expect(await collector.available()).toEqual({ available: true });
-  });
-
   test("makes evidence that reaches the tier vendor once its chip has answered", async () => {
     const nonce = new Uint8Array(randomBytes(32));
     const item = await collect(collector, nonce);
@@ -62,10 +59,27 @@ describe.skipIf(swtpmMissing !== undefined)("a TPM", () => {
       "device-state": { outcome: "unknown" },
       measurement: { outcome: "unknown" },
     });
-    expect(tierOf("tpm2", verdict, { ...standing, challenged: false })).toBe("vendor");
+    expect(tierOf("tpm2", verdict, standing)).toBe("vendor");
+    expect(tierOf("tpm2", verdict, { ...standing, challenged: false })).toBe("none");
     expect(claims.tpmManufacturer).toEqual({ value: "id:00001014", by: "vendor" });
     expect([...(claims.pcrs?.value.keys() ?? [])]).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14]);
     expect(claims.pcrs?.by).toBe("vendor");
+  });
+
+  test("signs the build and the posture that it was given, and nothing else can be put in their place", async () => {
+    const told = { measurement: "ab".repeat(32), posture: Uint8Array.of(8, 1) };
+    const request = { endpointId: host, inferenceKey, nonce: undefined, issuedAtMs: Date.now() };
+    const item = await collector.collect({ ...request, ...told });
+    const { claims, verdict } = verdictOf(item, { measurements: new Set([told.measurement]) });
+    expect(claims.measurement).toEqual({ value: told.measurement, by: "self" });
+    expect(claims.posture).toEqual({ value: told.posture, by: "self" });
+    expect(verdict.measurement).toEqual({ outcome: "pass", reason: "measurement-listed-own-word" });
+    const parts = decodeTpmEvidence(item.evidence);
+    for (const change of [{ measurement: "cd".repeat(32) }, { posture: Uint8Array.of(8, 0) }, { posture: undefined }]) {
+      const statement = encodeStatement({ ...request, ...told, ...change });
+      const changed = { ...item, evidence: encodeTpmEvidence({ ...parts, statement }) };
+      expect(verdictOf(changed).verdict.binding).toEqual({ outcome: "fail", reason: "binding-differs" });
+    }
   });
 
   test("whose chip was not asked is a key, and its claims its own", async () => {

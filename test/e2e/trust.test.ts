@@ -39,8 +39,10 @@ it("tells wrong use from bad input, and helps with each of its words", async () 
   const alone = await trust();
   expect(alone).toMatchObject({ code: 64, stdout: "" });
   for (const word of ["list", "pin", "forget", "export", "import"]) expect(alone.stderr).toContain(word);
+  for (const part of ["Examples:", "$ sealmesh trust list"]) expect(alone.stderr).toContain(part);
   const misspelt = await trust("lst");
   expect(misspelt.code).toBe(64);
+  expect((await trust("bogus")).stderr).toContain("see `sealmesh help trust`");
   expect(misspelt.stderr).toContain("Did you mean list?");
   const short = await trust("pin", host.slice(0, 10), "--json");
   expect(short.code).toBe(64);

@@ -3,10 +3,24 @@
  * it does not, somebody else's text is kept as if it were the host's. Ours keep the bytes that came.
  */
 import { describe, expect, it } from "vitest";
+import type { EvidenceItem } from "../../src/attest/evidence.ts";
 import { verifyEvidence } from "../../src/attest/verify.ts";
 import { fromUtf8, utf8 } from "../../src/base/bytes.ts";
 import { type Announcement, decodeGossip, encodeGossip } from "../../src/wire/gossip.ts";
 import { decodeEvidenceItem, encodeEvidenceItem } from "../../src/wire/evidence.ts";
+import {
+  attestByHand,
+  blobOf,
+  demandingClient,
+  demandsKey,
+  enclaveHost,
+  freshKey,
+  hostIn,
+  shows,
+} from "../support/attested-mesh.ts";
+import { startEngineServer } from "../support/engine-server.ts";
+import { eventually } from "../support/mesh.ts";
+import { attackedMesh } from "../support/raw-peer.ts";
 import { blobItem, goodBlob, host, inputFor, signedBlob } from "../support/evidence.ts";
 
 const good = fromUtf8(goodBlob);
@@ -68,5 +82,48 @@ describe("A10: evidence that others have in their hands", () => {
     const after = typeof put === "string" ? before.replace(found, put) : before.replace(found, put);
     expect(after).not.toBe(before);
     expect(verifyEvidence(inputFor(blobItem(utf8(after)))).verdict.signature.reason).toBe("signature-wrong");
+  });
+});
+
+describe("A10: evidence that a node of ours passes on, or shows to a third party", () => {
+  it("A10: is the host's, byte for byte, however it was laid out: through a relay, and in the client's document", async () => {
+    const mesh = attackedMesh();
+    const raw = await mesh.raw({ role: "host", models: ["scripted"] });
+    const key = freshKey();
+    const sent: EvidenceItem[] = [];
+    attestByHand(raw, key, {
+      evidence: async () => {
+        const request = { endpointId: raw.id, inferenceKey: raw.key.publicKey, issuedAtMs: Date.now() };
+        const item = await blobOf(key, request);
+        const laidOut = JSON.stringify(JSON.parse(fromUtf8(item.evidence)), undefined, 3).replace(
+          /}$/,
+          ',"note":"\u00e9"}',
+        );
+        sent.push({ ...item, evidence: utf8(laidOut), collateral: [Uint8Array.of(0, 255, 10)] });
+        return shows(...sent.slice(-1));
+      },
+    });
+    const relay = await mesh.start("client");
+    await raw.meet(relay);
+    const client = await demandingClient(mesh, [relay], { ...demandsKey, route: "relay" });
+    const { tier, evidence } = await hostIn(client, raw);
+    expect(tier).toBe("key");
+    expect(client.status().peers.find(({ endpoint_id: id }) => id === raw.id)?.connected).toBe(false);
+    const shown = decodeEvidenceItem(utf8(JSON.stringify(evidence[0]?.item)));
+    expect(shown).toEqual(sent.at(-1));
+  });
+
+  it("A10: is not made up by gossip: what others tell of a host holds no evidence of it", async () => {
+    const mesh = attackedMesh();
+    const engine = await startEngineServer();
+    const { host } = await enclaveHost(mesh, engine.url);
+    const relay = await mesh.start("client", { join: [host.invite()] });
+    await eventually("they have met", () => relay.status().peers.length > 0);
+    const listener = await mesh.raw();
+    await listener.meet(relay);
+    const told = listener.heard.flatMap(({ announcements }) => announcements).find(({ id }) => id === host.endpointId);
+    expect(told?.record).toBeDefined();
+    expect(told?.evidence).toBeUndefined();
+    await engine.close();
   });
 });

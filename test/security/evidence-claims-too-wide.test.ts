@@ -9,6 +9,7 @@ import { evidenceKinds } from "../../src/attest/registry.ts";
 import { reasons } from "../../src/attest/reasons.ts";
 import { factors, tiers } from "../../src/attest/verdict.ts";
 import { verifyEvidence } from "../../src/attest/verify.ts";
+import { defaults } from "../../src/node/defaults.ts";
 import { factorTexts, tierTexts } from "../../src/policy/explain.ts";
 import { blobItem, goodBlob, inputFor } from "../support/evidence.ts";
 
@@ -69,5 +70,15 @@ describe("A6: claims reach no further than what was measured", () => {
       expect(oneLine).toContain(`\`${kind}\``);
       if (note !== undefined) expect(oneLine, kind).toContain(note);
     }
+  });
+
+  it("docs/attestation.md names the times that a node starts with", () => {
+    const times: readonly (readonly [setting: string, ms: number])[] = [
+      ["[policy] evidence_max_age", defaults.evidenceMaxAgeMs],
+      ["[policy] evidence_ahead", defaults.evidenceAheadMs],
+      ["[challenge] interval", defaults.challengeIntervalMs],
+      ["[attest] refresh", defaults.evidenceRefreshMs],
+    ];
+    for (const [setting, ms] of times) expect(oneLine).toContain(`| \`${setting}\` | ${ms / 1_000} s |`);
   });
 });

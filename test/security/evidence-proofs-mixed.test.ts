@@ -7,7 +7,18 @@ import type { Verified } from "../../src/attest/evidence.ts";
 import { reasons } from "../../src/attest/reasons.ts";
 import { factors } from "../../src/attest/verdict.ts";
 import { verifyEvidence } from "../../src/attest/verify.ts";
-import { fromUtf8, utf8 } from "../../src/base/bytes.ts";
+import { fromBase64, fromUtf8, toBase64, utf8 } from "../../src/base/bytes.ts";
+import {
+  attestByHand,
+  blobOf,
+  demandingClient,
+  documentOf,
+  enclaveHost,
+  hostIn,
+  shows,
+} from "../support/attested-mesh.ts";
+import { startEngineServer } from "../support/engine-server.ts";
+import { attackedMesh } from "../support/raw-peer.ts";
 import {
   blobItem,
   goodBlob,
@@ -69,5 +80,69 @@ describe("A12: kinds of proof", () => {
     );
     expect(JSON.stringify(verdict)).not.toContain(text);
     for (const factor of factors) expect(Object.keys(reasons)).toContain(verdict[factor].reason);
+  });
+});
+
+describe("A12: the document of a node, GET /v1/mesh/attestation", () => {
+  it("A12: says whose word each claim is, and calls nothing of a peer's the vendor's", async () => {
+    const mesh = attackedMesh();
+    const engine = await startEngineServer({ text: "fine" });
+    const { host, enclave } = await enclaveHost(mesh, engine.url);
+    enclave.says = { chipName: "Apple (by: vendor)" };
+    const client = await demandingClient(mesh, [host]);
+    const [piece] = (await hostIn(client, host)).evidence;
+    const by = (claim: string): string | undefined => piece?.claims.find((row) => row.claim === claim)?.by;
+    expect([by("attested key"), by("chip"), by("sip"), by("issued at")]).toEqual(["signature", "self", "self", "self"]);
+    expect(piece?.claims.map((row) => row.by)).not.toContain("vendor");
+    // and what was asked of it apart from what it signed by itself
+    expect(piece?.challenge).toBe("answered");
+    expect(piece?.factors.find(({ factor }) => factor === "fresh")).toMatchObject({
+      outcome: "unknown",
+      reason: "own-time",
+    });
+    await engine.close();
+  });
+
+  it("A12: holds the nonce that the client made for this question: 32 bytes, another each time, as the host got it", async () => {
+    const mesh = attackedMesh();
+    const host = await mesh.raw({ role: "host", models: ["scripted"] });
+    const got: string[] = [];
+    attestByHand(host, key, {
+      evidence: async ({ nonce: asked = new Uint8Array(0) }) => {
+        got.push(toBase64(asked));
+        const request = { endpointId: host.id, inferenceKey: host.key.publicKey, issuedAtMs: Date.now() };
+        return shows(await blobOf(key, request));
+      },
+    });
+    const shown: (string | null | undefined)[] = [];
+    for (let client = 0; client < 2; client += 1) {
+      const asking = await demandingClient(mesh, [host], {});
+      shown.push((await hostIn(asking, host)).evidence[0]?.nonce);
+    }
+    expect(shown).toEqual(got);
+    expect(new Set(shown).size).toBe(2);
+    for (const text of shown) expect(fromBase64(text ?? "", 32)).toHaveLength(32);
+  });
+
+  it("A12: says of evidence that came unasked that it did", async () => {
+    const mesh = attackedMesh();
+    const host = await mesh.raw({ role: "host", models: ["scripted"] });
+    const request = { endpointId: host.id, inferenceKey: host.key.publicKey, issuedAtMs: Date.now() };
+    const { evidence } = await blobOf(key, request);
+    host.announcements = () => [host.own({ evidence })];
+    const client = await demandingClient(mesh, [host], {});
+    const report = await hostIn(client, host);
+    expect(report.evidence).toMatchObject([{ nonce: null, challenge: "unasked" }]);
+    expect([report.tier, report.why === null]).toEqual(["none", false]);
+  });
+
+  it("A12: of this machine's own evidence gives no verdict: nobody vouches for itself", async () => {
+    const mesh = attackedMesh();
+    const engine = await startEngineServer();
+    const { host } = await enclaveHost(mesh, engine.url);
+    const [own] = (await documentOf(host)).hosts;
+    expect(own).toMatchObject({ this_node: true, tier: null });
+    expect(Object.keys(own?.evidence[0] ?? {}).toSorted()).toEqual(["item", "nonce"]);
+    await engine.close();
   });
 });

@@ -8,7 +8,10 @@ import { secureEnclave } from "../../src/attest/kinds/secure-enclave.ts";
 import { factors, lacksFor, type Standing, tierOf, tiers } from "../../src/attest/verdict.ts";
 import { verifyEvidence } from "../../src/attest/verify.ts";
 import { tierTexts } from "../../src/policy/explain.ts";
+import { demandingClient, enclaveHost, hostIn } from "../support/attested-mesh.ts";
 import { caExtensions, madeCertificate, madeKey } from "../support/certificates.ts";
+import { startEngineServer } from "../support/engine-server.ts";
+import { asked, attackedMesh, call } from "../support/raw-peer.ts";
 import { blobItem, goodBlob, inputFor, signedBlob, testKey, withOutcome } from "../support/evidence.ts";
 
 const program = testKey(randomBytes(32).toString("hex"));
@@ -61,4 +64,38 @@ describe("A1: a software key that poses as an enclave", () => {
     expect(tierTexts.pinned.doesNotProve).toContain("that hardware holds it");
     expect(secureEnclave.note).toContain("cannot be checked");
   });
+});
+
+describe("A1: a node with such a key, asked for an answer", () => {
+  it("A1: is taken for what it shows, tier `key`, and named as that to the caller", async () => {
+    const mesh = attackedMesh();
+    const engine = await startEngineServer({ text: "fine" });
+    const { host, enclave } = await enclaveHost(mesh, engine.url);
+    const client = await demandingClient(mesh, [host]);
+    const answer = await call(client);
+    const header = (name: string): string | null => answer.headers.get(`x-sealmesh-${name}`);
+    expect([answer.status, header("attested"), header("evidence")]).toEqual([200, "key", "secure-enclave"]);
+    expect(header("attested-key")).toBe(enclave.fingerprint);
+    const { evidence } = await hostIn(client, host);
+    const residence = evidence[0]?.factors.find(({ factor }) => factor === "key-residence");
+    expect(residence).toMatchObject({ outcome: "unknown", reason: "residence-own-word" });
+    await engine.close();
+  });
+
+  it.each(["vendor", "measured"] as const)(
+    "A1: is refused where `%s` is demanded, with what no program can show",
+    async (tier) => {
+      const mesh = attackedMesh();
+      const engine = await startEngineServer();
+      const { host } = await enclaveHost(mesh, engine.url);
+      const client = await demandingClient(mesh, [host], { requireAttestedHosts: tier });
+      const refused = await call(client);
+      expect([refused.status, refused.code]).toEqual([503, "refused"]);
+      for (const lack of ["chain (not-shown)", "key-residence (residence-own-word)", "kind: "]) {
+        expect(refused.message).toContain(lack);
+      }
+      expect(asked(engine)).toEqual([]);
+      await engine.close();
+    },
+  );
 });

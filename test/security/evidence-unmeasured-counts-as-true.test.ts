@@ -6,6 +6,13 @@ import { describe, expect, it } from "vitest";
 import { factors, fail, type FactorVerdict, stale, tierOf, unknown, verdictOf } from "../../src/attest/verdict.ts";
 import { verifyEvidence } from "../../src/attest/verify.ts";
 import { fromUtf8, utf8 } from "../../src/base/bytes.ts";
+import type { CollectorKind } from "../../src/attest/collect/collector.ts";
+import { secureEnclaveCollector } from "../../src/attest/collect/secure-enclave.ts";
+import { demandingClient } from "../support/attested-mesh.ts";
+import { startEngineServer } from "../support/engine-server.ts";
+import { asked, attackedMesh, call } from "../support/raw-peer.ts";
+import { macOutputs, recorded } from "../support/security-framework/mac.ts";
+import { standInLibraries, standInMissing } from "../support/security-framework/stand-in.ts";
 import { blobItem, goodBlob, inputFor, signedBlob, withOutcome } from "../support/evidence.ts";
 
 const text = fromUtf8(goodBlob);
@@ -66,4 +73,37 @@ describe("A4: what was not measured", () => {
       expect(tierOf(kind, verdict, { challenged: true, pin: "agrees" })).toBe("none");
     }
   });
+});
+
+describe.skipIf(standInMissing !== undefined)("A4: a Mac that could not measure", () => {
+  const tools = {
+    sip: "/usr/bin/csrutil status",
+    "secure-boot": "/usr/sbin/system_profiler -json SPiBridgeDataType",
+    rdma: "/usr/bin/rdma_ctl status",
+  };
+
+  it.each(Object.entries(tools))(
+    "A4: %s says so in its blob, and gets no prompt where evidence is demanded",
+    async (flag, tool) => {
+      const { [tool]: _missing, ...outputs } = macOutputs;
+      expect(Object.keys(outputs)).toHaveLength(Object.keys(macOutputs).length - 1);
+      const collector: CollectorKind = {
+        kind: "secure-enclave",
+        wanted: () => true,
+        create: (settings) =>
+          secureEnclaveCollector.create({
+            ...settings,
+            appleLibraries: standInLibraries,
+            runCommand: recorded(outputs).run,
+          }),
+      };
+      const mesh = attackedMesh();
+      const engine = await startEngineServer();
+      const host = await mesh.start("serve", { engine: [engine.url] }, { collectors: [collector] });
+      const refused = await call(await demandingClient(mesh, [host]));
+      expect([refused.status, refused.message]).toEqual([503, expect.stringContaining(`device-state (${flag}-o`)]);
+      expect(asked(engine)).toEqual([]);
+      await engine.close();
+    },
+  );
 });

@@ -1,11 +1,18 @@
 /** A TPM of a maker that the operator does not trust: anyone can make an emulator, and call its maker what he likes. */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Collector } from "../../src/attest/collect/collector.ts";
 import type { EvidenceItem, KeySeen } from "../../src/attest/evidence.ts";
 import { tpm2 } from "../../src/attest/kinds/tpm2.ts";
 import { tierOf } from "../../src/attest/verdict.ts";
 import { parseCertificate } from "../../src/crypto/x509.ts";
-import { startTpmMaker, swtpmMissing, type TpmMaker } from "../support/swtpm.ts";
+import type { Flags } from "../../src/node/config.ts";
+import { configFile, demandingClient } from "../support/attested-mesh.ts";
+import { startEngineServer } from "../support/engine-server.ts";
+import { temporaryDirectory } from "../support/mesh.ts";
+import { asked, attackedMesh, call } from "../support/raw-peer.ts";
+import { startTpmMaker, type Swtpm, swtpmMissing, type TpmMaker } from "../support/swtpm.ts";
 import { inputFor } from "../support/tpm-forger.ts";
 import { askResidence, collectFrom, collectorFor } from "../support/tpm-host.ts";
 
@@ -14,12 +21,14 @@ const standing = { challenged: true, pin: "agrees" } as const;
 describe.skipIf(swtpmMissing !== undefined)("two makers", () => {
   let trusted: TpmMaker;
   let unknown: TpmMaker;
+  let tpm: Swtpm;
   let item: EvidenceItem;
   let seen: KeySeen;
 
   beforeAll(async () => {
     [trusted, unknown] = await Promise.all([startTpmMaker(), startTpmMaker()]);
-    const collector: Collector = collectorFor(await unknown.makeTpm(), unknown);
+    tpm = await unknown.makeTpm();
+    const collector: Collector = collectorFor(tpm, unknown);
     item = await collectFrom(collector);
     seen = await askResidence(collector, item);
   }, 60_000);
@@ -59,4 +68,31 @@ describe.skipIf(swtpmMissing !== undefined)("two makers", () => {
     const { verdict } = tpm2.verify(inputFor(item, { roots: [unknown.root], seen, nowMs }));
     expect(verdict.chain).toEqual({ outcome: "unknown", reason: "chain-not-yet-valid" });
   });
+
+  test("a node with such a TPM gets prompts from who trusts its maker, and from nobody who demands `vendor` otherwise", async () => {
+    const mesh = attackedMesh();
+    const engine = await startEngineServer({ text: "fine" });
+    const file = (name: string, der: Uint8Array): string => {
+      const path = join(temporaryDirectory(), name);
+      writeFileSync(path, der, { mode: 0o600 });
+      return path;
+    };
+    const intermediate = file("maker.der", unknown.intermediate);
+    const config = configFile(`[attest]\ntpm_certificates = ["${intermediate}"]\n`);
+    const host = await mesh.start("serve", { engine: [engine.url], tpm: tpm.place, config });
+    const demand = (root?: Uint8Array): Flags => {
+      return { requireAttestedHosts: "vendor", ...(root ? { trustRoots: [file("root.der", root)] } : {}) };
+    };
+    const answer = await call(await demandingClient(mesh, [host], demand(unknown.root)));
+    expect([answer.status, answer.headers.get("x-sealmesh-attested")]).toEqual([200, "vendor"]);
+    for (const [root, reason] of [
+      [trusted.root, "chain-wrong"],
+      [undefined, "no-roots"],
+    ] as const) {
+      const refused = await call(await demandingClient(mesh, [host], demand(root)));
+      expect([refused.status, refused.message]).toEqual([503, expect.stringContaining(`chain (${reason})`)]);
+    }
+    expect(asked(engine)).toHaveLength(1);
+    await engine.close();
+  }, 30_000);
 });

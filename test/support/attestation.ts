@@ -21,7 +21,7 @@ export function provenPiece(change: Partial<PieceProof> = {}): PieceProof {
 }
 
 export function provenHost(change: Partial<PieceProof> = {}): HostProof {
-  return { pieces: [provenPiece(change)], why: undefined };
+  return { pieces: [provenPiece(change)], why: undefined, asked: true };
 }
 
 export interface Allowing {

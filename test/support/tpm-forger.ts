@@ -71,13 +71,24 @@ export interface Forgery {
   readonly endorsementArea?: Uint8Array;
   readonly collateral?: readonly Uint8Array[];
   readonly issuedAtMs?: number;
+  /** Hex. */
+  readonly measurement?: string;
+  readonly posture?: Uint8Array;
+}
+
+/** What evidence says of its node: the time, and perhaps a build and a posture. */
+export function statementOf(
+  time: number,
+  { measurement = "", posture = Buffer.alloc(0) }: Pick<Forgery, "measurement" | "posture"> = {},
+): Uint8Array {
+  return Buffer.concat([u64le(BigInt(time)), part(Buffer.from(measurement)), part(posture)]);
 }
 
 export function forgedItem(forgery: Forgery): EvidenceItem {
   const { area, quote, signature, pcrValues, collateral = [] } = forgery;
   const time = forgery.issuedAtMs ?? issuedAtMs;
   const parts = [area, quote, signature, Buffer.concat(pcrValues), forgery.endorsementArea ?? Buffer.alloc(0)];
-  const evidence = Buffer.concat([u64le(BigInt(time)), ...parts.map(part)]);
+  const evidence = Buffer.concat([statementOf(time, forgery), ...parts].map(part));
   return { kind: "tpm2", version: 1, evidence: new Uint8Array(evidence), collateral, issuedAtMs: time };
 }
 
@@ -133,13 +144,13 @@ export function forgedSignature(key: SoftwareKey, message: Uint8Array): Uint8Arr
 export function bindingOf(
   key: Pick<SoftwareKey, "x" | "y">,
   { endpointId: id = host, inferenceKey: inference = inferenceKey, nonce }: Partial<Expected> = {},
-  time: number = issuedAtMs,
+  statement: Uint8Array = statementOf(issuedAtMs),
 ): Uint8Array {
   return evidenceBinding({
     endpointId: id,
     inferenceKey: inference,
     attestedKey: Buffer.concat([u8(4), key.x, key.y]),
-    nonce: Buffer.concat([nonce ?? Buffer.alloc(0), u64le(BigInt(time))]),
+    nonce: Buffer.concat([part(nonce ?? Buffer.alloc(0)), statement]),
   });
 }
 

@@ -4,7 +4,7 @@
  */
 import type { EndpointId } from "../../base/brand.ts";
 import type { EvidenceItem } from "../evidence.ts";
-import type { Posture, RunCommand } from "./apple/facts.ts";
+import type { RunCommand } from "./apple/facts.ts";
 import type { AppleLibraries } from "./apple/security-framework.ts";
 
 /** What evidence must be tied to. */
@@ -18,8 +18,8 @@ export interface EvidenceRequest {
   readonly issuedAtMs: number;
   /** Digest of the build that runs, 64 lower-case hex digits. @default it is not named */
   readonly measurement?: string | undefined;
-  /** How the machine is set up, if that was measured elsewhere. @default a kind that names it measures it */
-  readonly posture?: Posture | undefined;
+  /** How process and machine are set up, as encoded by whoever measured it. @default it is not told */
+  readonly posture?: Uint8Array | undefined;
 }
 
 /** machine: found again after a restart · process: pins of it end with the process. */
@@ -38,19 +38,14 @@ export interface CollectorCall {
   readonly signal?: AbortSignal;
 }
 
-export type Availability =
-  | { readonly available: true }
-  /** One sentence for a person at this machine. */
-  | { readonly available: false; readonly why: string };
-
 /** Every method that speaks to hardware also fails as the hardware does: E_CONFIG, E_TIMEOUT, E_LOST, E_ABORTED, E_BUSY. */
 export interface Collector {
   readonly kind: string;
+  /** Whether evidence of this kind holds a nonce: for one that does not, nothing is made anew for who asks. @default true */
+  readonly takesNonce?: boolean;
   /** How long the attested key lives; undefined until it was opened for the first time. */
   readonly keyLife?: KeyLife | undefined;
-  /** Whether evidence can be made here and now. Never throws for the hardware's reasons. */
-  available(call?: CollectorCall): Promise<Availability>;
-  /** Fresh evidence. */
+  /** Fresh evidence. What it throws is told to the person at this machine. */
   collect(request: EvidenceRequest, call?: CollectorCall): Promise<EvidenceItem>;
   /**
    * The attested key's signature over SHA-256 of the message, for challenges (protocol.md §8.6).
@@ -86,7 +81,7 @@ export interface CollectorSettings {
 /** A row of the registry. */
 export interface CollectorKind {
   readonly kind: string;
-  /** Whether these settings, and this kind of system, ask for it; whether it can be had is for {@link Collector.available}. */
+  /** Whether these settings, and this kind of system, ask for it; whether it can be had shows when some is made. */
   wanted(settings: CollectorSettings): boolean;
   /** Touches no hardware yet. */
   create(settings: CollectorSettings): Collector;

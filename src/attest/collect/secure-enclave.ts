@@ -5,14 +5,13 @@
  */
 import { toBase64 } from "../../base/bytes.ts";
 import { unlessLate, withDeadline } from "../../base/deadline.ts";
-import { MeshError, toMeshError } from "../../base/errors.ts";
+import { MeshError } from "../../base/errors.ts";
 import type { EvidenceItem } from "../evidence.ts";
 import { signReferenceBlob } from "../kinds/secure-enclave.ts";
 import { type EnclaveKey, openEnclaveKey } from "./apple/enclave-key.ts";
 import { type Machine, type Posture, readMachine, readPosture, runCommand } from "./apple/facts.ts";
 import { appleLibraries, loadSecurityFramework } from "./apple/security-framework.ts";
 import type {
-  Availability,
   Collector,
   CollectorCall,
   CollectorKind,
@@ -23,6 +22,8 @@ import type {
 
 /** Longest wait for macOS and its chip, ms. What was asked goes on all the same. */
 const answerMs = 30_000;
+/** What a tool did not say, or is not there to say, is asked for again after so long, ms. */
+const measureAgainMs = 240_000;
 /** Longest wait for what is under way at the end, ms. */
 const closeMs = 2_000;
 /** Things that wait for the chip: one that hangs keeps its place. */
@@ -36,10 +37,12 @@ export const secureEnclaveCollector: CollectorKind = {
 
 class SecureEnclaveCollector implements Collector {
   readonly kind = "secure-enclave";
+  /** A blob has no place for one: an answered challenge takes its part. */
+  readonly takesNonce = false;
   readonly #settings: CollectorSettings;
   readonly #running = new Set<Promise<unknown>>();
   #machine: Promise<AppleMachine> | undefined;
-  #posture: Posture | undefined;
+  #measured: { readonly posture: Posture; readonly atMs: number } | undefined;
   #opening: Promise<EnclaveKey> | undefined;
   #key: EnclaveKey | undefined;
   #closed = false;
@@ -52,20 +55,10 @@ class SecureEnclaveCollector implements Collector {
     return this.#key?.life;
   }
 
-  async available(call?: CollectorCall): Promise<Availability> {
-    try {
-      await this.#run(async () => undefined, call);
-      return { available: true };
-    } catch (thrown) {
-      return { available: false, why: toMeshError(thrown).message };
-    }
-  }
-
-  /** A blob has no place for a nonce: an answered challenge takes its part. */
   collect(request: EvidenceRequest, call?: CollectorCall): Promise<EvidenceItem> {
     return this.#run(async (key, { chip, model, memoryBytes }) => {
       const { endpointId, inferenceKey, measurement = "", issuedAtMs } = request;
-      const { sip, secureBoot, rdmaDisabled } = request.posture ?? (await this.#measure());
+      const { sip, secureBoot, rdmaDisabled } = await this.#measure();
       const attestation = {
         chipName: chip,
         hardwareModel: model,
@@ -120,9 +113,9 @@ class SecureEnclaveCollector implements Collector {
     const { runCommand: run = runCommand } = this.#settings;
     const machine = await readMachine(run);
     const { chip } = machine;
+    // asked again next time: a tool may only have been slow
+    if (chip === undefined) this.#machine = undefined;
     if (chip === undefined || !chip.includes("Apple")) {
-      // asked again next time: a tool may only have been slow
-      this.#machine = undefined;
       throw new MeshError(
         "E_CONFIG",
         "this machine has no chip of Apple's, and so no Secure Enclave that could be used",
@@ -131,11 +124,14 @@ class SecureEnclaveCollector implements Collector {
     return { ...machine, chip };
   }
 
-  /** Once, and again as long as something of it is unknown. */
+  /** Once, and now and then again as long as something of it is unknown. */
   async #measure(): Promise<Posture> {
     const { runCommand: run = runCommand } = this.#settings;
-    const posture = this.#posture ?? (await readPosture(run));
-    if (!Object.values(posture).includes(undefined)) this.#posture = posture;
+    const before = this.#measured;
+    const isWhole = before && !Object.values(before.posture).includes(undefined);
+    if (before && (isWhole || performance.now() - before.atMs < measureAgainMs)) return before.posture;
+    const posture = await readPosture(run);
+    this.#measured = { posture, atMs: performance.now() };
     return posture;
   }
 

@@ -6,7 +6,7 @@ import { generateKeyPairSync, type KeyObject, sign } from "node:crypto";
 import { concat } from "../../base/bytes.ts";
 import type { EvidenceItem } from "../evidence.ts";
 import { signSoftwareEvidence } from "../kinds/software.ts";
-import type { Availability, Collector, CollectorKind, EvidenceRequest } from "./collector.ts";
+import type { Collector, CollectorKind, EvidenceRequest } from "./collector.ts";
 
 export const softwareCollector: CollectorKind = {
   kind: "software",
@@ -29,17 +29,11 @@ class SoftwareCollector implements Collector {
     this.#point = concat([Uint8Array.of(4), ...coordinates]);
   }
 
-  async available(): Promise<Availability> {
-    return { available: true };
-  }
-
-  async collect({ endpointId, inferenceKey, nonce, issuedAtMs }: EvidenceRequest): Promise<EvidenceItem> {
+  async collect(request: EvidenceRequest): Promise<EvidenceItem> {
+    const { issuedAtMs } = request;
     const key = { key: this.#privateKey, dsaEncoding: "ieee-p1363" } as const;
     const evidence = signSoftwareEvidence({
-      endpointId,
-      inferenceKey,
-      nonce,
-      issuedAtMs,
+      ...request,
       attestedKey: this.#point,
       sign: (message) => Uint8Array.from(sign("sha256", message, key)),
     });

@@ -4,18 +4,12 @@
  */
 import { equal } from "../../base/bytes.ts";
 import { abortError, unlessAborted } from "../../base/deadline.ts";
-import { MeshError, toMeshError } from "../../base/errors.ts";
+import { MeshError } from "../../base/errors.ts";
 import { ecdsaToDer } from "../../crypto/der.ts";
 import { evidenceBinding } from "../binding.ts";
 import type { EvidenceItem } from "../evidence.ts";
-import type {
-  Availability,
-  Collector,
-  CollectorCall,
-  CollectorKind,
-  CollectorSettings,
-  EvidenceRequest,
-} from "./collector.ts";
+import { boundNonce, encodeStatement } from "../statement.ts";
+import type { Collector, CollectorCall, CollectorKind, CollectorSettings, EvidenceRequest } from "./collector.ts";
 import { tpmReader } from "./tpm/bytes.ts";
 import {
   activateCredential,
@@ -29,7 +23,7 @@ import {
 } from "./tpm/commands.ts";
 import type { Credential } from "./tpm/credential.ts";
 import { openTpm, type TpmDevice } from "./tpm/device.ts";
-import { encodeTpmEvidence, timedNonce } from "./tpm/evidence.ts";
+import { encodeTpmEvidence } from "./tpm/evidence.ts";
 import { attestationTemplate, type EndorsementKey, endorsementKeys } from "./tpm/keys.ts";
 import { decodeQuote, decodeSignature, pcrDigestOf, type PublicArea, pointOf } from "./tpm/structures.ts";
 
@@ -64,26 +58,19 @@ class Tpm2Collector implements Collector {
     this.#intermediates = tpmIntermediates;
   }
 
-  async available(call?: CollectorCall): Promise<Availability> {
-    try {
-      await this.#withKey(async () => undefined, call);
-      return { available: true };
-    } catch (thrown) {
-      return { available: false, why: toMeshError(thrown).message };
-    }
-  }
-
   collect(request: EvidenceRequest, call?: CollectorCall): Promise<EvidenceItem> {
     return this.#withKey(async (device, attestationKey) => {
-      const { issuedAtMs, nonce, ...node } = request;
+      const { endpointId, inferenceKey, nonce, issuedAtMs, measurement, posture } = request;
+      const statement = encodeStatement({ issuedAtMs, measurement, posture });
       const extraData = evidenceBinding({
-        ...node,
+        endpointId,
+        inferenceKey,
         attestedKey: attestedKeyOf(attestationKey.area),
-        nonce: timedNonce(nonce, issuedAtMs),
+        nonce: boundNonce(nonce, statement),
       });
       const endorsement = await this.#endorsementKey(device);
       const evidence = encodeTpmEvidence({
-        issuedAtMs,
+        statement,
         attestationKey: attestationKey.area.bytes,
         endorsementKey: endorsement.area.bytes,
         ...(await quoteWithValues(device, attestationKey, extraData)),

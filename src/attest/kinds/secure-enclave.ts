@@ -22,6 +22,7 @@ import {
   type EvidenceKind,
   type Expected,
   freshByOwnTime,
+  judgeMeasurement,
   type Verified,
   type VerifyInput,
 } from "../evidence.ts";
@@ -77,7 +78,7 @@ function judge({ attestation, signature }: ReferenceBlob, input: VerifyInput): V
       binding: binding(attestation, input.expected),
       "device-state": deviceState(attestation),
       fresh: freshByOwnTime(issuedAtMs, input),
-      measurement: measurement(attestation, input),
+      measurement: judgeMeasurement(attestation.binaryHash || undefined, input),
       // a software key signs the very same bytes
       "key-residence": unknown("residence-own-word"),
     }),
@@ -107,13 +108,6 @@ function deviceState({ sip, secureBoot, rdmaDisabled }: ReferenceAttestation): F
   if (!sip) return fail("sip-off");
   if (!secureBoot) return fail("secure-boot-off");
   return rdmaDisabled ? pass("flags-own-word") : fail("rdma-on");
-}
-
-/** With a list, naming no build must not be better than naming a wrong one. */
-function measurement({ binaryHash }: ReferenceAttestation, { measurements }: VerifyInput): FactorVerdict {
-  if (measurements === undefined) return unknown("no-list");
-  if (binaryHash === "") return fail("measurement-missing");
-  return measurements.has(binaryHash) ? pass("measurement-listed-own-word") : fail("not-listed");
 }
 
 function claimsOf(attestation: ReferenceAttestation, attestedKey: Uint8Array, issuedAtMs: number | undefined): Claims {

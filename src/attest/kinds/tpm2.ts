@@ -17,7 +17,7 @@ import { expectedBinding } from "../binding.ts";
 import type { Claims, Source } from "../claims.ts";
 import { sized } from "../collect/tpm/bytes.ts";
 import { makeCredential } from "../collect/tpm/credential.ts";
-import { decodeTpmEvidence, timedNonce, type TpmEvidence } from "../collect/tpm/evidence.ts";
+import { decodeTpmEvidence, type TpmEvidence } from "../collect/tpm/evidence.ts";
 import {
   attribute,
   decodePublicArea,
@@ -38,9 +38,12 @@ import {
   type EvidenceKind,
   freshByOwnTime,
   judgeBound,
+  judgeMeasurement,
+  statementClaims,
   type Verified,
   type VerifyInput,
 } from "../evidence.ts";
+import { boundNonce, decodeStatement, type Statement } from "../statement.ts";
 import { fail, type FactorVerdict, pass, stale, unknown, verdictOf } from "../verdict.ts";
 
 /** tcg-kp-EKCertificate. */
@@ -71,6 +74,7 @@ export const tpm2: EvidenceKind = {
 
 interface Parts {
   readonly evidence: TpmEvidence;
+  readonly statement: Statement;
   readonly attestationKey: PublicArea;
   readonly endorsementKey: PublicArea | undefined;
   readonly quote: Quote;
@@ -84,6 +88,7 @@ function readParts(bytes: Uint8Array): Parts {
   const { endorsementKey } = evidence;
   return {
     evidence,
+    statement: decodeStatement(evidence.statement),
     attestationKey: decodePublicArea(evidence.attestationKey),
     endorsementKey: endorsementKey.length === 0 ? undefined : decodePublicArea(endorsementKey),
     quote: decodeQuote(evidence.quote),
@@ -101,7 +106,7 @@ function readOr<T, U>(otherwise: U, read: () => T): T | U {
 }
 
 function judge(parts: Parts, input: VerifyInput): Verified {
-  const { evidence, attestationKey, quote } = parts;
+  const { evidence, statement, attestationKey, quote } = parts;
   const parse = pass("well-formed");
   const attestedKey = readAttestedKey(attestationKey);
   if (attestedKey === undefined) return endedEarly({ parse, signature: fail("key-unusable") });
@@ -119,7 +124,7 @@ function judge(parts: Parts, input: VerifyInput): Verified {
   return {
     claims: {
       attestedKey,
-      issuedAtMs: { value: evidence.issuedAtMs, by: "self" },
+      ...statementClaims(statement),
       ...(leaf && residence.outcome === "pass" ? namesIn(leaf) : {}),
       ...(hasValues ? { pcrs: pcrClaim(evidence, quote, source) } : {}),
     },
@@ -131,7 +136,7 @@ function judge(parts: Parts, input: VerifyInput): Verified {
       ...bindingAndFresh(parts, attestedKey, counters, input),
       "key-residence": residence,
       // values that were not signed must not pass as if they were
-      measurement: hasValues ? unknown("not-shown") : fail("measurement-differs"),
+      measurement: hasValues ? judgeMeasurement(statement.measurement, input) : fail("measurement-differs"),
     }),
     counters,
   };
@@ -229,20 +234,20 @@ function residenceProof(...areas: readonly PublicArea[]): Uint8Array {
 
 /** One value holds node, keys, nonce and time, so what differs cannot be told apart. */
 function bindingAndFresh(
-  { evidence, quote }: Parts,
+  { evidence, statement, quote }: Parts,
   attestedKey: Uint8Array,
   counters: BootCounters,
   input: VerifyInput,
 ): { readonly binding: FactorVerdict; readonly fresh: FactorVerdict } {
   const { expected, seen } = input;
   const bound = (nonce: Uint8Array | undefined): boolean | undefined => {
-    const value = expectedBinding({ ...expected, nonce: timedNonce(nonce, evidence.issuedAtMs) }, attestedKey);
+    const value = expectedBinding({ ...expected, nonce: boundNonce(nonce, evidence.statement) }, attestedKey);
     return value && equal(quote.extraData, value);
   };
   const byTime =
     seen?.counters && wentBack(seen.counters, counters)
       ? fail("counter-went-back")
-      : freshByOwnTime(evidence.issuedAtMs, input);
+      : freshByOwnTime(statement.issuedAtMs, input);
   return judgeBound(bound, byTime, input);
 }
 

@@ -14,6 +14,10 @@ export const client: Command = {
     { what: "the same, with the invite in the environment", line: 'SEALMESH_JOIN="$(cat invite.txt)" sealmesh client' },
     { what: "never connect to hosts directly", line: "sealmesh client --join-file invite.txt --route relay" },
     {
+      what: "ask only hosts for whose key a maker vouches that you trust",
+      line: "sealmesh client --join-file invite.txt --require-attested-hosts=vendor --trust-roots maker.pem",
+    },
+    {
       what: "let other machines ask through this one, with a key and over TLS",
       line: "sealmesh client --join-file invite.txt --listen 0.0.0.0:9337 --api-key-file keys --tls-cert cert.pem --tls-key key.pem",
     },

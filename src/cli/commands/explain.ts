@@ -2,15 +2,13 @@
 import { MeshError } from "../../base/errors.ts";
 import { isRecord } from "../../base/json.ts";
 import type { ExplainedHost, ExplainReport } from "../../node/attestation-report.ts";
-import type { Command } from "../command.ts";
+import { type Command, takesWord } from "../command.ts";
 import { addConsoleFlags, askConsole, type ConsoleFlags, consoleUrl } from "../local-node.ts";
-import { type Paint, paintFor, printJson, printLine } from "../output.ts";
+import { type Paint, paintFor, printJson, printLine, refusedExit } from "../output.ts";
 import { policyText } from "../policy-text.ts";
 
 /** The node may have to ask the hosts first, ms. */
 const answerMs = 30_000;
-/** A refusal (sysexits EX_NOPERM), like E_REFUSED. */
-const refusedExit = 77;
 
 interface ExplainFlags extends ConsoleFlags {
   readonly what: string;
@@ -29,14 +27,10 @@ export const explain: Command = {
     { what: "one peer, for programs", line: "sealmesh explain 677edd9c7a --json" },
   ],
   addFlags: (command) =>
-    addConsoleFlags(
-      command
-        .argument("<what>", "a model, or a peer's endpoint id")
-        // run() is given options only
-        .hook("preAction", (self) => {
-          self.setOptionValue("what", self.args[0]);
-        }),
-    ).option("--json", "the node's own JSON document"),
+    addConsoleFlags(takesWord(command, "what", "<what>", "a model, or a peer's endpoint id")).option(
+      "--json",
+      "the node's own JSON document",
+    ),
   async run(given) {
     const flags = given as unknown as ExplainFlags;
     const report = await fetchReport(flags);

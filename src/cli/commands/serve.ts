@@ -17,6 +17,7 @@ export const serve: Command = {
     { what: "the models of a running Ollama", line: "sealmesh serve --engine http://127.0.0.1:11434/v1" },
     { what: "whatever Ollama, LM Studio, llama-server or vLLM run here", line: "sealmesh serve --engine auto" },
     { what: "a second host in the mesh of the first", line: "sealmesh serve --engine auto --join-file invite.txt" },
+    { what: "a host that proves what it can to those who ask", line: "sealmesh serve --engine auto --tpm /dev/tpmrm0" },
   ],
   addFlags(command) {
     command
@@ -40,7 +41,8 @@ export const serve: Command = {
       )
       .option(
         "--tpm <place>",
-        "TPM 2.0 that makes evidence of this machine: /dev/tpmrm0, or HOST:PORT of an emulator (see /api/evidence)",
+        "TPM 2.0 that makes evidence for those who ask: /dev/tpmrm0, or HOST:PORT of an emulator. Members that ask see its " +
+          "certificate, which identifies this machine",
       )
       .option("--software-evidence", "for development: evidence by a key in memory, which proves nothing to anybody");
     addNodeFlags(command);

@@ -17,7 +17,8 @@ export const status: Command = {
   name: "status",
   summary: "show a running node and its peers",
   description:
-    "Asks a node that runs on this machine for its models, its engines and its peers, and how each is reached.",
+    "Asks a node that runs on this machine for its models, its engines and its peers: how each is reached, what it has " +
+    "proven so far and why it is refused. Peers are not asked anew; `sealmesh verify ID` asks one.",
   examples: [
     { what: "the node with the usual console port", line: "sealmesh status" },
     { what: "another one, for programs", line: "sealmesh status --console 3132 --json" },
@@ -70,12 +71,19 @@ function statusText(document: Status): string {
     labelled("relayed", [relayedText(document)], paint),
     labelled("load", [loadText(document)], paint),
   ];
+  if (document.evidence.length > 0) lines.push(labelled("evidence", document.evidence.map(evidenceText), paint));
   if (engines.length > 0) lines.push("", paint("bold", "engines"), ...engines.map(engineText));
   lines.push("", paint("bold", "peers"), peers.length > 0 ? peerTable(document) : "  none");
   lines.push(...peers.flatMap(refusalText));
   if (recent.length > 0)
     lines.push("", paint("bold", exchangesHead(totals)), exchangeTable(recent.slice(0, shownExchanges)));
   return lines.join("\n");
+}
+
+function evidenceText({ kind, issued_at, why, key_life, note }: Status["evidence"][number]): string {
+  const made = issued_at === null ? "none so far" : `made at ${issued_at.slice(11, 19)} UTC`;
+  const life = key_life === "process" ? "; its key ends with this process, and pins of it with the key" : "";
+  return `${kind}: ${made}${why === null ? "" : ` (${why})`}${life}${note === null ? "" : `. ${note}`}`;
 }
 
 /** Exchanges that a person is shown; `--json` has more. */

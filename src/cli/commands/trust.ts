@@ -2,15 +2,16 @@
  * `sealmesh trust`: the pins of this machine, which say what attested key a host had before. Works on the data directory,
  * also while a node uses it; asks nobody. What a pin counts for is in policy/pins.ts.
  */
-import { readFileSync, statSync } from "node:fs";
+import { lstatSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { Command as Commander } from "commander";
 import { evidenceKinds } from "../../attest/registry.ts";
 import { type EndpointId, endpointId, shortId } from "../../base/brand.ts";
 import { fromUtf8 } from "../../base/bytes.ts";
 import { MeshError, toMeshError } from "../../base/errors.ts";
+import { timeText } from "../../node/attestation-report.ts";
 import { dataDirFrom } from "../../node/config.ts";
-import { makeDirectory, writeAtomic } from "../../node/own-files.ts";
+import { makeDirectory, readSmall, writeAtomic } from "../../node/own-files.ts";
 import { PinStore } from "../../node/pin-store.ts";
 import { carryOutForgotten } from "../../node/state.ts";
 import {
@@ -81,7 +82,7 @@ const pin: Command = {
   summary: "confirm what a host's attested key is",
   description:
     "Confirms what was pinned for a host by first contact, or pins a key that you know. Compare the fingerprint with what " +
-    "the host's operator sees, over a way that nobody on the network can change.",
+    "the host's operator sees (`sealmesh verify` with its own id), over a way that nobody on the network can change.",
   examples: [
     { what: "what was pinned by first contact is right", line: "sealmesh trust pin ID" },
     { what: "this key, as its operator read it out", line: "sealmesh trust pin ID --kind tpm2 --key FINGERPRINT" },
@@ -99,8 +100,7 @@ const pin: Command = {
     const kind = kindFrom(flags.kind);
     const value = valueFrom(kind, flags);
     const { directory, store } = opened(flags);
-    if (value) ownDirectory(directory, makeDirectory);
-    else ownDirectory(directory, refuseMissing);
+    ownDirectory(directory, refuseMissing);
     let before: readonly Pin[] = [];
     let after: readonly Pin[] = [];
     store.update((book) => {
@@ -344,11 +344,10 @@ function nothingPinned(id: EndpointId, kind: string | undefined, directory: stri
 function bookFrom(file: string): PinBook {
   let text: string;
   try {
-    const status = statSync(file);
-    if (!status.isFile() || status.size > bookBytes) throw new Error("it is no file of that size");
-    text = fromUtf8(Uint8Array.from(readFileSync(file)));
+    text = fromUtf8(readSmall(file, bookBytes));
   } catch (cause) {
-    throw new MeshError("E_INPUT", `${file} cannot be read as a file of at most ${bookBytes} bytes of text`, { cause });
+    const { code, message } = toMeshError(cause);
+    throw new MeshError("E_INPUT", code === "E_INPUT" ? message : `${file}: ${message}`, { cause });
   }
   try {
     return decodePinBook(text);
@@ -360,6 +359,10 @@ function bookFrom(file: string): PinBook {
 
 /** @throws E_INPUT */
 function writeFile(file: string, text: string): void {
+  // it would be replaced, not written to
+  if (lstatSync(file, { throwIfNoEntry: false })?.isFile() === false) {
+    throw new MeshError("E_INPUT", `${file} is there and is no ordinary file; without a file this goes to stdout`);
+  }
   try {
     writeAtomic(file, text);
   } catch (cause) {
@@ -435,13 +438,6 @@ function importSummary(changes: readonly Change[], unconfirmed: number): string 
   const parts = [`${counted(changes.length - unchanged, "pin")} changed`, `${unchanged} as before`];
   if (unconfirmed > 0) parts.push(`${unconfirmed} left out, since nobody has confirmed them`);
   return parts.join(", ");
-}
-
-/** The last that a date can be, ms: a file may say any number. */
-const lastMs = 8.64e15;
-
-function timeText(ms: number): string {
-  return new Date(Math.min(ms, lastMs)).toISOString();
 }
 
 function counted(count: number, what: string): string {

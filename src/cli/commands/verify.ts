@@ -1,5 +1,4 @@
 /** `sealmesh verify`: checks evidence from a file, an address or a peer, and says factor by factor what it shows. */
-import { readFile, stat } from "node:fs/promises";
 import { type EvidenceItem, evidenceWindow, type Expected, type Verified } from "../../attest/evidence.ts";
 import { evidenceKinds } from "../../attest/registry.ts";
 import { factors, nextTier, type Outcome, type Standing, tierOf, tiers, unknown } from "../../attest/verdict.ts";
@@ -22,18 +21,19 @@ import {
   timeText,
 } from "../../node/attestation-report.ts";
 import { readCertificates } from "../../node/certificates.ts";
+import { secondsOf } from "../../node/config-file.ts";
+import { readSmall } from "../../node/own-files.ts";
 import { explainLack, explainReason, tierTexts } from "../../policy/explain.ts";
 import { decodeEvidenceItem, rfc3339Ms } from "../../wire/evidence.ts";
 import { withoutControls } from "../../wire/gossip.ts";
-import { type Command, repeated } from "../command.ts";
+import { type Command, repeated, takesWord } from "../command.ts";
 import { fetchBounded } from "../fetch-bounded.ts";
 import { addConsoleFlags, askConsole, type ConsoleFlags } from "../local-node.ts";
-import { type Paint, paintFor, printJson, printLine, type Style } from "../output.ts";
+import { type Paint, paintFor, printJson, printLine, refusedExit, type Style } from "../output.ts";
 
-/** A refusal (sysexits EX_NOPERM), like E_REFUSED. */
-const refusedExit = 77;
 /** Whoever is asked may have to ask others first, ms. */
 const fetchMs = 30_000;
+const defaultSeconds = evidenceWindow.maxAgeMs / 1_000;
 /** Nobody is asked here, and this command knows no pins: what others say of both raises nothing. */
 const standing: Standing = { challenged: false, pin: "none" };
 
@@ -42,6 +42,7 @@ interface VerifyFlags extends ConsoleFlags {
   readonly endpoint?: string;
   readonly inferenceKey?: string;
   readonly at?: string;
+  readonly maxAge?: string;
   readonly roots?: readonly string[];
   readonly json?: boolean;
 }
@@ -71,15 +72,19 @@ export const verify: Command = {
   ],
   addFlags: (command) =>
     addConsoleFlags(
-      command
-        .argument("<what>", "a file, an http(s) address, or a peer's endpoint id (a file of that name: ./NAME)")
-        // run() is given options only
-        .hook("preAction", (self) => {
-          self.setOptionValue("what", self.args[0]);
-        })
+      takesWord(
+        command,
+        "what",
+        "<what>",
+        "a file, an http(s) address, or a peer's endpoint id (a file of that name: ./NAME)",
+      )
         .option("--endpoint <id>", "endpoint id that it must be made for, 64 hex digits")
         .option("--inference-key <base64>", "inference key that it must be made for")
         .option("--at <time>", "check as of this time, such as 2026-05-05T00:00:00Z (default: now)")
+        .option(
+          "--max-age <duration>",
+          `how old it may be, such as 90s, 5m or 1h (default: ${defaultSeconds} s, or less where the document says less)`,
+        )
         .option("--roots <file>", "certificates (PEM or DER) that may end its chain; may be repeated", repeated),
     ).option("--json", "one JSON document"),
   async run(given) {
@@ -87,7 +92,8 @@ export const verify: Command = {
     const checking: Checking = {
       expected: expectedFrom(flags),
       nowMs: timeFrom(flags.at),
-      roots: (flags.roots ?? []).flatMap(readCertificates),
+      maxAgeMs: maxAgeFrom(flags.maxAge),
+      roots: (flags.roots ?? []).flatMap((file) => readCertificates(file)),
     };
     const subject = subjectIn(await read(flags));
     return subject.kind === "item" ? checkItem(subject.item, checking, flags) : checkReport(subject, checking, flags);
@@ -98,6 +104,8 @@ export const verify: Command = {
 interface Checking {
   readonly expected: Expected;
   readonly nowMs: number;
+  /** As the caller says; undefined: the usual one. */
+  readonly maxAgeMs: number | undefined;
   /** DER. */
   readonly roots: readonly Uint8Array[];
 }
@@ -129,26 +137,58 @@ function timeFrom(at: string | undefined): number {
   return timeMs;
 }
 
+/** @throws E_USAGE */
+function maxAgeFrom(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const seconds = /^[0-9]{1,6}$/.test(text) ? Number(text) : secondsOf(text);
+  if (seconds !== undefined && seconds > 0) return seconds * 1_000;
+  throw new MeshError("E_USAGE", `--max-age takes a time such as 90s, 5m or 1h, not "${text}"`);
+}
+
+/** How old evidence may be, and how far its time may lie ahead. */
+interface Window {
+  readonly maxAgeMs: number;
+  readonly aheadMs: number;
+  /** flag: the age is the caller's · document: stricter than usual, as the node that wrote it is · usual: neither. */
+  readonly from: "flag" | "document" | "usual";
+}
+
+/** A document may ask for less than the usual time. For more, only the caller may: the document may be anybody's. */
+function windowFor(maxAgeMs: number | undefined, said?: ReadReport["window"]): Window {
+  const aheadMs = Math.min(said?.aheadMs ?? evidenceWindow.aheadMs, evidenceWindow.aheadMs);
+  if (maxAgeMs !== undefined) return { maxAgeMs, aheadMs, from: "flag" };
+  const window = { maxAgeMs: Math.min(said?.maxAgeMs ?? evidenceWindow.maxAgeMs, evidenceWindow.maxAgeMs), aheadMs };
+  const isUsual = window.maxAgeMs === evidenceWindow.maxAgeMs && aheadMs === evidenceWindow.aheadMs;
+  return { ...window, from: isUsual ? "usual" : "document" };
+}
+
+const windowTexts: Readonly<Record<Window["from"], string>> = {
+  flag: "as --max-age says",
+  document: "as the node that wrote it takes it",
+  usual: "as usual",
+};
+
+function windowText({ maxAgeMs, aheadMs, from }: Window, said?: ReadReport["window"]): string {
+  const window = `Taken for recent: up to ${maxAgeMs / 1_000} s old, or ${aheadMs / 1_000} s ahead, ${windowTexts[from]}.`;
+  if (said === undefined || said.maxAgeMs <= maxAgeMs) return window;
+  return `${window} The node that wrote it took ${said.maxAgeMs / 1_000} s; --max-age ${said.maxAgeMs / 1_000}s does too.`;
+}
+
+function windowDocument({ maxAgeMs, aheadMs, from }: Window): object {
+  return { max_age_ms: maxAgeMs, ahead_ms: aheadMs, from };
+}
+
 // ---- where it comes from
 
 /** @throws E_INPUT, E_UNREACHABLE, E_NO_HOST */
 async function read(flags: VerifyFlags): Promise<Uint8Array> {
-  const { what } = flags;
-  if (/^https?:\/\//i.test(what)) return await readAddress(what);
-  return isNodeName(what) ? utf8(JSON.stringify(await askPeer(what, flags))) : await readBounded(what);
-}
-
-/** @throws E_INPUT missing, no file, or too large */
-async function readBounded(file: string): Promise<Uint8Array> {
-  let size: number;
-  try {
-    const status = await stat(file);
-    if (status.isFile() && status.size <= reportBytes) return await readFile(file);
-    size = status.size;
-  } catch (cause) {
-    throw new MeshError("E_INPUT", `${file} cannot be read`, { cause });
+  const { what, console: port, url } = flags;
+  if (isNodeName(what)) return utf8(JSON.stringify(await askPeer(what, flags)));
+  if (port !== undefined || url !== undefined) {
+    const why = "an address and a file are read themselves";
+    throw new MeshError("E_USAGE", `--console and --url say which node is asked about a peer; ${why}: leave them out`);
   }
-  throw new MeshError("E_INPUT", `${file} is no file of at most ${reportBytes} bytes (${size})`);
+  return /^https?:\/\//i.test(what) ? await readAddress(what) : readSmall(what, reportBytes);
 }
 
 async function readAddress(address: string): Promise<Uint8Array> {
@@ -222,16 +262,17 @@ interface Checked {
   readonly verified: Verified;
 }
 
-function checkItem(item: EvidenceItem, { expected, nowMs, roots }: Checking, { json }: VerifyFlags): number {
-  const verified = verifyEvidence({ item, expected, roots, nowMs, ...evidenceWindow });
+function checkItem(item: EvidenceItem, checking: Checking, { json }: VerifyFlags): number {
+  const { expected, nowMs, roots } = checking;
+  const window = windowFor(checking.maxAgeMs);
+  const verified = verifyEvidence({ item, expected, roots, nowMs, ...window });
   if (!isKnown(verified)) throw unreadable("this build knows no such kind or version");
   const checked = { item, verified };
-  if (json) printJson({ ...pieceDocument(checked), checked_at: timeText(nowMs) });
+  if (json) printJson({ ...pieceDocument(checked), checked_at: timeText(nowMs), window: windowDocument(window) });
   else {
     const paint = paintFor(process.stdout);
-    printLine(
-      [`${pieceTitle(item, paint)}, checked as of ${timeText(nowMs)}`, ...pieceLines(checked, paint)].join("\n"),
-    );
+    const title = `${pieceTitle(item, paint)}, checked as of ${timeText(nowMs)}`;
+    printLine([title, paint("dim", windowText(window)), ...pieceLines(checked, paint)].join("\n"));
   }
   return exitCode([checked]);
 }
@@ -316,7 +357,8 @@ function checkReport({ report }: { report: ReadReport }, checking: Checking, { w
     ({ endpointId: id }) => id === (expected.endpointId ?? id) && id.startsWith(beginning),
   );
   if (meant.length === 0 && report.hosts.length > 0) throw unreadable("it is about other nodes");
-  const hosts = meant.map((host) => checkHost(host, checking));
+  const window = windowFor(checking.maxAgeMs, report.window);
+  const hosts = meant.map((host) => checkHost(host, checking, window));
   const pieces = hosts.flatMap((host) => host.pieces);
   if (pieces.length === 0) throw unreadable("no host in it has shown any");
   if (!pieces.some(({ verified }) => isKnown(verified))) throw unreadable("this build knows no kind or version in it");
@@ -324,19 +366,21 @@ function checkReport({ report }: { report: ReadReport }, checking: Checking, { w
     printJson({
       checked_at: timeText(nowMs),
       document_checked_at: report.checkedAtMs === undefined ? null : timeText(report.checkedAtMs),
+      window: windowDocument(window),
+      nodes_window: report.window ? { max_age_ms: report.window.maxAgeMs, ahead_ms: report.window.aheadMs } : null,
       words_of_the_document: ownWords(expected, hosts),
       hosts: hosts.map(hostDocument),
     });
-  } else printLine(reportText(report, hosts, checking));
+  } else printLine(reportText(report, hosts, checking, window));
   return exitCode(pieces);
 }
 
-function checkHost(host: ReadHost, { expected, nowMs, roots }: Checking): CheckedHost {
+function checkHost(host: ReadHost, { expected, nowMs, roots }: Checking, window: Window): CheckedHost {
   const inferenceKey = expected.inferenceKey ?? host.inferenceKey;
   const pieces = host.pieces.map((read) => {
     const { item, nonce } = read;
     const given = { endpointId: host.endpointId, inferenceKey, nonce };
-    const { claims, verdict } = verifyEvidence({ item, expected: given, roots, nowMs, ...evidenceWindow });
+    const { claims, verdict } = verifyEvidence({ item, expected: given, roots, nowMs, ...window });
     // somebody else's question: a copy answers it as well as the original did
     const fresh = verdict.fresh.reason === "nonce-answered" ? unknown("own-time") : verdict.fresh;
     return { read, item, verified: { claims, verdict: { ...verdict, fresh } } };
@@ -374,7 +418,12 @@ function hostDocument({ host, inferenceKey, pieces }: CheckedHost): object {
   };
 }
 
-function reportText({ checkedAtMs }: ReadReport, hosts: readonly CheckedHost[], { expected, nowMs }: Checking): string {
+function reportText(
+  { checkedAtMs, window: said }: ReadReport,
+  hosts: readonly CheckedHost[],
+  { expected, nowMs }: Checking,
+  window: Window,
+): string {
   const paint = paintFor(process.stdout);
   const count = hosts.length === 1 ? "one host" : `${hosts.length} hosts`;
   const lines = [`${paint("bold", `attestation of ${count}`)}, checked as of ${timeText(nowMs)}`];
@@ -382,6 +431,7 @@ function reportText({ checkedAtMs }: ReadReport, hosts: readonly CheckedHost[], 
     const then = timeText(checkedAtMs);
     lines.push(paint("dim", `The document says that it is of ${then}; --at ${then} checks as of then.`));
   }
+  lines.push(paint("dim", windowText(window, said)));
   const words = ownWords(expected, hosts).map((word) => wordTexts[word] ?? word);
   if (words.length > 0) {
     const flags = [

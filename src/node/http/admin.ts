@@ -37,8 +37,7 @@ export function adminApp(parts: AdminParts): Hono {
   const { status, exchanges, metrics, evidence, attestation, explain, ready } = parts;
   const app = new Hono();
   app.use(async (context, next) => {
-    const { host, origin } = context.req.header();
-    refuseForeignPages({ ...(host === undefined ? {} : { host }), ...(origin === undefined ? {} : { origin }) });
+    refuseForeignPages(context.req.header());
     await next();
   });
   app.get("/", (context) => context.text("sealmesh is running. See /api/status, or run: sealmesh status\n"));

@@ -1,7 +1,7 @@
 /**
  * Who may use the API port. Programs on this machine may; web pages may not, but for the console: a page can make a
- * browser send requests to 127.0.0.1, or give its own name that address (DNS rebinding), and the Host and Origin headers
- * show it. A port that other machines reach asks for a key as well.
+ * browser send requests to 127.0.0.1, or give its own name that address (DNS rebinding), and the Host, Origin and
+ * Sec-Fetch-Site headers show it. A port that other machines reach asks for a key as well.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { isIP } from "node:net";
@@ -9,7 +9,7 @@ import { hostname } from "node:os";
 import { MeshError } from "../../base/errors.ts";
 import { isKey } from "../api-keys.ts";
 import type { NodeConfig } from "../config.ts";
-import { hostOf, localNames } from "./local-only.ts";
+import { foreignPage, hostOf, isFromForeignPage, localNames } from "./local-only.ts";
 
 export interface GateRules {
   readonly scheme: "http" | "https";
@@ -60,7 +60,7 @@ export function admit(request: IncomingMessage, response: ServerResponse, rules:
   if (origin !== undefined) {
     const console = isConsole(origin, rules.consolePort());
     if (!console && origin.toLowerCase() !== `${rules.scheme}://${host}`.toLowerCase()) {
-      throw new MeshError("E_FOREIGN", "pages of other origins may not use this port");
+      throw foreignPage();
     }
     response.setHeader("vary", "Origin");
     if (console) {
@@ -72,6 +72,8 @@ export function admit(request: IncomingMessage, response: ServerResponse, rules:
       return "answered";
     }
   }
+  // the console's pages ask with an Origin header
+  if (origin === undefined && isFromForeignPage(request.headers)) throw foreignPage();
   if (rules.keyHashes.length > 0) checkKey(authorization, rules.keyHashes);
   return "passes";
 }

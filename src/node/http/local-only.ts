@@ -1,6 +1,7 @@
 /**
  * Keeps web pages of other origins away from the console port: a page can make a browser send requests to 127.0.0.1, or
- * give its own name that address (DNS rebinding). The Host and Origin headers show it. The API port has gate.ts.
+ * give its own name that address (DNS rebinding). The Host, Origin and Sec-Fetch-Site headers show it. The API port has
+ * gate.ts.
  */
 import type { IncomingHttpHeaders } from "node:http";
 import { MeshError } from "../../base/errors.ts";
@@ -13,17 +14,29 @@ export function hostOf(header: string): string {
   return header.replace(/:[0-9]{1,5}$/, "").toLowerCase();
 }
 
-/** @throws E_FOREIGN the request names another host than this machine, or comes from a page of another origin */
-export function refuseForeignPages(headers: Pick<IncomingHttpHeaders, "host" | "origin">): void {
+type ShownHeaders = Pick<IncomingHttpHeaders, "host" | "origin" | "sec-fetch-site">;
+
+/**
+ * Takes pages of this port alone: other programs of this machine have pages too.
+ * @throws E_FOREIGN the request names another host than this machine, or comes from a page of another origin
+ */
+export function refuseForeignPages(headers: ShownHeaders): void {
   if (headers.host !== undefined && !localNames.has(hostOf(headers.host))) {
     throw new MeshError("E_FOREIGN", "the Host header does not name this machine");
   }
-  if (headers.origin !== undefined && !isLocalOrigin(headers.origin)) {
-    throw new MeshError("E_FOREIGN", "pages of other origins may not use this port");
-  }
+  const { host, origin } = headers;
+  if (origin !== undefined && origin.toLowerCase() !== `http://${host}`.toLowerCase()) throw foreignPage();
+  if (isFromForeignPage(headers)) throw foreignPage();
 }
 
-function isLocalOrigin(origin: string): boolean {
-  const match = /^https?:\/\/(.+)$/.exec(origin);
-  return match?.[1] !== undefined && localNames.has(hostOf(match[1]));
+/**
+ * Whether a browser says that a page of another origin made it ask. Images, scripts and links come without an Origin
+ * header; programs send neither.
+ */
+export function isFromForeignPage({ "sec-fetch-site": site }: ShownHeaders): boolean {
+  return site === "cross-site" || site === "same-site";
+}
+
+export function foreignPage(): MeshError {
+  return new MeshError("E_FOREIGN", "pages of other origins may not use this port");
 }

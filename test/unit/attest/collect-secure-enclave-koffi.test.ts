@@ -9,8 +9,7 @@ vi.mock("koffi", () => {
 
 it("without koffi there is no evidence of a Secure Enclave, and a sentence says why", async () => {
   const collector = secureEnclaveCollector.create({ runCommand: recorded().run });
-  expect(await collector.available()).toEqual({
-    available: false,
-    why: "the package koffi is not installed; without it macOS cannot be asked for a key",
-  });
+  await expect(collector.sign(new Uint8Array(1))).rejects.toThrow(
+    "the package koffi is not installed; without it macOS cannot be asked for a key",
+  );
 });

@@ -6,7 +6,7 @@ import type { EvidenceItem, Expected, VerifyInput } from "../../../src/attest/ev
 import { signSoftwareEvidence, software } from "../../../src/attest/kinds/software.ts";
 import { tierOf, type Verdict } from "../../../src/attest/verdict.ts";
 import { endpointId } from "../../../src/base/brand.ts";
-import { toHex } from "../../../src/base/bytes.ts";
+import { fromHex, toHex } from "../../../src/base/bytes.ts";
 import { host, inferenceKey, inputFor, issuedAtMs, signP1363, testKey, withOutcome } from "../../support/evidence.ts";
 
 const key = testKey();
@@ -29,10 +29,11 @@ const check = (evidence: Uint8Array, changes: Partial<VerifyInput> = {}): Verdic
   software.verify(inputFor(item(evidence), changes)).verdict;
 
 it("is laid out as its file says", () => {
-  const time = "7b386ff59d010000";
-  const binding = toHex(evidenceBinding({ ...parts, nonce: undefined }));
-  expect(toHex(unasked.subarray(0, 105))).toBe(`${toHex(key.point)}${time}${binding}`);
-  expect(unasked.length).toBe(169);
+  const statement = "7b386ff59d0100000000000000000000";
+  const nonceSlot = fromHex(`00000000${statement}`);
+  const binding = toHex(evidenceBinding({ ...parts, nonce: nonceSlot }));
+  expect(toHex(unasked.subarray(0, 117))).toBe(`${toHex(key.point)}10000000${statement}${binding}`);
+  expect(unasked.length).toBe(181);
 });
 
 describe("unasked", () => {
@@ -83,11 +84,14 @@ describe("asked with a nonce", () => {
 });
 
 describe("changed bytes", () => {
-  it("any bit of the statement or the signature flipped is refused", () => {
+  it("any bit of what is signed or of the signature flipped is refused", () => {
     for (let bit = 0; bit < unasked.length * 8; bit += 1) {
       const forged = Uint8Array.from(unasked);
       forged[bit >> 3] = (forged[bit >> 3] ?? 0) ^ (1 << (bit & 7));
-      expect(withOutcome(check(forged), "fail"), `bit ${bit}`).toEqual(["signature"]);
+      // lengths and what has a form of its own are looked at first
+      const isForm = bit >= 65 * 8 && bit < 85 * 8;
+      const failed = withOutcome(check(forged), "fail");
+      expect(failed, `bit ${bit}`).toEqual(isForm && failed[0] === "parse" ? ["parse"] : ["signature"]);
     }
   });
 
@@ -107,5 +111,32 @@ describe("changed bytes", () => {
     const { verdict } = software.verify(inputFor({ ...item(unasked), version: 0 }));
     expect(verdict.parse.reason).toBe("unknown-kind");
     expect(withOutcome(verdict, "pass")).toEqual([]);
+  });
+});
+
+describe("what it says of its node", () => {
+  const told = { measurement: "ab".repeat(32), posture: Uint8Array.of(8, 1) };
+  const evidence = signSoftwareEvidence({ ...parts, ...told, nonce, sign });
+
+  it("is the signer's word, bound with keys and nonce", () => {
+    const input = inputFor(item(evidence), { expected: { ...expected, nonce } });
+    const { claims, verdict } = software.verify(input);
+    expect(claims.measurement).toEqual({ value: told.measurement, by: "self" });
+    expect(claims.posture).toEqual({ value: told.posture, by: "self" });
+    expect([verdict.binding.reason, verdict.fresh.reason]).toEqual(["bound", "nonce-answered"]);
+  });
+
+  it.each([
+    ["a build on the list", [told.measurement], "measurement-listed-own-word"],
+    ["a build that is not on it", ["cd".repeat(32)], "not-listed"],
+  ])("%s", (_name, listed, reason) => {
+    expect(check(evidence, { measurements: new Set(listed) }).measurement.reason).toBe(reason);
+  });
+
+  it("fails where a list is given and no build is named", () => {
+    expect(check(unasked, { measurements: new Set() }).measurement).toEqual({
+      outcome: "fail",
+      reason: "measurement-missing",
+    });
   });
 });

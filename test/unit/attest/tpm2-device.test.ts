@@ -109,8 +109,8 @@ describe("over TCP", () => {
     const place = await port(() => undefined);
     await Promise.all(servers.splice(0).map((server) => once(server.close(), "close")));
     await rejectsWith("E_CONFIG", openTpm(place));
-    const answer = await tpm2Collector.create({ tpm: place }).available();
-    expect(answer).toEqual({ available: false, why: expect.stringContaining("ECONNREFUSED") });
+    const asked = tpm2Collector.create({ tpm: place }).sign(new Uint8Array(1));
+    await expect(asked).rejects.toMatchObject({ code: "E_CONFIG", message: expect.stringContaining("ECONNREFUSED") });
   });
 });
 

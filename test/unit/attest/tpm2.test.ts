@@ -39,7 +39,7 @@ describe("what a program can write", () => {
       binding: { outcome: "pass", reason: "bound" },
       fresh: { outcome: "unknown", reason: "own-time" },
       "key-residence": { outcome: "unknown", reason: "residence-own-word" },
-      measurement: { outcome: "unknown", reason: "not-shown" },
+      measurement: { outcome: "unknown", reason: "no-list" },
     });
     expect(tierOf("tpm2", verified.verdict, { challenged: true, pin: "none" })).toBe("key");
     expect(tierOf("tpm2", verified.verdict, { challenged: false, pin: "none" })).toBe("none");

@@ -45,6 +45,7 @@ describe("bounds", () => {
   it.each([
     ["evidence", { evidence: over }],
     ["a piece of collateral", { collateral: [most, over] }],
+    ["all parts together", { collateral: [most, most, utf8("")] }],
     ["the number of pieces", { collateral: Array.from({ length: 17 }, () => utf8("")) }],
   ])("%s: refused before any of it is parsed", (_name, changes) => {
     for (const { kind } of evidenceKinds) {
@@ -55,7 +56,8 @@ describe("bounds", () => {
   });
 
   it("at the bounds it is parsed", () => {
-    const collateral = Array.from({ length: 16 }, () => most);
+    const rest = limits.evidenceItemBytes - most.length - good.evidence.length;
+    const collateral = [most, most.subarray(0, rest), ...Array.from({ length: 14 }, () => utf8(""))];
     expect(verdictFor({ ...good, collateral }).verdict.signature.outcome).toBe("pass");
   });
 });
@@ -90,6 +92,12 @@ describe("an item as JSON", () => {
     ["a time that no double holds", text.replace("1777939200123", "9007199254740992")],
     ["evidence that is no base64", text.replace("ZQ==", "ZQ=")],
     ["evidence of 64 KiB and one byte", text.replace("ZQ==", toBase64(new Uint8Array(limits.evidenceBytes + 1)))],
+    [
+      "parts of more than 128 KiB together",
+      text
+        .replace('"Yw=="', JSON.stringify(toBase64(new Uint8Array(limits.evidenceBytes))))
+        .replace('""', JSON.stringify(toBase64(new Uint8Array(limits.evidenceBytes)))),
+    ],
     ["collateral that is an object", text.replace('["Yw==",""]', "{}")],
     ["collateral of numbers", text.replace('["Yw==",""]', "[1]")],
     ["collateral of 17 pieces", text.replace('["Yw==",""]', JSON.stringify(Array(17).fill("")))],

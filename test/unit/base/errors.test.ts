@@ -13,6 +13,12 @@ it("a hint is a sentence that tells a person to do something, and no two codes s
   }
 });
 
+it("hints of codes with several causes fit each of them", () => {
+  // a path that takes GET only, and a damaged file
+  expect(errorTable.E_METHOD.hint).toContain("Allow header");
+  for (const part of ["whole", "yours alone", "0700"]) expect(errorTable.E_STATE.hint).toContain(part);
+});
+
 it("only a failure that cannot have been worked on is called not processed, and is the caller's or the node's own", () => {
   const maybe = rows.flatMap(([code, { processed }]) => (processed === "maybe" ? [code] : []));
   const onTheWay = ["E_RELAY", "E_TIMEOUT", "E_LOST", "E_ABORTED", "E_WIRE", "E_OPEN", "E_ORDER", "E_TRUNCATED"];

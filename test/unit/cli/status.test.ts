@@ -3,7 +3,9 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, expect, it, vi } from "vitest";
+import { endpointId } from "../../../src/base/brand.ts";
 import { status } from "../../../src/cli/commands/status.ts";
+import { policyText } from "../../../src/cli/policy-text.ts";
 import { rejectsWith } from "../../support/expect-code.ts";
 
 afterEach(() => vi.restoreAllMocks());
@@ -18,6 +20,7 @@ const peer = {
   rtt_ms: null,
   attestation: { tier: "none", kind: unclean, refusal: unclean },
 };
+const id = endpointId("ab".repeat(32));
 const policy = {
   require_attested_hosts: null,
   require_encryption: false,
@@ -59,6 +62,7 @@ const document = {
   policy,
   admission: { running: 1, queued: 2, max_running: 3, max_queued: 4 },
   exchanges: { recent: [report], totals },
+  evidence: [{ kind: unclean, issued_at: unclean, why: unclean, key_life: "process", note: unclean }],
   engines: [{ name: unclean, state: "down", why: unclean, models: [], running: 0, waiting: 0 }],
   peers: [{ ...peer, route: "direct", sealed: "sealed", inference_key: null }],
 };
@@ -149,4 +153,20 @@ it("--json is the node's own document, whole", async () => {
 
 it("does not take another program's document for a console's", async () => {
   await rejectsWith("E_UNREACHABLE", printed({ endpoint_id: "aa", peers: [], engines: [] }));
+});
+
+it("says of this machine's own evidence how long its key lives, and what one must know of its kind", async () => {
+  const made = { kind: "tpm2", issued_at: "2026-01-02T03:04:05.678Z", why: null, key_life: "machine", note: null };
+  const none = { kind: "software", issued_at: null, why: "it is being made", key_life: "process", note: "A note." };
+  const { text } = await printed({ ...document, evidence: [made, none] });
+  expect(text).toContain("tpm2: made at 03:04:05 UTC\n");
+  expect(text).toContain("software: none so far (it is being made); its key ends with this process");
+  expect(text).toContain("A note.");
+  expect((await printed({ ...document, evidence: [] })).text).not.toContain("evidence  ");
+});
+
+it("policy is told in one line, one host as one", () => {
+  const hosts = (count: number): string => policyText({ ...policy, allow_hosts: Array(count).fill(id), owners: null });
+  expect([hosts(1), hosts(2)]).toEqual(["the one listed host", "one of 2 listed hosts"]);
+  expect(policyText({ ...policy, owners: ["aa"] })).toBe("the one listed owner");
 });

@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type RequestListener } from "node:http";
+import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -31,6 +32,7 @@ import {
   testKey,
 } from "../../support/evidence.ts";
 import { rejectsWith } from "../../support/expect-code.ts";
+import { certificate, certificateKey } from "../../support/tls-files.ts";
 import { forge, host as tpmHost, inferenceKey as tpmInferenceKey } from "../../support/tpm-forger.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "sealmesh-verify-"));
@@ -218,6 +220,11 @@ describe("E_USAGE", () => {
     [["--inference-key", "AAAA"]],
     [["--inference-key", "no"]],
     [["--at", "yesterday"]],
+    [["--max-age", "0"]],
+    [["--max-age", "1d"]],
+    [["--max-age", "-5"]],
+    [["--console", "3131"]],
+    [["--url", "http://127.0.0.1:3131"]],
     [["--at", "2026-02-30T00:00:00Z"]],
   ])("%j", (words) => rejectsWith("E_USAGE", printed(file(goodBlob), ...words)));
 });
@@ -258,13 +265,14 @@ const vectorHost: HostKnown = {
 };
 
 /** A document as a node writes it. */
-function documentText(hosts: readonly HostKnown[] = [vectorHost]): string {
-  return JSON.stringify(attestationReport({ ...judged, model: "m", hosts, own: undefined }));
+function documentText(hosts: readonly HostKnown[] = [vectorHost], window = judged.window): string {
+  return JSON.stringify(attestationReport({ ...judged, window, model: "m", hosts, own: undefined }));
 }
 
 interface HostsDocument {
   readonly checked_at: string;
   readonly document_checked_at: string;
+  readonly window: { readonly max_age_ms: number; readonly ahead_ms: number; readonly from: string };
   readonly words_of_the_document: readonly string[];
   readonly hosts: readonly {
     readonly endpoint_id: string;
@@ -294,6 +302,42 @@ describe("a document of hosts", () => {
     expect(piece).toMatchObject({ tier: "none", nodes_word: { challenge: "answered", pin: "agrees" } });
     expect(piece?.next_tier).toMatchObject({ tier: "key", missing: [{ what: "challenge" }] });
     expect(piece && outcomeOf(piece, "binding")).toBe("bound");
+  });
+
+  it("goes by the document's time where that is shorter than usual, and never by a longer one", async () => {
+    const within = async (
+      maxAgeMs: number,
+      later: string,
+      ...words: readonly string[]
+    ): Promise<readonly unknown[]> => {
+      const window = { maxAgeMs, aheadMs: 30_000 };
+      const given = await hostsIn(file(documentText([vectorHost], window)), "--at", later, ...words);
+      const [piece] = given.hosts[0]?.evidence ?? [];
+      return [piece && outcomeOf(piece, "fresh"), given.window.max_age_ms, given.window.from];
+    };
+    const [soon, later] = ["2026-05-05T00:02:00Z", "2026-05-05T00:30:00Z"];
+    expect(await within(660_000, soon)).toEqual(["own-time", 660_000, "usual"]);
+    expect(await within(60_000, soon)).toEqual(["too-old", 60_000, "document"]);
+    expect(await within(3_600_000, later)).toEqual(["too-old", 660_000, "usual"]);
+    expect(await within(3_600_000, later, "--max-age", "1h")).toEqual(["own-time", 3_600_000, "flag"]);
+    expect(await within(60_000, soon, "--max-age", "300")).toEqual(["own-time", 300_000, "flag"]);
+  });
+
+  it("for people says which time was used, and which its node used", async () => {
+    const long = documentText([vectorHost], { maxAgeMs: 3_600_000, aheadMs: 300_000 });
+    const { text } = await printed(file(long), "--at", at);
+    expect(text).toContain(
+      "Taken for recent: up to 660 s old, or 30 s ahead, as usual. The node that wrote it took 3600 s;",
+    );
+    const words = ["--at", at, "--max-age", "1h"];
+    expect((await printed(file(long), ...words)).text).toContain(
+      "up to 3600 s old, or 30 s ahead, as --max-age says.\n",
+    );
+    expect((await printed(file(goodBlob), ...words)).text).toContain("up to 3600 s old");
+    const short = documentText([vectorHost], { maxAgeMs: 120_000, aheadMs: 1_000 });
+    expect((await printed(file(short), "--at", at)).text).toContain(
+      "120 s old, or 1 s ahead, as the node that wrote it",
+    );
   });
 
   it("for people says whose words it went by, and what the node says", async () => {
@@ -335,7 +379,7 @@ describe("a document of hosts", () => {
   it("with a nonce beside the evidence is compared with it, which does not show that it is no copy", async () => {
     const nonce = new Uint8Array(32).fill(3);
     const item = forge({ nonce });
-    const proof = { pieces: provenHost({ item, nonce }).pieces, why: undefined };
+    const proof = { pieces: provenHost({ item, nonce }).pieces, why: undefined, asked: true };
     const known = { endpointId: tpmHost, inferenceKey: tpmInferenceKey, proof, decision: allow({ tier: "vendor" }) };
     const then = new Date(item.issuedAtMs).toISOString();
     const given = await hostsIn(file(documentText([known])), "--at", then);
@@ -349,7 +393,7 @@ describe("a document of hosts", () => {
 
   it("is checked as far as this build knows the kinds in it", async () => {
     const unknown = provenHost({ item: { ...blobItem(goodBlob), kind: "tdx\u001b" } }).pieces;
-    const proof = { pieces: [...vectorHost.proof.pieces, ...unknown], why: undefined };
+    const proof = { pieces: [...vectorHost.proof.pieces, ...unknown], why: undefined, asked: true };
     const given = await hostsIn(file(documentText([{ ...vectorHost, proof }])), "--at", at);
     expect(given.code).toBe(0);
     const [, piece] = given.hosts[0]?.evidence ?? [];
@@ -358,7 +402,7 @@ describe("a document of hosts", () => {
   });
 
   it("is E_INPUT when it has nothing that can be checked, or is about others", async () => {
-    const nothing = { ...vectorHost, proof: { pieces: [], why: undefined }, decision: allowUnproven() };
+    const nothing = { ...vectorHost, proof: { pieces: [], why: undefined, asked: true }, decision: allowUnproven() };
     const unknown = { ...vectorHost, proof: provenHost({ item: { ...blobItem(goodBlob), kind: "tdx" } }) };
     await rejectsWith("E_INPUT", printed(file(documentText([nothing]))));
     await rejectsWith("E_INPUT", printed(file(documentText([unknown]))));
@@ -368,7 +412,11 @@ describe("a document of hosts", () => {
   });
 
   it("shows a host without evidence beside others as having none", async () => {
-    const nothing = { ...vectorHost, endpointId: endpointId("ab".repeat(32)), proof: { pieces: [], why: undefined } };
+    const nothing = {
+      ...vectorHost,
+      endpointId: endpointId("ab".repeat(32)),
+      proof: { pieces: [], why: undefined, asked: true },
+    };
     const { code, text } = await printed(file(documentText([nothing, vectorHost])), "--at", at);
     expect(code).toBe(0);
     expect(text).toMatch(/^host abab[ab]{60}\n {2}no evidence$/m);
@@ -458,6 +506,64 @@ describe("an address", () => {
     await rejectsWith("E_UNREACHABLE", printed(`http://127.0.0.1:${port}/`));
     await rejectsWith("E_USAGE", printed("http://"));
   });
+});
+
+describe("an address over TLS", () => {
+  it("with a certificate that nobody here trusts says so, and what to do", async () => {
+    const server = createTlsServer({ cert: certificate, key: certificateKey }, (_request, response) => response.end());
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const { port } = server.address() as AddressInfo;
+    try {
+      const asked = printed(`https://127.0.0.1:${port}/`);
+      await expect(asked).rejects.toMatchObject({
+        code: "E_UNREACHABLE",
+        message: expect.stringMatching(
+          /shows a TLS certificate that does not hold here \(\w+\): .*NODE_EXTRA_CA_CERTS/,
+        ),
+      });
+      const peer = printed(host, "--url", `https://127.0.0.1:${port}/`);
+      await expect(peer).rejects.toThrow("shows a TLS certificate that does not hold here");
+    } finally {
+      server.closeAllConnections();
+      server.close();
+    }
+  });
+
+  it("where plain HTTP is spoken says so", async () => {
+    await withServer(
+      (_request, response) => void response.end(goodBlob),
+      async (port) => {
+        await expect(printed(`https://127.0.0.1:${port}/`)).rejects.toThrow(
+          "speaks no TLS that can be understood here",
+        );
+      },
+    );
+  });
+});
+
+it("an address with a password in it is E_USAGE, is not asked, and is not repeated", async () => {
+  let requests = 0;
+  await withServer(
+    (_request, response) => {
+      requests += 1;
+      response.end(goodBlob);
+    },
+    async (port) => {
+      const place = `http://user:secret@127.0.0.1:${port}/`;
+      for (const words of [[place], [host, "--url", place]]) {
+        const asked = printed(...words);
+        await expect(asked).rejects.toMatchObject({ code: "E_USAGE", message: expect.not.stringContaining("secret") });
+        await expect(asked).rejects.toThrow("user name or password");
+      }
+    },
+  );
+  expect(requests).toBe(0);
+});
+
+it("an address is asked itself: --console belongs to peers", async () => {
+  const asked = printed("https://127.0.0.1:1/", "--console", "5");
+  await expect(asked).rejects.toMatchObject({ code: "E_USAGE", message: expect.stringContaining("about a peer") });
 });
 
 describe("a peer", () => {

@@ -43,18 +43,26 @@ describe("the console port", () => {
     ["another name for this machine", { host: "evil.example:3131" }],
     ["a page of another origin", { origin: "https://evil.example" }],
     ["a page without an origin", { origin: "null" }],
+    ["a page of another program on this machine", { origin: "http://localhost:5000" }],
+    ["a page of this machine's API port", { origin: "http://127.0.0.1:9337" }],
+    ["a page that says https", { origin: "https://127.0.0.1:3131" }],
+    ["an image of a page elsewhere", { "sec-fetch-site": "cross-site" }],
+    ["a link of a page of another port", { "sec-fetch-site": "same-site" }],
   ])("refuses %s", async (_what, headers) => {
     const answer = await get("/api/status", headers);
     expect(answer.status).toBe(403);
     expect(await answer.text()).not.toContain("1.2.3");
   });
 
-  it.each([{ host: "localhost:3131" }, { host: "[::1]:3131" }, { origin: "http://127.0.0.1:3131" }])(
-    "serves %j",
-    async (headers) => {
-      expect((await get("/api/status", headers)).status).toBe(200);
-    },
-  );
+  it.each([
+    { host: "localhost:3131" },
+    { host: "[::1]:3131" },
+    { origin: "http://127.0.0.1:3131" },
+    { "sec-fetch-site": "same-origin" },
+    { "sec-fetch-site": "none" },
+  ])("serves %j", async (headers) => {
+    expect((await get("/api/status", headers)).status).toBe(200);
+  });
 
   it("lists the last exchanges, and gives one by its id", async () => {
     expect(await (await get("/api/exchanges")).json()).toEqual({

@@ -55,6 +55,16 @@ describe("the document", () => {
     });
   });
 
+  it("names a command that can be pasted, with no more than it needs", () => {
+    const commandOf = (change: object): string => reportOf(change).check.command;
+    const at = "--at 2026-05-05T00:01:00.123Z";
+    expect(commandOf({})).toBe(`sealmesh verify ./attestation.json --roots makers.pem ${at}`);
+    expect(commandOf({ roots: [] })).toBe(`sealmesh verify ./attestation.json ${at}`);
+    // a document cannot make `sealmesh verify` take older evidence than usual
+    const window = { maxAgeMs: 3_600_000, aheadMs: 30_000 };
+    expect(commandOf({ roots: [], window })).toBe(`sealmesh verify ./attestation.json --max-age 3600s ${at}`);
+  });
+
   it("has the evidence byte for byte, what it was asked with, and a verdict for each factor", () => {
     const [told] = reportOf().hosts as readonly HostReport[];
     expect(told).toMatchObject({
@@ -86,7 +96,7 @@ describe("the document", () => {
   });
 
   it("says why a host without evidence has none, and that a plain one is plain", () => {
-    const proof = { pieces: [], why: "it does not answer" };
+    const proof = { pieces: [], why: "it does not answer", asked: true };
     const [told] = reportOf({
       hosts: [{ endpointId: host, inferenceKey: undefined, proof, decision: allowUnproven("plain") }],
     }).hosts;
@@ -131,6 +141,7 @@ describe("reading a document", () => {
     expect(isReport(document)).toBe(true);
     expect(readReport(document)).toEqual({
       checkedAtMs: judging.nowMs,
+      window: judging.window,
       hosts: [
         {
           endpointId: host,
@@ -232,7 +243,7 @@ describe("an explanation", () => {
   });
 
   it("says what evidence that reaches no tier lacks", () => {
-    const proof = { pieces: [provenPiece({ challenge: "unasked" })], why: undefined };
+    const proof = { pieces: [provenPiece({ challenge: "unasked" })], why: undefined, asked: true };
     expect(textOf({ proof, decision: allow({ tier: "none" }) })).toContain("Its key has answered no challenge.");
   });
 
@@ -244,8 +255,13 @@ describe("an explanation", () => {
 
   it("says that nothing was shown, and why, and that a prompt would go in the clear", () => {
     const decision = allowUnproven("plain");
-    expect(textOf({ proof: noProof, decision })).toMatch(/in the clear.*It has shown no evidence\.$/);
-    expect(textOf({ proof: { pieces: [], why: "it is silent" }, decision })).toContain("no evidence (it is silent).");
+    expect(textOf({ proof: { ...noProof, asked: true }, decision })).toMatch(
+      /in the clear.*It has shown no evidence\.$/,
+    );
+    expect(textOf({ proof: noProof, decision })).toMatch(/in the clear.*It has not been asked for evidence yet\.$/);
+    expect(textOf({ proof: { pieces: [], why: "it is silent", asked: true }, decision })).toContain(
+      "no evidence (it is silent).",
+    );
   });
 
   it("says that a peer has no model, and lists this machine first", () => {

@@ -1,4 +1,5 @@
 /** GET /v1/mesh/attestation/{model} on the API port: who may ask, and for what. */
+import { get } from "node:http";
 import { describe, expect, it } from "vitest";
 import { utf8 } from "../../../src/base/bytes.ts";
 import { MeshError } from "../../../src/base/errors.ts";
@@ -56,6 +57,16 @@ describe("what hosts of a model have shown", () => {
   it("is not told to web pages of other origins", async () => {
     const { url } = await start();
     expect((await fetch(`${url}${path}remote`, { headers: { origin: "https://evil.example" } })).status).toBe(403);
+    // images and scripts of a page come without an Origin
+    const site = (value: string): Promise<number> =>
+      new Promise((resolve, reject) => {
+        const request = get(`${url}${path}remote`, { headers: { "sec-fetch-site": value } }, (answer) => {
+          answer.resume();
+          resolve(answer.statusCode ?? 0);
+        });
+        request.once("error", reject);
+      });
+    expect([await site("cross-site"), await site("same-site"), await site("none")]).toEqual([403, 403, 200]);
   });
 
   it("is not told to peers, for whom there is no such path", async () => {

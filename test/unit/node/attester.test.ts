@@ -28,7 +28,6 @@ function scene(collect: (request: EvidenceRequest) => Promise<Uint8Array>): Scen
   const clock = { ms: 1_000 };
   const collector: Collector = {
     kind: "made-up",
-    available: () => Promise.resolve({ available: true }),
     sign: () => Promise.reject(new MeshError("E_BUG", "nobody asks for signatures here")),
     collect: async (request) => {
       asked.push(request);
@@ -108,10 +107,6 @@ describe("what peers ask for", () => {
 
     constructor(signing: TestKey = key) {
       this.signing = signing;
-    }
-
-    available(): ReturnType<Collector["available"]> {
-      return Promise.resolve({ available: true });
     }
 
     async collect(request: EvidenceRequest): ReturnType<Collector["collect"]> {
@@ -293,7 +288,7 @@ describe("what peers ask for", () => {
     const question = Uint8Array.of(1, 2, 3);
     expect(await attester.answerResidence("software", question, idle)).toEqual(Uint8Array.of(3, 2, 1));
     await rejectsWith("E_INPUT", attester.answerResidence("tpm2", question, idle));
-    const silent = attesterOf([{ kind: "silent", available: () => never, collect: () => never, sign: () => never }]);
+    const silent = attesterOf([{ kind: "silent", collect: () => never, sign: () => never }]);
     await rejectsWith("E_INPUT", silent.attester.answerResidence("silent", question, idle));
   });
 

@@ -1,5 +1,6 @@
 /** The configuration file: what it may say, and that nothing in it is passed over. */
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as fc from "fast-check";
@@ -114,6 +115,8 @@ describe("what is refused, with file, setting and what it takes", () => {
     ["[polcy]\n", ["did you mean [policy]?"]],
     ["[network]\n", ["there are [policy], [attest], [challenge] and [invite]"]],
     ["policy = true", ["write [policy]"]],
+    ["policy = 1979-05-27", ["write [policy]"]],
+    ["invite = 1979-05-27T07:32:00Z", ["write [invite]"]],
     ["[[policy]]\nrequire_encryption = true", ["write [policy]"]],
     ["[__proto__]\nx = 1", ["there is no section"]],
     ["[policy]\nconstructor = 1", ['no setting "constructor"']],
@@ -193,20 +196,55 @@ describe("the file itself", () => {
     return path;
   };
 
+  const inFolder = (name: string, mode: number): string => {
+    mkdirSync(join(folder, name));
+    const path = file(join(name, "config.toml"), "");
+    chmodSync(join(folder, name), mode);
+    return path;
+  };
+
   it("may be read by others", () => {
     expect(readConfigFile(file("fine", "[attest]\nsoftware = true\n", 0o644)).attest.software).toBe(true);
   });
 
   it.skipIf(process.platform === "win32").each([0o620, 0o602, 0o666])("with mode %o is refused", (mode) => {
     const path = file("wide", "", mode);
-    expect(complaint(() => readConfigFile(path))).toContain(`chmod go-w ${path}`);
+    expect(complaint(() => readConfigFile(path))).toContain(`chmod go-w '${path}'`);
+  });
+
+  it.skipIf(process.platform === "win32")("the command that mends a mode is one word of path, whatever it is", () => {
+    const path = file("it's $HOME; a file", "", 0o666);
+    const said = complaint(() => readConfigFile(path));
+    execFileSync("/bin/sh", ["-c", said.slice(said.indexOf("chmod"))]);
+    expect(statSync(path).mode & 0o777).toBe(0o644);
+  });
+
+  it.runIf(process.getuid?.() === 0)(
+    "of another user than root and us is refused, and in a folder of such a one",
+    () => {
+      const path = file("theirs", "");
+      chownSync(path, 4_711, 4_711);
+      expect(complaint(() => readConfigFile(path))).toContain("belongs to user 4711");
+      const inside = inFolder("their-folder", 0o755);
+      chownSync(join(folder, "their-folder"), 4_711, 4_711);
+      expect(complaint(() => readConfigFile(inside))).toContain("belongs to user 4711");
+    },
+  );
+
+  it.skipIf(process.platform === "win32")("in a folder that others can write to is refused, also behind a link", () => {
+    const path = inFolder("open", 0o777);
+    expect(complaint(() => readConfigFile(path))).toContain(`chmod go-w '${join(folder, "open")}'`);
+    symlinkSync(path, join(folder, "link.toml"));
+    expect(complaint(() => readConfigFile(join(folder, "link.toml")))).toContain(join(folder, "open"));
+    // as /tmp is: what is ours there, others cannot replace
+    expect(complaint(() => readConfigFile(inFolder("sticky", 0o1777)))).toBe("no complaint");
   });
 
   it("must be there, a file, of some size at most, and text", () => {
     expect(complaint(() => readConfigFile(join(folder, "none")))).toContain("ENOENT");
     mkdirSync(join(folder, "directory"));
     expect(complaint(() => readConfigFile(join(folder, "directory")))).toMatch(/is no file|EISDIR/);
-    expect(complaint(() => readConfigFile(file("large", "#".repeat(70_000))))).toContain("at most 65536");
+    expect(complaint(() => readConfigFile(file("large", "#".repeat(70_000))))).toContain("more than 65536 bytes");
     expect(complaint(() => readConfigFile(file("bytes", Uint8Array.of(0x23, 0xff))))).toContain("UTF-8");
   });
 });

@@ -1,12 +1,18 @@
 /** Settings of policy, evidence and invites: flags, environment, file and default, in this order. */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { homedir, tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { afterAll, afterEach, describe, expect, it, vi } from "vitest";
 import { evidenceWindow } from "../../../src/attest/evidence.ts";
 import { endpointId } from "../../../src/base/brand.ts";
 import { isMeshError, type MeshError } from "../../../src/base/errors.ts";
-import { environmentWithoutSettings, type Flags, type NodeConfig, resolveConfig } from "../../../src/node/config.ts";
+import {
+  dataDirArguments,
+  environmentWithoutSettings,
+  type Flags,
+  type NodeConfig,
+  resolveConfig,
+} from "../../../src/node/config.ts";
 import { encodeInvite } from "../../../src/wire/invite.ts";
 import { caExtensions, madeCertificate, madeKey } from "../../support/certificates.ts";
 import { certificate } from "../../support/tls-files.ts";
@@ -83,6 +89,25 @@ describe("which file is read", () => {
     expect(client().policy.requireAttested).toBeUndefined();
   });
 
+  it.runIf(process.platform === "linux")(
+    "is not passed over when it is a link that leads nowhere, nor its folder",
+    () => {
+      vi.stubEnv("SEALMESH_CONFIG", "");
+      for (const [name, path] of [
+        ["linked-file", "sealmesh/config.toml"],
+        ["linked-folder", "sealmesh"],
+      ] as const) {
+        vi.stubEnv("XDG_CONFIG_HOME", join(folder, name));
+        mkdirSync(dirname(join(folder, name, path)), { recursive: true });
+        symlinkSync(join(folder, "gone"), join(folder, name, path));
+        const error = refusal({});
+        expect(error.code).toBe("E_CONFIG");
+        expect(error.message).toContain(join(folder, name, "sealmesh/config.toml"));
+        expect(client({ config: "none" }).policy.requireAttested).toBeUndefined();
+      }
+    },
+  );
+
   it("must be there when it was named", () => {
     expect(refusal({ config: join(folder, "missing.toml") }).code).toBe("E_CONFIG");
   });
@@ -142,6 +167,22 @@ describe("switches", () => {
     expect(client().policy[setting]).toBe(true);
   });
 
+  it("--accept-unchallenged does nothing for higher tiers than key, and is refused beside one", () => {
+    const inFile = "accept_unchallenged = true\n";
+    expect(client({ requireAttestedHosts: "key", acceptUnchallenged: true }).policy.acceptUnchallenged).toBe(true);
+    for (const tier of ["pinned", "vendor", "measured"]) {
+      const byFlag = refusal({ requireAttestedHosts: tier, acceptUnchallenged: true });
+      expect([byFlag.code, byFlag.message]).toEqual(["E_USAGE", expect.stringContaining("has no effect")]);
+      const byFile = refusal({ config: file(`[policy]\n${inFile}require_attested_hosts = "${tier}"\n`) });
+      expect(byFile.code).toBe("E_CONFIG");
+      for (const part of ["[policy] accept_unchallenged", "has no effect", tier])
+        expect(byFile.message).toContain(part);
+    }
+    vi.stubEnv("SEALMESH_ACCEPT_UNCHALLENGED", "0");
+    const config = file(`[policy]\n${inFile}`);
+    expect(client({ config, requireAttestedHosts: "vendor" }).policy.acceptUnchallenged).toBe(false);
+  });
+
   it("software evidence is for who asks for it", () => {
     expect(client({ softwareEvidence: true }).attest.software).toBe(true);
     expect(client({ config: file("[attest]\nsoftware = true") }).attest.software).toBe(true);
@@ -186,6 +227,14 @@ describe("certificates", () => {
     expect(client({ config, tpm: "/dev/tpmrm0" }).attest.tpm).toBe("/dev/tpmrm0");
   });
 
+  it.skipIf(process.platform === "win32")("that others can change are refused", () => {
+    const path = file(der);
+    chmodSync(path, 0o666);
+    const error = refusal({ trustRoots: [path] });
+    expect(error.code).toBe("E_CONFIG");
+    expect(error.message).toContain(`--trust-roots: ${path} has mode 666`);
+  });
+
   it.each([
     ["--trust-roots", (path: string): Flags => ({ trustRoots: [path] })],
     ["[policy] roots", (path: string): Flags => ({ config: file(`[policy]\nroots = ["${path}"]\n`) })],
@@ -201,6 +250,19 @@ describe("certificates", () => {
     }
   });
 });
+
+it.skipIf(process.platform === "win32")(
+  "a command gets the data directory with it, unless it finds it by itself",
+  () => {
+    vi.stubEnv("XDG_STATE_HOME", "/elsewhere");
+    vi.stubEnv("SEALMESH_DATA_DIR", "/srv/node");
+    const usual = process.platform === "darwin" ? "Library/Application Support/sealmesh" : ".local/state/sealmesh";
+    expect(dataDirArguments(join(homedir(), usual))).toBe("");
+    // variables of the node need not be those of the shell
+    expect(dataDirArguments("/elsewhere/sealmesh")).toBe(" --data-dir '/elsewhere/sealmesh'");
+    expect(dataDirArguments("/srv/it's a $node")).toBe(" --data-dir '/srv/it'\\''s a $node'");
+  },
+);
 
 it("times and lists come from the file", () => {
   const key = "0f".repeat(16);

@@ -83,7 +83,7 @@ describe("what a peer has proven", () => {
   });
 
   it("is nothing for one that showed nothing, with the reason if there is one", () => {
-    const silent = peerStatus({ ...facts, proof: { pieces: [], why: "it does not answer" } });
+    const silent = peerStatus({ ...facts, proof: { pieces: [], why: "it does not answer", asked: true } });
     expect(silent.sealed).toBe("plain");
     expect(silent.attestation).toEqual({
       tier: "none",
@@ -107,7 +107,7 @@ describe("what a peer has proven", () => {
 
   it("has no time for evidence that tells none", () => {
     const piece = provenPiece();
-    const proof = { pieces: [{ ...piece, claims: {} }], why: undefined };
+    const proof = { pieces: [{ ...piece, claims: {} }], why: undefined, asked: true };
     expect(peerStatus({ ...facts, proof, decision: refuse() }).attestation.evidence[0]?.issued_at).toBeNull();
   });
 });

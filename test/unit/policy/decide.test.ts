@@ -171,7 +171,6 @@ describe("a tier that is reached", () => {
   it.each<[string, PieceProof]>([
     ["software", software()],
     ["a broken one", enclave({ verdict: { signature: fail("signature-wrong") } })],
-    ["a changed one", enclave({ pin: changedPin })],
     ["one that stopped answering", enclave({ challenge: "missed" })],
     ["an unknown kind", { ...software(), item: { ...software().item, kind: "\u001b[2J" } }],
   ])("is not hidden by %s beside it", (_what, bad) => {
@@ -181,6 +180,25 @@ describe("a tier that is reached", () => {
     ]) {
       expect(outcomes([proving(...pieces)], attested("vendor"))).toEqual(["sealed"]);
     }
+  });
+});
+
+describe("a key that changed", () => {
+  const changed = enclave({ pin: changedPin });
+
+  it("is told although another piece would let the host through", () => {
+    for (const pieces of [
+      [changed, tpm()],
+      [tpm(), changed],
+    ]) {
+      expect(outcomes([proving(...pieces)], attested("key"))).toEqual(["pin-changed"]);
+    }
+  });
+
+  it("is none when a relay may have put it there: it came with a question, and has answered no challenge", () => {
+    const put = { ...enclave({ pin: changedPin, challenge: "unasked" }), nonce: new Uint8Array(32) };
+    expect(outcomes([proving(put, tpm())], attested("key"))).toEqual(["sealed"]);
+    expect(outcomes([proving(put)], attested("key"))).toEqual(["challenge-unanswered"]);
   });
 });
 
@@ -213,10 +231,10 @@ describe("a tier that is not reached", () => {
   });
 
   it("says why there is no evidence", () => {
-    const silent = host({ proof: { pieces: [], why: "the host's evidence did not come within 8000 ms" } });
+    const silent = host({ proof: { pieces: [], why: "the host's evidence did not come within 8000 ms", asked: true } });
     expect(refused(silent, attested("key"))).toMatchObject({ rule: "no-evidence", lacks: [] });
     expect(refused(silent, attested("key")).text).toContain("did not come within 8000 ms.");
-    expect(refused(host(), attested("key")).text).toBe(
+    expect(refused(host({ proof: { ...noProof, asked: true } }), attested("key")).text).toBe(
       "--require-attested-hosts=key: no-evidence: It has shown no evidence.",
     );
   });
@@ -504,6 +522,6 @@ describe("the stricter of two policies", () => {
   });
 });
 
-it("evidence that was never asked for is no evidence: noProof refuses", () => {
-  expect(outcomes([host({ key: record, proof: noProof })], attested("key"))).toEqual(["no-evidence"]);
+it("evidence that was never asked for is none: noProof refuses, and says that nobody has asked", () => {
+  expect(outcomes([host({ key: record, proof: noProof })], attested("key"))).toEqual(["not-asked"]);
 });

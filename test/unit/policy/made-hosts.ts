@@ -57,7 +57,7 @@ export const changedPin: PieceProof["pin"] = {
   pinned: { kind: "tpm2", key: fingerprintOf(attestedKey(2)), measurement: undefined },
 };
 
-export const showing = (...pieces: readonly PieceProof[]): HostProof => ({ pieces, why: undefined });
+export const showing = (...pieces: readonly PieceProof[]): HostProof => ({ pieces, why: undefined, asked: true });
 
 export const host = (facts: Partial<HostFacts> = {}): HostFacts => ({
   id,

@@ -7,6 +7,7 @@ import {
   emptyPinBook,
   encodePinBook,
   mergePins,
+  pinName,
   type Pin,
   type PinBook,
   type ShownValue,
@@ -27,12 +28,19 @@ const build = "bb".repeat(32);
 const tpm: ShownValue = { kind: "tpm2", key, measurement: undefined };
 const enclave: ShownValue = { kind: "secure-enclave", key: "33".repeat(16), measurement: build };
 
-const context = (acceptedKeys: readonly string[] = []): Parameters<typeof comparePins>[3] => ({
-  sessionStartMs: start,
+const context = (
+  acceptedKeys: readonly string[] = [],
+  ofThisSession: readonly string[] = [],
+): Parameters<typeof comparePins>[3] => ({
+  ofThisSession: new Set(ofThisSession),
   acceptedKeys: new Set(acceptedKeys),
 });
-const standings = (book: PinBook, shown: readonly ShownValue[], accepted: readonly string[] = []): string[] =>
-  comparePins(book, id, shown, context(accepted)).map(({ standing }) => standing);
+const standings = (
+  book: PinBook,
+  shown: readonly ShownValue[],
+  accepted: readonly string[] = [],
+  ofThisSession: readonly string[] = [],
+): string[] => comparePins(book, id, shown, context(accepted, ofThisSession)).map(({ standing }) => standing);
 
 const pinned = (value: ShownValue, atMs: number = earlier): PinBook => withFirstContact(emptyPinBook, id, value, atMs);
 const confirmed = (value: ShownValue): PinBook => withConfirmed(emptyPinBook, id, value, start + 5);
@@ -45,9 +53,10 @@ describe("comparing", () => {
   });
 
   it("a first contact confirms nothing in its own session, and is a pin in the next", () => {
-    expect(standings(pinned(tpm, start), [tpm])).toEqual(["first-contact"]);
-    expect(standings(pinned(tpm, start + 5), [tpm])).toEqual(["first-contact"]);
-    expect(standings(pinned(tpm), [tpm])).toEqual(["agrees"]);
+    expect(standings(pinned(tpm), [tpm], [], [pinName(id, "tpm2")])).toEqual(["first-contact"]);
+    expect(standings(pinned(tpm), [tpm], [], [pinName(id, "secure-enclave")])).toEqual(["agrees"]);
+    // whatever the clocks say: a pin from a day when this machine's was ahead is an old one
+    expect(standings(pinned(tpm, Number.MAX_SAFE_INTEGER), [tpm])).toEqual(["agrees"]);
   });
 
   it("what the operator confirmed agrees at once", () => {

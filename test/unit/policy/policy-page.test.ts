@@ -46,7 +46,11 @@ const made: Readonly<Record<RuleName, Made>> = {
   "plain-not-allowed": { facts: host({ key: noKey }), policy: demanding({ plain: false }) },
   "encryption-required": { facts: host({ key: noKey }), policy: key },
   "pin-changed": { facts: host({ proof: showing(tpm({ pin: changedPin })) }), policy: vendor },
-  "no-evidence": { facts: host({ proof: { pieces: [], why: "its connection was lost" } }), policy: vendor },
+  "not-asked": { facts: host(), policy: vendor },
+  "no-evidence": {
+    facts: host({ proof: { pieces: [], why: "its connection was lost", asked: true } }),
+    policy: vendor,
+  },
   "challenge-failed": { facts: host({ proof: showing(enclave({ challenge: "failed" })) }), policy: key },
   "challenge-missed": { facts: host({ proof: showing(tpm({ challenge: "missed" })) }), policy: vendor },
   stale: { facts: host({ proof: showing(tpm({ verdict: { fresh: stale("too-old") } })) }), policy: vendor },
@@ -126,6 +130,7 @@ describe("sentences", () => {
         "--require-encryption: plain-not-allowed: It has no inference key, and policy demands one.",
         "--require-attested-hosts=key: encryption-required: It has no inference key, so nothing can be sealed to it, and no evidence can be tied to it.",
         "--require-attested-hosts=vendor: pin-changed: It shows tpm2 key dc7156746a46cbe6edfaceb4ccfb9b27, but tpm2 key 64f023a6cb9d7668a02588ce41fec64b is pinned for it. If you know why it changed, accept it with \`sealmesh trust pin abababababababababababababababababababababababababababababababab --kind tpm2 --key dc7156746a46cbe6edfaceb4ccfb9b27\`.",
+        "--require-attested-hosts=vendor: not-asked: It has not been asked for evidence yet.",
         "--require-attested-hosts=vendor: no-evidence: It has shown no evidence. Asking it for evidence failed: its connection was lost.",
         "--require-attested-hosts=key: challenge-failed: A challenge came back with a wrong signature; its key counts for nothing until it answers one rightly.",
         "--require-attested-hosts=vendor: challenge-missed: Its key has left three challenges in a row without an answer, and counts for nothing until it answers one.",
@@ -140,13 +145,17 @@ describe("sentences", () => {
   it("those that come with more", () => {
     expect([
       text({}, demanding({ owners: new Set([owner]) })),
-      text({ proof: { pieces: [tpm({ verdict: { fresh: stale("too-old") } })], why: "it is busy." } }, vendor),
+      text(
+        { proof: { pieces: [tpm({ verdict: { fresh: stale("too-old") } })], why: "it is busy.", asked: true } },
+        vendor,
+      ),
       text({ proof: showing(tpm({ challenge: "missed", verdict: { fresh: stale("too-old") } })) }, vendor),
       text({ proof: showing(enclave({ challenge: "impossible" })) }, vendor),
       text({ proof: showing(enclave({ verdict: { signature: fail("signature-wrong") } })) }, key),
       text({ proof: showing(enclave({ pin: { standing: "first-contact" } })) }, demanding({ attested: "pinned" })),
       text({ proof: showing(software({ challenge: "unasked" })) }, key),
       text({ proof: showing(tpm({ pin: changedPin })) }, openPolicy),
+      text({ proof: showing() }, vendor),
     ]).toMatchInlineSnapshot(`
       [
         "[policy] owners: owner-not-accepted: Its owner is not shown, and only those on your list are accepted.",
@@ -157,7 +166,16 @@ describe("sentences", () => {
         "--require-attested-hosts=pinned: tier-not-reached: Its secure-enclave evidence reaches \`key\`. It lacks: pin: You have not confirmed its key, and no earlier session of this node has met it.",
         "--require-attested-hosts=key: tier-not-reached: Its software evidence reaches \`none\`. It lacks: challenge: Its key has answered no challenge yet. kind: Evidence of this kind never reaches that tier.",
         "pin-changed: It shows tpm2 key dc7156746a46cbe6edfaceb4ccfb9b27, but tpm2 key 64f023a6cb9d7668a02588ce41fec64b is pinned for it. If you know why it changed, accept it with \`sealmesh trust pin abababababababababababababababababababababababababababababababab --kind tpm2 --key dc7156746a46cbe6edfaceb4ccfb9b27\`.",
+        "--require-attested-hosts=vendor: no-evidence: It has shown no evidence.",
       ]
     `);
+  });
+
+  it("the command that accepts a changed key has what this node adds to it, inside its quotes", () => {
+    const changed = showing(tpm({ pin: changedPin }));
+    for (const attested of [undefined, "vendor"] as const) {
+      const policy = demanding({ attested, acceptArguments: " --data-dir '/srv/a b'" });
+      expect(text({ proof: changed }, policy)).toMatch(/--key [0-9a-f]{32} --data-dir '\/srv\/a b'`\.$/);
+    }
   });
 });

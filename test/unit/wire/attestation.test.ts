@@ -16,7 +16,7 @@ import {
   encodeEvidenceReply,
   encodeEvidenceRequest,
 } from "../../../src/wire/attestation.ts";
-import type { EvidenceItem } from "../../../src/wire/evidence.ts";
+import { encodeEvidenceItem, type EvidenceItem } from "../../../src/wire/evidence.ts";
 import {
   ChallengeReplySchema,
   ChallengeRequestSchema,
@@ -129,8 +129,23 @@ describe("what is read", () => {
     const question = { kind: most.kind, question: of(limits.residenceBytes) };
     const evidence = encodeEvidenceRequest({ nonce: of(32), target, hops: 2 ** 32 - 1, question });
     expect(evidence.length).toBeLessThanOrEqual(limits.attestFrameBytes);
-    const full = { ...item, evidence: of(limits.evidenceBytes), collateral: times(16, of(limits.evidenceBytes)) };
-    expect(encodeEvidenceReply({ ...ok, items: [full] }).length).toBeLessThanOrEqual(limits.evidenceReplyBytes);
+    const full = { ...item, evidence: of(limits.evidenceBytes), collateral: [of(limits.evidenceBytes)] };
+    // attestation.md §0: a quote with collateral and event log, and those of eight graphics cards beside it
+    const large = { ...item, evidence: of(8_192), collateral: [of(19_456), of(65_536)] };
+    const usual = { ...item, evidence: of(4_400), collateral: [of(6_000)] };
+    for (const items of [
+      [full, { ...large, collateral: [of(19_456)] }, ...times(6, usual)],
+      [large, ...times(7, usual)],
+    ]) {
+      const frame = encodeEvidenceReply({ ...ok, items });
+      expect(frame.length).toBeLessThanOrEqual(limits.evidenceReplyBytes);
+      expect(decodeEvidenceReply(frame).items).toHaveLength(8);
+    }
+    expect(encodeEvidenceItem(full).length).toBeLessThanOrEqual(limits.evidenceFileBytes);
+    expectCode("E_WIRE", () => {
+      const over = { ...full, collateral: [...full.collateral, of(1)] };
+      return decodeEvidenceReply(encodeEvidenceReply({ ...ok, items: [over] }));
+    });
   });
 
   it("shares no memory with the frame", () => {

@@ -2,19 +2,20 @@
  * The bytes of a `tpm2` evidence item, version 1, and what its quote is made over. Written by collect/tpm2.ts, read by
  * kinds/tpm2.ts.
  *
- *   evidence   = issued at u64 LE, Unix ms | p(attestation key) | p(quote) | p(signature) | p(PCR values) | p(EK)
+ *   evidence   = p(statement) | p(attestation key) | p(quote) | p(signature) | p(PCR values) | p(EK)
  *   p(x)       = u32 LE length | x
  *   keys: TPMT_PUBLIC, EK empty if there is none;  PCR values: 32 bytes each, in the order of the quote's selection
  *   collateral = certificate of the EK, then those between it and a root, as DER; empty if there is none
- *   extra data of the quote = attest/binding.ts, with (nonce, or nothing when nobody asked) | issued at u64 LE as its
- *                nonce: the time is signed as well, and a nonce has 32 bytes, so one is not taken for the other
+ *   extra data of the quote = attest/binding.ts, which covers the statement too (attest/statement.ts)
  */
-import { concat, empty, readU32le, readU64le, u32le, u64le } from "../../../base/bytes.ts";
+import { concat, readU32le, u32le } from "../../../base/bytes.ts";
 import { MeshError } from "../../../base/errors.ts";
+import { maxStatementBytes } from "../../statement.ts";
 import { structureLimits } from "./structures.ts";
 
 export interface TpmEvidence {
-  readonly issuedAtMs: number;
+  /** As encodeStatement writes it. */
+  readonly statement: Uint8Array;
   /** TPMT_PUBLIC of the attestation key. */
   readonly attestationKey: Uint8Array;
   /** TPMS_ATTEST. */
@@ -30,9 +31,9 @@ export interface TpmEvidence {
 const pcrBytes = 32;
 
 export function encodeTpmEvidence(evidence: TpmEvidence): Uint8Array {
-  const { issuedAtMs, attestationKey, quote, signature, pcrValues, endorsementKey } = evidence;
-  const parts = [attestationKey, quote, signature, concat(pcrValues), endorsementKey];
-  return concat([u64le(BigInt(issuedAtMs)), ...parts.flatMap((part) => [u32le(part.length), part])]);
+  const { statement, attestationKey, quote, signature, pcrValues, endorsementKey } = evidence;
+  const parts = [statement, attestationKey, quote, signature, concat(pcrValues), endorsementKey];
+  return concat(parts.flatMap((part) => [u32le(part.length), part]));
 }
 
 /**
@@ -41,10 +42,7 @@ export function encodeTpmEvidence(evidence: TpmEvidence): Uint8Array {
  */
 export function decodeTpmEvidence(bytes: Uint8Array): TpmEvidence {
   const malformed = (): MeshError => new MeshError("E_WIRE", "the TPM evidence is malformed");
-  if (bytes.length < 8) throw malformed();
-  const issuedAtMs = Number(readU64le(bytes, 0));
-  if (!Number.isSafeInteger(issuedAtMs)) throw malformed();
-  let at = 8;
+  let at = 0;
   const part = (max: number): Uint8Array => {
     if (bytes.length - at < 4) throw malformed();
     const length = readU32le(bytes, at);
@@ -53,6 +51,7 @@ export function decodeTpmEvidence(bytes: Uint8Array): TpmEvidence {
     at += length;
     return bytes.slice(at - length, at);
   };
+  const statement = part(maxStatementBytes);
   const attestationKey = part(structureLimits.publicArea);
   const quote = part(structureLimits.quote);
   const signature = part(structureLimits.signature);
@@ -62,10 +61,5 @@ export function decodeTpmEvidence(bytes: Uint8Array): TpmEvidence {
   const pcrValues = Array.from({ length: pcrs.length / pcrBytes }, (_, index) =>
     pcrs.subarray(index * pcrBytes, (index + 1) * pcrBytes),
   );
-  return { issuedAtMs, attestationKey, quote, signature, pcrValues, endorsementKey };
-}
-
-/** What stands in the place of the nonce in the binding. */
-export function timedNonce(nonce: Uint8Array | undefined, issuedAtMs: number): Uint8Array {
-  return concat([nonce ?? empty, u64le(BigInt(issuedAtMs))]);
+  return { statement, attestationKey, quote, signature, pcrValues, endorsementKey };
 }
