@@ -40,6 +40,9 @@ const homes = {
   "prom-client": ["node/metrics.ts"],
   koffi: ["attest/collect/", "harden/platform/"],
   "smol-toml": ["node/config-file.ts"],
+  "@sigstore/bundle": ["policy/sigstore.ts"],
+  "@sigstore/verify": ["policy/sigstore.ts"],
+  "@sigstore/protobuf-specs": ["policy/sigstore.ts"],
 };
 
 const network = new Set([
@@ -58,7 +61,7 @@ const networkAllowed = ["tunnel/http.ts", "attest/collect/"];
 
 /** Text -> the only files or folders that may contain it. */
 const onlyIn = [
-  [/\bprocess\.env\b/, ["node/config.ts", "harden/", "cli/output.ts"]],
+  [/\bprocess\.env\b/, ["node/config.ts", "node/config-place.ts", "harden/", "cli/output.ts"]],
   [/\bprocess\.exit\(/, ["cli/main.ts", "engine/llama-child.ts"]],
   [/[\w)\]]\.buffer\b/, ["base/bytes.ts"]],
 ];

@@ -15,9 +15,19 @@ const demanding = [
   ],
   ["--require-encryption", "[policy] require_encryption", "An inference key: prompts are sealed or not sent."],
   [
+    "--require-hardened",
+    "[policy] require_hardened",
+    "The host's own word, signed in its record or in evidence, that other programs of its machine cannot look into it: what that takes on each platform is in [hardening.md](hardening.md). It proves nothing, and lifts no tier. Prompts are then sealed or not sent, because only hosts that seal sign anything.",
+  ],
+  [
     "--allow-hosts <id>",
     "[policy] allow_hosts",
     "One of these hosts, by whole endpoint ids. Where nothing else is set, every member of the mesh may be asked.",
+  ],
+  [
+    "--allow-builds <list>",
+    "[policy] allow_builds",
+    "One of the builds of this signed list, a file or an `https` address, by the host's own signed word. Whose lists count, `--build-keys` says: [docs/builds.md](builds.md).",
   ],
   [
     "",
@@ -31,7 +41,7 @@ const demanding = [
   ],
   [
     "--invite-requires <what>",
-    "[invite] require_attested_hosts, require_encryption",
+    "[invite] require_attested_hosts, require_encryption, require_hardened",
     "What others who join by this node's invites must demand at least.",
   ],
 ];
@@ -41,6 +51,16 @@ const supporting = ({ evidenceMaxAgeMs, evidenceAheadMs, evidenceRefreshMs, chal
     "",
     "[policy] keys",
     "Fingerprints of attested keys that count as pinned for every node, unless you have confirmed another one for it.",
+  ],
+  [
+    "--build-keys <key>",
+    "[policy] build_keys",
+    "Keys whose lists of builds count, or files with such keys, four at most. Newer lists that they sign are also taken from peers, and passed on to them.",
+  ],
+  [
+    "",
+    "[policy] sigstore_root, sigstore_issuer, sigstore_identity",
+    "The one identity whose Sigstore bundles count beside these keys, and the certificate authorities and logs that say so; nothing is fetched.",
   ],
   [
     "--trust-roots <file>",
@@ -127,8 +147,8 @@ one that is not yours or root's, that others may write to, or that lies in such 
 ## The stricter one wins
 
 A mesh may say with its invite what its members must demand at least (\`--invite-requires\`). Who joins by such an invite
-keeps its own policy where that is stricter, and takes the mesh's where that is: the higher tier, sealed prompts only if
-either asks for them. Where the mesh asks for a tier, \`--accept-unchallenged\` has no effect: it would undercut it. An
+keeps its own policy where that is stricter, and takes the mesh's where that is: the higher tier, sealed prompts only or
+hosts that say that they are hardened if either asks for them. Where the mesh asks for a tier, \`--accept-unchallenged\` has no effect: it would undercut it. An
 invite never loosens anything. A refusal names the flag that would ask for the same. The invites that such a member prints ask
 for it too. Roots do not come with an invite: every member says itself which makers it trusts. The node that sets
 \`--invite-requires\` is not bound by it.
@@ -145,7 +165,7 @@ lacks least is told, but a changed key and a wrong signature before everything e
 ${rules.join("")}
 What is lacking is told factor by factor, with the code and the sentence that \`sealmesh verify --json\` has.
 
-When no policy asks for evidence, only \`pin-changed\` of the rules about evidence applies, and hosts are not asked for any: it can
+When no policy asks for evidence (\`--require-hardened\` asks for it, in case that it contradicts the record), only \`pin-changed\` of the rules about evidence applies, and hosts are not asked for any: it can
 only be seen in what a host tells unasked, or after you have looked (\`sealmesh verify ID\`). Status asks nobody either: until a
 host was asked, that is what it says (\`not-asked\`).
 

@@ -34,6 +34,7 @@ import {
   type PlainRoute,
   type SealedRoute,
 } from "./policy/decide.ts";
+import { postureFacts } from "./policy/hardened.ts";
 import { ownerOf } from "./policy/owners.ts";
 import type { Policy } from "./policy/policy.ts";
 import { abortCodes } from "./transport/transport.ts";
@@ -218,7 +219,7 @@ async function candidates(request: AskRequest, parts: AskParts): Promise<readonl
     throw new MeshError("E_MODEL", `no machine of the mesh serves the model "${model}"`, { param: "model" });
   }
   const known = await withKnownKeys(hosts, order, request, parts);
-  if (parts.policy.attested === undefined) return known;
+  if (parts.policy.attested === undefined && !parts.policy.hardened) return known;
   const allowed = (): boolean => decisionsOf(known, request, parts).some(({ kind }) => kind === "allow");
   await parts.proofs.prepare(unproven(known, request, parts), allowed, request.signal);
   return order();
@@ -261,7 +262,12 @@ export function factsOf(id: EndpointId, { mesh, proofs, policy, clock }: FactPar
   const ownership = policy.owners && mesh.peer(id)?.ownership;
   const owned = ownership && ownerOf(ownership, id, clock.now());
   const owner = owned?.kind === "owned" ? owned.owner : undefined;
-  return { id, key: mesh.keyStanding(id), proof: proofs.of(id), owner };
+  const key = mesh.keyStanding(id);
+  const proof = proofs.of(id);
+  const { record, saidPosture } = mesh.peer(id) ?? {};
+  const inRecord = key.kind === "record" ? record?.fields.posture : undefined;
+  const posture = postureFacts({ inRecord, inGossip: saidPosture !== undefined, proof });
+  return { id, key, proof, owner, posture };
 }
 
 type FactParts = Pick<AskParts, "mesh" | "proofs" | "policy" | "clock">;

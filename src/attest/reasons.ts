@@ -45,6 +45,7 @@ export const reasons = {
   "too-old": "Its own time is older than allowed.",
   "clock-ahead": "Its own time lies further ahead than allowed; compare the clocks.",
   "time-unreadable": "Its own time cannot be read.",
+  "older-than-seen": "The same key has shown newer evidence before.",
   "counter-went-back": "Its clock or restart counter is behind what it showed before.",
 
   // key-residence

@@ -14,6 +14,35 @@ export type LogEvent =
   | { readonly event: "peer-refused"; readonly peer: EndpointId; readonly code: ErrorCode; readonly what: string }
   | { readonly event: "join-failed"; readonly peer: EndpointId; readonly code: ErrorCode; readonly what: string }
   | { readonly event: "record-conflict"; readonly peer: EndpointId }
+  | {
+      readonly event: "build-list-taken";
+      readonly signer: string;
+      readonly seq: string;
+      readonly origin: "file" | "url" | "gossip" | "disk";
+      readonly builds: number;
+      readonly revoked: number;
+    }
+  | { readonly event: "build-list-not-in-force"; readonly signer: string; readonly seq: string }
+  | {
+      readonly event: "build-list-refused";
+      readonly origin: "file" | "url" | "gossip" | "disk";
+      /** File, address or endpoint id. */
+      readonly from: string;
+      readonly reason: string;
+      readonly what: string;
+    }
+  | { readonly event: "build-list-not-read"; readonly code: ErrorCode; readonly what: string }
+  | {
+      readonly event: "build-measured";
+      /** 64 hex digits, both. */
+      readonly build: string;
+      readonly runtime: string;
+      readonly files: number;
+      readonly ms: number;
+      /** First of what could not be measured, or "". */
+      readonly what: string;
+    }
+  | { readonly event: "build-changed"; readonly files: number; readonly what: string }
   | { readonly event: "host-pinned"; readonly peer: EndpointId; readonly kind: string; readonly key: string }
   | {
       readonly event: "host-distrusted";

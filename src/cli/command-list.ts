@@ -1,8 +1,10 @@
 /** The commands, in the order of the help. A new one is one file in commands/ and one line here. */
 import type { Command, CommandGroup } from "./command.ts";
+import { builds } from "./commands/builds.ts";
 import { client } from "./commands/client.ts";
 import { demo } from "./commands/demo.ts";
 import { explain } from "./commands/explain.ts";
+import { measure } from "./commands/measure.ts";
 import { serve } from "./commands/serve.ts";
 import { status } from "./commands/status.ts";
 import { trust } from "./commands/trust.ts";
@@ -16,6 +18,8 @@ export const commands: readonly (Command | CommandGroup)[] = [
   explain,
   verify,
   trust,
+  builds,
+  measure,
   demo,
   version,
 ];

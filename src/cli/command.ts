@@ -3,6 +3,7 @@
  * file, and what it needs is imported when it runs, so that `sealmesh version` does not load a node.
  */
 import type { Command as Commander } from "commander";
+import type { HardeningReport } from "../harden/report.ts";
 
 export interface Command {
   readonly name: string;
@@ -14,11 +15,12 @@ export interface Command {
   /** Declares the flags. */
   readonly addFlags: (command: Commander) => void;
   /**
-   * @param flags what was given, by the camel-case names of the flags
-   * @returns     the exit code of the process
-   * @throws      MeshError; main.ts prints it and takes the exit code from its row
+   * @param flags     what was given, by the camel-case names of the flags
+   * @param hardening what this process did to close itself; undefined: it will hold no prompts
+   * @returns         the exit code of the process
+   * @throws          MeshError; main.ts prints it and takes the exit code from its row
    */
-  readonly run: (flags: Readonly<Record<string, unknown>>) => Promise<number>;
+  readonly run: (flags: Readonly<Record<string, unknown>>, hardening?: HardeningReport) => Promise<number>;
 }
 
 /** Commands that go by two words: `sealmesh trust list`. */

@@ -5,7 +5,7 @@ import { isMeshError, MeshError } from "../base/errors.ts";
 import { isRecord } from "../base/json.ts";
 import { defaults } from "../node/defaults.ts";
 import { withoutControls } from "../wire/gossip.ts";
-import { fetchBounded } from "./fetch-bounded.ts";
+import { fetchBounded } from "../node/fetch-bounded.ts";
 
 export interface ConsoleFlags {
   readonly console?: string;

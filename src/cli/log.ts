@@ -53,12 +53,24 @@ function sentence(entry: LogEvent): string | undefined {
       return `could not join ${short(entry.peer)}: ${entry.what}`;
     case "record-conflict":
       return `${short(entry.peer)} signed two records with one number: does another node use a copy of its key?`;
+    case "build-list-taken":
+      return `list of builds ${entry.seq} of ${entry.signer} taken (${entry.origin}): ${counted(entry.builds, "build")}, ${entry.revoked} revoked`;
+    case "build-list-not-in-force":
+      return `list of builds ${entry.seq} of ${entry.signer} does not hold now: nothing on it is accepted`;
+    case "build-list-refused":
+      return `a list of builds from ${entry.from} was not taken: ${entry.what}`;
+    case "build-list-not-read":
+      return `no list of builds: ${entry.what} What was known before counts until it expires.`;
     case "host-pinned":
       return `${short(entry.peer)} showed its ${entry.kind} key ${entry.key} for the first time: pinned`;
     case "host-distrusted":
       return `${short(entry.peer)} is no longer trusted: ${distrust[entry.reason]}`;
     case "host-trusted":
       return `${short(entry.peer)} is trusted again`;
+    case "build-measured":
+      return entry.what === "" ? undefined : `this installation is not whole: ${entry.what}`;
+    case "build-changed":
+      return `${counted(entry.files, "file")} on disk differ from what this node runs (${entry.what}); if that was you, restart it`;
     case "key-rotated":
       return `the inference key is now ${entry.fingerprint}`;
     case "exchange-asked":

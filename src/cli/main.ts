@@ -1,105 +1,54 @@
 #!/usr/bin/env node
 /**
- * The `sealmesh` command: finds the command, runs it, prints its failure, and ends the process. The only place that does
- * the last.
+ * The `sealmesh` command: ends the process, the only place that does. A command that will hold prompts begins here: the
+ * process is started afresh without what its starter has left it, closes itself, and only then loads anything else.
  */
-import { Command as Commander, CommanderError } from "commander";
-import { MeshError } from "../base/errors.ts";
-import { version } from "../node/version.ts";
-import { type Command, type CommandGroup, examplesText } from "./command.ts";
-import { commands } from "./command-list.ts";
-import { flushOutput, formatFromArguments, reportError, surviveClosedOutput } from "./output.ts";
+import { fileURLToPath } from "node:url";
+import type { HardeningReport } from "../harden/report.ts";
 
-const introduction = `One OpenAI-compatible endpoint over many machines. Each prompt is sealed to the machine that answers it.`;
+/** The commands whose process holds prompts. */
+const holdingPrompts: readonly (string | undefined)[] = ["serve", "client"];
 
-const firstSteps = `
-First steps:
-  see it work, on this machine alone
-    $ sealmesh demo
-  offer the models of this machine to a mesh
-    $ sealmesh serve --engine auto
-    $ sealmesh serve --model file.gguf
-  use them from another machine: its OpenAI base URL is http://127.0.0.1:9337/v1
-    $ sealmesh client --join-file invite.txt
+const words = process.argv.slice(2);
+const forHelp = words.includes("--help") || words.includes("-h");
 
-Every command has its own help: sealmesh help serve
-Exit codes: 0 done, 64 wrong usage, 65 bad input, 69 nobody answers, 70 a bug, 75 try again, 76 a peer broke the
-protocol, 77 refused, 78 configuration, 130 and 143 ended by a second signal.
-`;
-
-async function main(words: readonly string[]): Promise<number> {
-  surviveClosedOutput();
-  let exitCode = 0;
-  const program = new Commander("sealmesh")
-    .description(introduction)
-    .version(`sealmesh ${version}`, "-V, --version", "print the version")
-    .helpOption("-h, --help", "print this help")
-    .helpCommand("help [command]", "print the help of a command")
-    .addHelpText("after", firstSteps)
-    .configureHelp({ sortOptions: false })
-    // errors are printed by reportError, in the format that was asked for
-    .configureOutput({ writeErr: () => undefined, outputError: () => undefined })
-    .exitOverride();
-  const add = (to: Commander, command: Command): void => {
-    const sub = declare(to, command).action(async () => {
-      exitCode = await command.run(sub.opts());
-    });
-    command.addFlags(sub);
-  };
-  for (const command of commands) {
-    if ("run" in command) {
-      add(program, command);
-      continue;
-    }
-    const group = declare(program, command).helpCommand("help [command]", "print the help of a command");
-    for (const one of command.commands) add(group, one);
-  }
-  try {
-    if (words.length === 0) {
-      process.stderr.write(program.helpInformation() + firstSteps);
-      return new MeshError("E_USAGE", "no command was given").row.exit;
-    }
-    await program.parseAsync(words, { from: "user" });
-    return exitCode;
-  } catch (thrown) {
-    if (!(thrown instanceof CommanderError)) return reportError(thrown, formatFromArguments(words));
-    if (thrown.exitCode === 0) return 0; // help or version, printed already
-    if (thrown.code === "commander.help") {
-      const group = groupOf(words);
-      const help = program.commands.find((one) => one.name() === group?.name)?.helpInformation();
-      process.stderr.write(group && help ? help + examplesText(group.examples) : program.helpInformation());
-      return new MeshError("E_USAGE", "a group was given, and none of its commands").row.exit;
-    }
-    return reportError(usageError(thrown, groupOf(words)), formatFromArguments(words));
-  }
+let hardening: HardeningReport | undefined;
+let failure: { readonly thrown: unknown } | undefined;
+try {
+  if (holdingPrompts.includes(words[0]) && !forHelp) hardening = await closeProcess();
+} catch (thrown) {
+  failure = { thrown };
 }
-
-function groupOf([word]: readonly string[]): CommandGroup | undefined {
-  const named = commands.find(({ name }) => name === word);
-  return named && "commands" in named ? named : undefined;
-}
-
-function declare(to: Commander, { name, summary, description, examples }: Command | CommandGroup): Commander {
-  return to
-    .command(name)
-    .summary(summary)
-    .description(description)
-    .helpOption("-h, --help", "print this help")
-    .addHelpText("after", examplesText(examples));
-}
-
-/** Commander's "error: unknown option '--prot'\n(Did you mean --port?)" as one sentence of ours. */
-function usageError({ message, code }: CommanderError, group: CommandGroup | undefined): MeshError {
-  const sentence = message
-    .replace(/^error: /, "")
-    .replace(/\s*\n\s*/g, " ")
-    .trim();
-  const next = group && code === "commander.unknownCommand" ? `: see \`sealmesh help ${group.name}\`` : "";
-  return new MeshError("E_USAGE", `${sentence}${next}`);
-}
-
-process.on("uncaughtException", (thrown) => process.exit(reportError(thrown, formatFromArguments(process.argv))));
-process.on("unhandledRejection", (thrown) => process.exit(reportError(thrown, formatFromArguments(process.argv))));
-const exitCode = await main(process.argv.slice(2));
+const { flushOutput, formatFromArguments, reportError } = await import("./output.ts");
+const fail = (thrown: unknown): number => reportError(thrown, formatFromArguments(words));
+process.on("uncaughtException", (thrown) => process.exit(fail(thrown)));
+process.on("unhandledRejection", (thrown) => process.exit(fail(thrown)));
+const exitCode = failure ? fail(failure.thrown) : await (await import("./program.ts")).runProgram(words, hardening);
 await flushOutput();
 process.exit(exitCode);
+
+/**
+ * Returns in the process that stays, and nowhere else. What is wanted is found in the arguments without a parser, which may
+ * err only where the report then says what was not done.
+ */
+async function closeProcess(): Promise<HardeningReport> {
+  const { everyStep, noStep } = await import("../harden/report.ts");
+  const { startAfresh } = await import("../harden/start.ts");
+  const wanted = !words.includes("--no-hardening");
+  const { configFile } = await import("../node/config-place.ts");
+  const file = wanted ? configFile(valueOf("--config")) : undefined;
+  let steps = wanted ? everyStep : noStep;
+  if (file !== undefined) {
+    const { hardeningSteps, readConfigFile } = await import("../node/config-file.ts");
+    steps = hardeningSteps(wanted, readConfigFile(file));
+  }
+  const { scrubbed } = await startAfresh({ file: fileURLToPath(import.meta.url), words, steps });
+  const { hardenSelf } = await import("../harden/harden.ts");
+  return await hardenSelf({ wanted, steps, scrubbed, keys: true });
+}
+
+/** Of the last such flag, as the parser takes it later. */
+function valueOf(flag: string): string | undefined {
+  const at = words.findLastIndex((word) => word === flag || word.startsWith(`${flag}=`));
+  return at === -1 ? undefined : words[at] === flag ? words[at + 1] : words[at]?.slice(flag.length + 1);
+}

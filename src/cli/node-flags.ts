@@ -54,6 +54,11 @@ export function addNodeFlags(command: Commander): void {
     .option(
       "--config <file>",
       "settings that no flag and no SEALMESH_* variable gives, as TOML; none: no file (default: the platform's place)",
+    )
+    .option(
+      "--no-hardening",
+      "for debugging: leave this process open to debuggers, core files and what its starter set; peers are told " +
+        "(docs/hardening.md)",
     );
   command
     .optionsGroup("Network:")
@@ -78,6 +83,11 @@ export function addNodeFlags(command: Commander): void {
       "never ask a host that takes prompts in the clear only, such as an old mesh-llm node",
     )
     .option(
+      "--require-hardened",
+      "ask only hosts that say, signed, that they are closed to other programs of their machine: their own word, which " +
+        "proves nothing (docs/hardening.md)",
+    )
+    .option(
       "--require-attested-hosts [tier]",
       "ask only hosts whose evidence reaches this tier: key, pinned, vendor or measured (without a tier: key); none " +
         "lifts what the configuration file demands",
@@ -95,6 +105,20 @@ export function addNodeFlags(command: Commander): void {
     )
     .addOption(
       new Option(
+        "--allow-builds <list>",
+        "ask only hosts that say, signed, that they run a build of this signed list: a file or an https address; may be " +
+          "repeated. Its signers are named by --build-keys",
+      ).argParser(repeated),
+    )
+    .addOption(
+      new Option(
+        "--build-keys <key>",
+        "key whose lists of builds count, or a file with such keys; may be repeated. Newer lists that they sign are also " +
+          "taken from peers, and passed on",
+      ).argParser(repeated),
+    )
+    .addOption(
+      new Option(
         "--trust-roots <file>",
         "certificates of makers (PEM or DER) that may end a chain of evidence; may be repeated",
       ).argParser(repeated),
@@ -102,8 +126,8 @@ export function addNodeFlags(command: Commander): void {
     .addOption(
       new Option(
         "--invite-requires <what>",
-        "what nodes that join by this node's invites must demand of hosts at least: encryption, key, pinned, vendor or " +
-          "measured; may be repeated",
+        "what nodes that join by this node's invites must demand of hosts at least: encryption, hardened, key, pinned, " +
+          "vendor or measured; may be repeated",
       ).argParser(repeated),
     );
   command

@@ -9,6 +9,8 @@ import { shortId } from "../base/brand.ts";
 import { sleep } from "../base/deadline.ts";
 import { MeshError } from "../base/errors.ts";
 import type { Log, LogEvent } from "../base/log.ts";
+import { withMachine } from "../harden/harden.ts";
+import type { HardeningReport } from "../harden/report.ts";
 import { type NodeConfig, resolveConfig } from "../node/config.ts";
 import { defaults } from "../node/defaults.ts";
 import { type Node, startNode } from "../node/node.ts";
@@ -46,15 +48,23 @@ const closingMs = 800;
 const leavingMs = 5_000;
 
 /** Runs a node until it is told to stop. @returns the exit code */
-export async function runNode(mode: Mode, flags: Partial<NodeProcessFlags>): Promise<number> {
+export async function runNode(
+  mode: Mode,
+  flags: Partial<NodeProcessFlags>,
+  hardening: HardeningReport | undefined,
+): Promise<number> {
   const format = flags.logFormat ?? "pretty";
   const config = resolveConfig(mode, flags);
   if (config.tap !== undefined) {
     printNote(`warning: --debug-tap records all bytes of this node above QUIC in ${config.tap}; not for normal use`);
   }
+  if (format === "pretty") sayHardening(flags.hardening ?? true, hardening);
   const stop = stopRequests(flags.stopWithStdin ?? false);
   const progress = startProgress(config, format);
-  const starting = startNode(config, { log: format === "json" ? jsonLog : progress.watch(prettyLog()) });
+  const log = format === "json" ? jsonLog : progress.watch(prettyLog());
+  // a Mac's own tools take their time: the machine's doors are told when they are known
+  const asked = hardening === undefined ? Promise.resolve(undefined) : withMachine(hardening);
+  const starting = asked.then((report) => startNode(config, { log, hardening: report }));
   starting.catch(() => undefined); // looked at below, or nobody is interested any more
   let node: Node | undefined;
   try {
@@ -162,6 +172,14 @@ function startProgress(config: NodeConfig, format: OutputFormat): Progress {
     }),
     end: () => clearInterval(timer),
   };
+}
+
+/** A person learns what was taken away, and what their debugging leaves open. */
+function sayHardening(wanted: boolean, { scrubbed = [] }: Partial<HardeningReport> = {}): void {
+  if (!wanted) printNote("warning: --no-hardening leaves this process open to others; peers are told");
+  if (scrubbed.length > 0) {
+    printNote(`note: taken away from this node: ${scrubbed.join(", ")}; docs/hardening.md says why`);
+  }
 }
 
 // ---- ready

@@ -7,6 +7,8 @@ export function policyText(policy: PolicyStatus): string {
     ...(tier === null ? [] : [`evidence of tier \`${tier}\` or higher`]),
     ...(tier !== null && policy.accept_unchallenged ? ["also from nodes that answer no challenge"] : []),
     ...(policy.require_encryption ? ["sealed prompts only"] : []),
+    ...(policy.require_hardened ? ["the host's own signed word that it is hardened"] : []),
+    ...(policy.allow_builds ? ["the host's own signed word that it runs a listed build"] : []),
     ...(hosts === null ? [] : [oneOf(hosts.length, "host")]),
     ...(owners === null ? [] : [oneOf(owners.length, "owner")]),
   ];

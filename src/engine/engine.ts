@@ -3,6 +3,7 @@
  * peers, sealing or policy. A new kind is one file with an {@link EngineKind} and one line in registry.ts.
  */
 import type { Log } from "../base/log.ts";
+import type { HardeningReport } from "../harden/report.ts";
 import type { ModelKind } from "../wire/record.ts";
 
 /** A model that an engine can answer for right now. */
@@ -56,6 +57,8 @@ export interface Engine {
   readonly models: readonly EngineModel[];
   /** Process id of the embedded engine's child, which sees prompts; undefined for external engines. */
   readonly pid: number | undefined;
+  /** What that child found about itself at its start; undefined until it has said so, and for external engines. */
+  readonly hardening?: HardeningReport | undefined;
   /** Exchanges running and waiting inside the engine. */
   readonly load: { readonly running: number; readonly waiting: number; readonly slots: number | undefined };
   /**

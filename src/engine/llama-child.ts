@@ -14,8 +14,10 @@ import type {
   Token,
 } from "node-llama-cpp";
 import { MeshError, toMeshError } from "../base/errors.ts";
+import { hardenSelf } from "../harden/harden.ts";
+import { everyStep } from "../harden/report.ts";
 import { type PromptReader, promptTokens, sentence } from "./llama-prompt.ts";
-import type { FromChild, TextRequest, ToChild } from "./llama-protocol.ts";
+import type { ChildStart, FromChild, TextRequest, ToChild } from "./llama-protocol.ts";
 import { endsInHalfCharacter, textCutter } from "./text-cutter.ts";
 
 type LoadMessage = Extract<ToChild, { type: "load" }>;
@@ -84,6 +86,12 @@ interface Loaded extends PromptReader {
 let loaded: Loaded | undefined;
 const generations = new Map<number, Generation>();
 
+const start = startOf(process.argv[2]);
+// before anything else: no message has been read yet, and none is answered before
+const hardened = hardenSelf({ ...start, scrubbed: [], keys: false }).then((report) =>
+  send({ type: "hardened", report }),
+);
+
 // the parent's terminal and service manager signal the whole group; this process ends with its parent, not before
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => undefined);
 // SIGKILL, because a normal exit would wait for native threads that may be in the middle of a batch
@@ -93,6 +101,12 @@ process.stdout.on("error", () => undefined);
 process.stderr.on("error", () => undefined);
 process.on("message", (message: ToChild) => receive(message));
 
+/** @param text none where something else than llama.ts has started this file: then all is done that can be */
+function startOf(text: string | undefined): ChildStart {
+  const usual = { parent: process.ppid, wanted: true, steps: everyStep, variables: [] };
+  return text === undefined ? usual : (JSON.parse(text) as ChildStart); // written by llama-process.ts
+}
+
 function send(message: FromChild): void {
   if (process.connected) process.send?.(message);
 }
@@ -101,7 +115,7 @@ function receive(message: ToChild): void {
   switch (message.type) {
     case "load":
       // the parent ends this process when it has read why
-      load(message).catch((thrown: unknown) => send({ type: "failed", why: sentence(thrown) }));
+      hardened.then(() => load(message)).catch((thrown: unknown) => send({ type: "failed", why: sentence(thrown) }));
       return;
     case "generate":
       generate(message).catch((thrown: unknown) => {

@@ -1,6 +1,9 @@
 /** The child process of the embedded engine, seen from its parent: how it is started, what it said last, how it ended. */
 import { type ChildProcess, fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
+import { type HardeningSteps, stepNames } from "../harden/report.ts";
+import { ownNodeFlags } from "../harden/start.ts";
+import type { ChildStart } from "./llama-protocol.ts";
 
 /** What is kept of the child's own output, for the sentence after its death. */
 const lastWordsLimit = 2000;
@@ -8,11 +11,21 @@ const lastWordsLimit = 2000;
 /** GGML_NO_BACKTRACE: otherwise an abort starts a debugger on the process, which holds prompts. */
 const childEnvironment: Readonly<Record<string, string>> = { GGML_NO_BACKTRACE: "1" };
 
-/** Starts a child. @param environment all that it gets, beside what is always set */
-export function forkChild(file: string, environment: Readonly<Record<string, string>>): ChildProcess {
-  return fork(file, [], {
-    env: { ...childEnvironment, ...environment },
-    execArgv: [],
+export interface ForkOptions {
+  /** All that it gets, beside what is always set. */
+  readonly environment: Readonly<Record<string, string>>;
+  /** What it does to close itself. */
+  readonly steps: HardeningSteps;
+}
+
+/** Starts a child. */
+export function forkChild(file: string, { environment, steps }: ForkOptions): ChildProcess {
+  const env = { ...childEnvironment, ...environment };
+  const wanted = stepNames.some((name) => steps[name]);
+  const start: ChildStart = { parent: process.pid, wanted, steps, variables: Object.keys(env) };
+  return fork(file, [JSON.stringify(start)], {
+    env,
+    execArgv: steps.inspector ? [...ownNodeFlags()] : [],
     serialization: "advanced",
     stdio: ["ignore", "pipe", "pipe", "ipc"],
   });

@@ -4,6 +4,7 @@
  * it has slots.
  */
 import type { ErrorCode } from "../base/errors.ts";
+import type { HardeningReport, HardeningSteps } from "../harden/report.ts";
 import type { ChatMessage, FinishReason, TextOptions, Usage } from "../openai/chat.ts";
 
 /** Bytes that no vocabulary's token exceeds: a longer prompt cannot fit, and is neither carried over nor counted. */
@@ -51,7 +52,20 @@ export type ToChild =
   /** Answered by `done` or `error` for the id once its slot is free, unless that was already on the way. */
   | { readonly type: "abort"; readonly id: number };
 
+/** What the child is started with, as JSON in its only argument: it hardens itself before it reads a message. */
+export interface ChildStart {
+  /** Id of the process that started it, with which it ends. */
+  readonly parent: number;
+  /** false: --no-hardening. */
+  readonly wanted: boolean;
+  readonly steps: HardeningSteps;
+  /** Names of all its variables: the parent has set them on purpose. */
+  readonly variables: readonly string[];
+}
+
 export type FromChild =
+  /** The first message, once: what it found about itself. */
+  | { readonly type: "hardened"; readonly report: HardeningReport }
   | { readonly type: "loading"; readonly percent: number }
   | {
       readonly type: "ready";

@@ -10,6 +10,7 @@ import { basename } from "node:path";
 import { abortError, sleep } from "../base/deadline.ts";
 import { MeshError, toMeshError } from "../base/errors.ts";
 import { type AnswerFormat, readTextChat } from "../openai/chat.ts";
+import { everyStep, type HardeningReport, type HardeningSteps } from "../harden/report.ts";
 import { readTextCompletion } from "../openai/completion.ts";
 import { overflowError } from "../openai/overflow.ts";
 import type { Answer, Engine, EngineKind, EngineModel, EngineOptions, EngineRequest, EngineState } from "./engine.ts";
@@ -45,6 +46,8 @@ export interface LlamaSettings {
   readonly gpu?: "auto" | false;
   /** Added to the child's environment, which is empty otherwise: nothing may be loaded or redirected by ours. */
   readonly environment?: Readonly<Record<string, string>>;
+  /** What its process does to close itself. @default all of it */
+  readonly hardening?: HardeningSteps;
   /** Waits before the first, second, ... restart, in ms; as many deaths in a row, and one more, are the end. */
   readonly restartAfterMs?: readonly number[];
   /** JavaScript file of the child. @default llama-child.js beside this file */
@@ -79,6 +82,8 @@ class LlamaEngine implements Engine {
   #state: EngineState = { kind: "loading", percent: undefined };
   #model: EngineModel;
   #child: ChildProcess | undefined;
+  /** Of the child of now. */
+  #hardening: HardeningReport | undefined;
   #nextId = 1;
   /** Deaths since the last complete answer. */
   #deaths = 0;
@@ -94,6 +99,7 @@ class LlamaEngine implements Engine {
       maxQueue: 64,
       gpu: false,
       environment: {},
+      hardening: everyStep,
       restartAfterMs: [500, 2000],
       childFile: siblingFile(),
       ...settings,
@@ -112,6 +118,10 @@ class LlamaEngine implements Engine {
 
   get pid(): number | undefined {
     return this.#child?.pid;
+  }
+
+  get hardening(): HardeningReport | undefined {
+    return this.#hardening;
   }
 
   get load(): Engine["load"] {
@@ -195,6 +205,7 @@ class LlamaEngine implements Engine {
 
   #receive(message: FromChild): void {
     switch (message.type) {
+      case "hardened":
       case "loading":
       case "ready":
       case "failed":
@@ -224,10 +235,11 @@ class LlamaEngine implements Engine {
 
   /** Starts a child and loads the model into it. Resolves when the engine is up, or with a sentence why it is not. */
   #launch(): Promise<string | undefined> {
-    const { modelPath, childFile, environment, contextSize, slots, gpu } = this.#settings;
+    const { modelPath, childFile, environment, hardening, contextSize, slots, gpu } = this.#settings;
     this.#enter({ kind: "loading", percent: undefined });
-    const child = forkChild(childFile, environment);
+    const child = forkChild(childFile, { environment, steps: hardening });
     this.#child = child;
+    this.#hardening = undefined;
     const lastWords = collectOutput(child);
     return new Promise((resolve) => {
       let why: string | undefined;
@@ -236,7 +248,9 @@ class LlamaEngine implements Engine {
         child.kill("SIGKILL");
       }, loadSilenceMs);
       child.on("message", (message: FromChild) => {
-        if (message.type === "loading") {
+        if (message.type === "hardened") {
+          this.#hardening = message.report;
+        } else if (message.type === "loading") {
           silence.refresh();
           this.#progress(message.percent);
         } else if (message.type === "failed") {

@@ -9,7 +9,8 @@ import { isUsableKey } from "../crypto/box.ts";
 import { ownerOf } from "../policy/owners.ts";
 import type { VerifiedRecord } from "../crypto/record.ts";
 import type { EndpointAddress } from "../wire/address.ts";
-import type { Announcement, ModelRuntime, Role } from "../wire/gossip.ts";
+import type { Announcement, GossipFrame, ModelRuntime, Role } from "../wire/gossip.ts";
+import { decodePosture, type Posture } from "../wire/posture.ts";
 import type { AnnouncedKey, Claim, Peer } from "./membership.ts";
 
 /** What this node says about itself; asked for anew with every gossip. */
@@ -24,15 +25,41 @@ export interface SelfDescription {
   readonly record: VerifiedRecord;
   /** Reference blob for field 38, tied to that key; undefined where this machine makes none. */
   readonly blob?: Uint8Array | undefined;
+  /** SignedBuildLists that it passes on, as received; the newest last. @default none */
+  readonly buildLists?: readonly Uint8Array[];
+}
+
+/**
+ * Whether field 37 may be sent on a connection, by what its peer says of itself there: later versions of mesh-llm give the
+ * number another meaning, and would refuse the whole frame. They send no field 36 (protocol.md §3.3).
+ */
+export function takesPosture({ announcements, sender }: GossipFrame): boolean {
+  return announcements.some(({ id, inferenceKey, record }) => {
+    return id === sender && (inferenceKey !== undefined || record !== undefined);
+  });
 }
 
 /** Field 3 of a relayed host entry: required by readers, dialed by nobody (protocol.md §3.2). */
 const relayedHttpPort = 9337;
 
-export function ownEntry(id: EndpointId, self: SelfDescription, address: EndpointAddress): Announcement {
-  const { role, httpPort, version, hostname, models, runtimes, record, blob } = self;
+export interface OwnEntryParts {
+  readonly id: EndpointId;
+  readonly self: SelfDescription;
+  readonly address: EndpointAddress;
+  /** {@link takesPosture} */
+  readonly withPosture: boolean;
+}
+
+export function ownEntry({ id, self, address, withPosture }: OwnEntryParts): Announcement {
+  const { role, httpPort, version, hostname, models, runtimes, record, blob, buildLists = [] } = self;
   const said = { id, role, version, hostname, models, runtimes, address };
-  return { ...entryOf(said, httpPort, record.fields.inferenceKey, record), evidence: blob };
+  const { inferenceKey, posture } = record.fields;
+  return {
+    ...entryOf(said, httpPort, inferenceKey, record),
+    posture: withPosture && posture ? [posture] : [],
+    evidence: blob,
+    buildLists,
+  };
 }
 
 /** A peer's entry for others: what it said itself, its record and its owner's word byte for byte; never posture or evidence (protocol.md §3.4). */
@@ -75,7 +102,20 @@ export function claimOf(entry: Announcement, record: VerifiedRecord | undefined,
   // one that does not hold must not take the place of one that does
   const isOwned = ownerOf(entry.ownership, id, nowMs).kind === "owned";
   const ownership = isOwned ? entry.ownership : undefined;
-  return { id, role, models, runtimes, version, hostname, address, key, record, blob, ownership };
+  const saidPosture = readPosture(entry.posture);
+  return { id, role, models, runtimes, version, hostname, address, key, record, blob, ownership, saidPosture };
+}
+
+/** The first item that is a posture: of another version's meaning none is, and costs nothing. */
+function readPosture(items: readonly Uint8Array[]): Posture | undefined {
+  for (const item of items) {
+    try {
+      return decodePosture(item);
+    } catch {
+      continue;
+    }
+  }
+  return undefined;
 }
 
 function announcedKey(text: string | undefined): AnnouncedKey {

@@ -11,11 +11,13 @@ import {
   type PieceProof,
   tierOfPiece,
 } from "../attest/proof.ts";
+import type { ReasonCode } from "../attest/reasons.ts";
 import { evidenceKinds } from "../attest/registry.ts";
 import { tiers, withChallenge } from "../attest/verdict.ts";
 import { verifyEvidence } from "../attest/verify.ts";
 import type { EndpointId } from "../base/brand.ts";
 import { equal } from "../base/bytes.ts";
+import { provenPosture } from "../policy/hardened.ts";
 import { comparePins, isDigest, type PinBook, type PinContext, type ShownValue } from "../policy/pins.ts";
 
 /** What hosts are judged with, the same for all. */
@@ -38,6 +40,10 @@ export interface HostNow {
   readonly hasRecord: boolean;
   /** Reference blob of its own gossip (field 38). */
   readonly blob: Uint8Array | undefined;
+  /** Of its newest record. */
+  readonly posture?: Uint8Array | undefined;
+  /** Digests of builds that are accepted now; undefined: no list. */
+  readonly measurements?: ReadonlySet<string> | undefined;
   readonly nowMs: number;
 }
 
@@ -99,7 +105,7 @@ export class KnownHost {
     for (const kept of this.#items) {
       const { claims, verdict, counters } = this.#verify(kept, host);
       if (!claims.attestedKey || !counters || verdict.binding.outcome !== "pass") continue;
-      if (verdict.fresh.reason !== "counter-went-back") this.#see(claims.attestedKey, { counters });
+      if (!isBehind(verdict.fresh.reason)) this.#see(claims.attestedKey, { counters });
     }
   }
 
@@ -142,7 +148,8 @@ export class KnownHost {
     const speaking = pieces.flatMap((piece) => (speaksNow(piece) ? (shownBy(piece) ?? []) : []));
     const proofs = pieces.map((piece): PieceProof => {
       const value = shownBy(piece);
-      const [pin] = value ? comparePins(book, host.id, [value, ...speaking], context) : [];
+      const accepted = { ...context, acceptedBuilds: host.measurements };
+      const [pin] = value ? comparePins(book, host.id, [value, ...speaking], accepted) : [];
       return { ...piece, pin: pin ?? { standing: "none" } };
     });
     // who signs no records can tell unasked only
@@ -152,18 +159,16 @@ export class KnownHost {
 
   /** Whether evidence is to be asked for: at half of its life already, so that no request has to wait for it. */
   wantsItems(host: HostNow, { pieces }: HostProof): boolean {
-    const { inferenceKey, nowMs } = host;
+    const { inferenceKey, posture, nowMs } = host;
     if (!inferenceKey || !this.#itemsKey || !equal(this.#itemsKey, inferenceKey)) return true;
+    // its posture has changed since, or it contradicts itself
+    const said = posture ? pieces.flatMap((piece) => provenPosture(piece) ?? []) : [];
+    if (posture && said.some((other) => !equal(other, posture))) return true;
     const ageMs = nowMs - (this.#itemsMs ?? 0);
     if (ageMs < 0 || ageMs > this.#settings.maxAgeMs / 2) return true;
     return !pieces.some(({ verdict, challenge }) => {
       return (challenge === "answered" ? withChallenge(verdict) : verdict).fresh.outcome === "pass";
     });
-  }
-
-  /** Unix ms of the newest evidence; 0: none has come. */
-  get itemsMs(): number {
-    return this.#itemsMs ?? 0;
   }
 
   /** What it showed on being asked; until then, the blob that it tells everybody. */
@@ -173,10 +178,11 @@ export class KnownHost {
     return [{ item, nonce: undefined }];
   }
 
-  #verify({ item, nonce }: KeptItem, { id, inferenceKey, nowMs }: HostNow): Verified {
+  #verify({ item, nonce }: KeptItem, { id, inferenceKey, measurements, nowMs }: HostNow): Verified {
     const { roots, maxAgeMs, aheadMs } = this.#settings;
     const expected = { endpointId: id, inferenceKey, nonce };
-    const input = { item, expected, roots, nowMs, maxAgeMs, aheadMs };
+    const listed = measurements && { measurements };
+    const input = { item, expected, roots, nowMs, maxAgeMs, aheadMs, ...listed };
     const first = verifyEvidence(input);
     const key = first.claims.attestedKey;
     const seen = key && this.#seen.get(fingerprintOf(key));
@@ -184,16 +190,20 @@ export class KnownHost {
     return seen ? verifyEvidence({ ...input, seen }) : first;
   }
 
+  /** For each kind what came, or what was there where that is worth more. */
   #better(news: readonly KeptItem[], host: HostNow): readonly KeptItem[] {
-    const isGood = (kept: KeptItem): boolean => {
-      const { verdict } = this.#verify(kept, host);
-      return verdict.binding.outcome === "pass" && ["pass", "unknown"].includes(verdict.fresh.outcome);
+    // what has run out was right once; what fails beside it is wrong, and may be somebody's junk
+    const worth = (kept: KeptItem): number => {
+      const { binding, fresh } = this.#verify(kept, host).verdict;
+      if (fresh.reason === "counter-went-back") return 1; // its key made it: told rather than passed over
+      if (binding.outcome !== "pass" || fresh.outcome === "fail") return 0;
+      return fresh.outcome === "stale" ? 1 : 2;
     };
-    const ofKind = (list: readonly KeptItem[], { item }: KeptItem): boolean =>
-      list.some((other) => other.item.kind === item.kind);
-    const good = news.filter(isGood);
-    const kept = this.#items.filter((old) => isGood(old) && !ofKind(good, old));
-    return [...good, ...kept, ...news.filter((piece) => !ofKind([...good, ...kept], piece))];
+    const bestOf = (list: readonly KeptItem[], kind: string): number =>
+      Math.max(-1, ...list.filter(({ item }) => item.kind === kind).map(worth));
+    const isBefore = ({ item }: KeptItem): boolean => bestOf(this.#items, item.kind) > bestOf(news, item.kind);
+    const kept = this.#items.filter((old) => worth(old) > 0 && isBefore(old));
+    return [...news.filter((piece) => !isBefore(piece)), ...kept].slice(0, maxPieces);
   }
 
   #challengeStanding(attestedKey: Uint8Array | undefined, host: HostNow): ChallengeStanding {
@@ -229,9 +239,15 @@ function worthChecking(items: readonly EvidenceItem[]): readonly EvidenceItem[] 
   return [...items.filter(isKnown).slice(0, maxPieces), ...strange];
 }
 
+/** Only the answer to a challenge says that it is no copy: with a stolen inference key one shows them for eleven minutes. */
 function speaksNow({ verdict, challenge }: Pick<PieceProof, "verdict" | "challenge">): boolean {
-  if (challenge === "missed" || challenge === "failed") return false;
-  return verdict.binding.outcome === "pass" && verdict.fresh.outcome !== "fail";
+  return (
+    challenge === "answered" && verdict.binding.outcome === "pass" && withChallenge(verdict).fresh.outcome === "pass"
+  );
+}
+
+function isBehind(reason: ReasonCode): boolean {
+  return reason === "counter-went-back" || reason === "older-than-seen";
 }
 
 function worthOf(piece: PieceProof): number {

@@ -11,6 +11,7 @@ import { compareRecords, type VerifiedRecord } from "../crypto/record.ts";
 import type { KeyStanding } from "../policy/decide.ts";
 import type { EndpointAddress } from "../wire/address.ts";
 import type { ModelRuntime, Role } from "../wire/gossip.ts";
+import type { Posture } from "../wire/posture.ts";
 import type { RecordFields } from "../wire/record.ts";
 
 /** Field 36 of an entry, after decoding. */
@@ -35,6 +36,8 @@ export interface Claim {
   readonly blob: Uint8Array | undefined;
   /** Field 28 as sent; it names the node that it is for, and who signed it. */
   readonly ownership: Uint8Array | undefined;
+  /** Field 37, where there is one that can be read: unsigned, so it is shown on its owner's own connection and no more. */
+  readonly saidPosture: Posture | undefined;
 }
 
 export interface Peer extends Omit<Claim, "key"> {
@@ -209,6 +212,7 @@ class Draft {
       conflict: known?.conflict ?? false,
       announced: known?.announced ?? { kind: "absent" },
       blob: known?.blob,
+      saidPosture: known?.saidPosture,
       met: known?.met ?? false,
       lastSeenMs: known?.lastSeenMs ?? 0,
       lastMentionedMs: this.#nowMs,
@@ -301,7 +305,8 @@ function sameButLoad(a: RecordFields, b: RecordFields): boolean {
   return JSON.stringify(lastingOf(a)) === JSON.stringify(lastingOf(b));
 }
 
-function lastingOf({ inferenceKey, keyNotAfterMs, capabilities, models = [] }: RecordFields): readonly unknown[] {
+function lastingOf(fields: RecordFields): readonly unknown[] {
+  const { inferenceKey, keyNotAfterMs, capabilities, models = [], posture } = fields;
   const served = models.map(({ name, context, kinds }) => [name, context, kinds]);
-  return [inferenceKey && toHex(inferenceKey), keyNotAfterMs, capabilities, served];
+  return [inferenceKey && toHex(inferenceKey), keyNotAfterMs, capabilities, served, posture && toHex(posture)];
 }

@@ -37,7 +37,7 @@ import { limits } from "../wire/limits.ts";
 import { decodeRecordReply, decodeRecordRequest, encodeRecordReply, encodeRecordRequest } from "../wire/relay.ts";
 import { meshStreams, sealStreams } from "../wire/stream-types.ts";
 import { Connections } from "./connections.ts";
-import { claimOf, ownEntry, relayedEntry, type SelfDescription } from "./entries.ts";
+import { claimOf, ownEntry, relayedEntry, type SelfDescription, takesPosture } from "./entries.ts";
 import {
   emptyMembership,
   keyStanding,
@@ -62,6 +62,11 @@ export interface MeshOptions {
   readonly onShown: (shown: ReadonlyMap<EndpointId, Shown>) => void;
   /** Called after peers or their models changed. */
   readonly onChange: () => void;
+  /**
+   * Given the build lists that a peer passes on in its own entry. @returns whether one was taken over, and is to be told on
+   * @default they are not looked at
+   */
+  readonly onBuildLists?: (lists: readonly Uint8Array[], from: EndpointId) => boolean;
   readonly handlers: {
     /** 0x04 on mesh-llm/1 from a peer that we met. */
     readonly http: StreamHandler;
@@ -113,6 +118,10 @@ export class Mesh {
   readonly #connections: Connections;
   /** mesh-llm/1 connections on which a gossip exchange was completed. */
   readonly #greeted = new WeakSet<Connection>();
+  /** mesh-llm/1 connections whose peer understands field 37. */
+  readonly #takingPosture = new WeakSet<Connection>();
+  /** Build lists that were told on a connection: they are kilobytes, and gossip goes out every other second. */
+  readonly #listsTold = new WeakMap<Connection, readonly Uint8Array[]>();
   readonly #stopping = new AbortController();
   readonly #timers = new Set<NodeJS.Timeout>();
   #announcing: NodeJS.Timeout | undefined;
@@ -363,11 +372,13 @@ export class Mesh {
     const stream = await connection.open();
     try {
       await this.#say(stream, Uint8Array.of(meshStreams.gossip), this.#timing.gossipMs, signal);
-      await this.#say(stream, this.#frameFor(), this.#timing.gossipMs, signal);
+      const { frame, buildLists } = this.#frameFor(connection);
+      await this.#say(stream, frame, this.#timing.gossipMs, signal);
       await stream.finish();
       const reader = new StreamReader(stream);
       const what = `the gossip of ${shortId(connection.peer)}`;
       const reply = await this.#frame(reader, what, limits.controlFrameBytes, signal);
+      this.#listsTold.set(connection, buildLists);
       this.#take(decodeGossip(reply, connection.peer), connection);
       settle(stream, reader);
     } catch (thrown) {
@@ -379,18 +390,35 @@ export class Mesh {
   async #answerGossip(connection: Connection, stream: ByteStream, reader: StreamReader): Promise<void> {
     // refused before it is answered, answered before it is taken (protocol.md §3.1)
     const frame = decodeGossip(await this.#frame(reader, "a gossip frame"), connection.peer);
-    await this.#answerWith(stream, reader, this.#frameFor());
+    this.#noteKind(frame, connection);
+    const answer = this.#frameFor(connection);
+    await this.#answerWith(stream, reader, answer.frame);
+    this.#listsTold.set(connection, answer.buildLists);
     this.#take(frame, connection);
+  }
+
+  /** By the newest that the peer says of itself on this connection. */
+  #noteKind(frame: GossipFrame, connection: Connection): void {
+    if (takesPosture(frame)) this.#takingPosture.add(connection);
+    else this.#takingPosture.delete(connection);
   }
 
   #take(frame: GossipFrame, connection: Connection): void {
     this.#greeted.add(connection);
+    this.#noteKind(frame, connection);
     const claims = frame.announcements.map((entry) => {
       const foreign = entry.id !== this.#state.self;
       const record = entry.record && foreign ? this.#verify(entry.record, entry.id) : undefined;
-      return claimOf(entry, record, this.#options.clock.now());
+      // what is said of others is not shown, and a frame could hold thousands
+      const posture = entry.id === connection.peer ? entry.posture : [];
+      return claimOf({ ...entry, posture }, record, this.#options.clock.now());
     });
     this.#apply({ kind: "gossip", from: connection.peer, claims });
+    const { buildLists = [] } = frame.announcements.findLast(({ id }) => id === connection.peer) ?? {};
+    if (buildLists.length > 0 && this.#options.onBuildLists?.(buildLists, connection.peer)) {
+      this.announce(connection.peer);
+      this.#options.onChange();
+    }
   }
 
   /** A record that holds, or undefined: a bad one in an entry costs the record, not the frame. */
@@ -406,11 +434,20 @@ export class Mesh {
     }
   }
 
-  /** u32 LE length | GossipFrame: peers that we met, our own entry last. */
-  #frameFor(): Uint8Array {
-    const own = ownEntry(this.#state.self, this.#options.describe(), this.#options.transport.address());
+  /** u32 LE length | GossipFrame: peers that we met, our own entry last; and the build lists that are told by then. */
+  #frameFor(connection: Connection): { readonly frame: Uint8Array; readonly buildLists: readonly Uint8Array[] } {
+    const self = this.#options.describe();
+    const { buildLists = [] } = self;
+    const told = this.#listsTold.get(connection) ?? [];
+    const areNews = buildLists.some((list) => !told.includes(list));
+    const own = ownEntry({
+      id: this.#state.self,
+      self: { ...self, buildLists: areNews ? buildLists : [] },
+      address: this.#options.transport.address(),
+      withPosture: this.#takingPosture.has(connection),
+    });
     const others = this.peers.filter((peer) => peer.met && this.isConnected(peer.id)).map(relayedEntry);
-    return encodeFrame(encodeGossip({ sender: own.id, announcements: [...others, own] }));
+    return { frame: encodeFrame(encodeGossip({ sender: own.id, announcements: [...others, own] })), buildLists };
   }
 
   #heartbeat(): void {

@@ -34,6 +34,10 @@ export interface ProofsOptions extends Omit<JudgeSettings, "challengeValidMs"> {
   readonly pins: { readonly book: PinBook; update(change: (book: PinBook) => PinBook): void };
   /** Fingerprints of attested keys that the operator accepts beforehand. */
   readonly acceptedKeys: ReadonlySet<string>;
+  /** Digests of builds that are accepted, the same set for as long as it is the same. @default no list */
+  readonly measurements?: ((nowMs: number) => ReadonlySet<string>) | undefined;
+  /** First contacts that one session pins: ids are free to make up, and each pin is a write to disk. @default 1_000 */
+  readonly maxFirstContacts?: number;
 }
 
 /** A host that could not be asked, or did not show enough, is asked again after so long at the earliest, ms. */
@@ -46,8 +50,6 @@ const neededForMs = 3_600_000;
 const askedAtOnce = 8;
 /** Hosts that something is kept of. Those needed longest ago go first. */
 const maxHosts = 1_024;
-/** First contacts that one session pins: ids are free to make up, and each pin is a write to disk. */
-const maxFirstContacts = 1_000;
 
 /** One host, and when it was or may be asked. */
 interface Asked {
@@ -126,8 +128,8 @@ export class Proofs {
    * @throws E_ABORTED the caller has gone
    */
   async prepare(hosts: readonly EndpointId[], enough: () => boolean, signal: AbortSignal): Promise<void> {
-    // those of which nothing is known first: hosts that have nothing to show must not stand before one that has
-    const tried = (id: EndpointId): number => this.#hosts.get(id)?.known.itemsMs ?? 0;
+    // those asked longest ago first, or never: hosts that show nothing, or let us wait, must not stand before one that does
+    const tried = (id: EndpointId): number => this.#hosts.get(id)?.againAtMs ?? 0;
     const left = hosts.toSorted((a, b) => tried(a) - tried(b));
     const waiting = new Set<Promise<void>>();
     const untilMs = performance.now() + this.#options.path.ms;
@@ -160,14 +162,18 @@ export class Proofs {
   }
 
   #now(id: EndpointId): HostNow {
-    const { path, clock } = this.#options;
+    const { path, clock, measurements } = this.#options;
     const standing = path.mesh.keyStanding(id);
     const inferenceKey = standing.kind === "record" || standing.kind === "announced" ? standing.key : undefined;
+    const hasRecord = standing.kind === "record";
+    const peer = path.mesh.peer(id);
     return {
       id,
       inferenceKey,
-      hasRecord: standing.kind === "record",
-      blob: path.mesh.peer(id)?.blob,
+      hasRecord,
+      blob: peer?.blob,
+      posture: hasRecord ? peer?.record?.fields.posture : undefined,
+      measurements: measurements?.(clock.now()),
       nowMs: clock.now(),
     };
   }
@@ -227,6 +233,7 @@ export class Proofs {
   /** Never rejects. */
   #run(id: EndpointId, asked: Asked, what: Round): Promise<void> {
     asked.askedFor = this.#now(id).inferenceKey;
+    asked.againAtMs = performance.now() + againMs;
     const work = this.#learn(id, asked, what).then(() => {
       asked.running = undefined;
       asked.againAtMs = performance.now() + againMs;
@@ -325,7 +332,7 @@ export class Proofs {
 
   /** @throws E_STATE */
   #pinFirstContact(id: EndpointId): void {
-    const { clock, log, pins } = this.#options;
+    const { clock, log, pins, maxFirstContacts = 1_000 } = this.#options;
     for (const piece of this.of(id).pieces) {
       const shown = shownBy(piece);
       if (!shown || piece.pin.standing !== "none" || tierOfPiece(piece) === "none") continue;
@@ -347,6 +354,8 @@ export class Proofs {
     const isChanged = pieces.some(({ pin, challenge }) => pin.standing === "disagrees" && challenge === "answered");
     const distrusted = bad !== undefined || isChanged;
     if (!asked || distrusted === asked.distrusted) return;
+    // another inference key, or no evidence any more: then no key counts for nothing, but none counts again either
+    if (!distrusted && !pieces.some(({ challenge }) => challenge === "answered")) return;
     asked.distrusted = distrusted;
     const { log } = this.#options;
     if (!distrusted) return log.write("info", { event: "host-trusted", peer: id });
@@ -378,6 +387,7 @@ function isSame(judged: HostNow, host: HostNow): boolean {
     judged.inferenceKey === host.inferenceKey &&
     judged.hasRecord === host.hasRecord &&
     judged.blob === host.blob &&
+    judged.measurements === host.measurements &&
     Math.abs(host.nowMs - judged.nowMs) < judgedForMs
   );
 }

@@ -25,9 +25,12 @@ import { countOf, isRecord, type Json } from "../base/json.ts";
 import { type Decision, explainDecision } from "../policy/decide.ts";
 import { explainLack, explainReason, factorTexts } from "../policy/explain.ts";
 import type { Policy } from "../policy/policy.ts";
-import { refusalRules } from "../policy/refusals.ts";
+import { buildRules, postureRules, refusalRules } from "../policy/refusals.ts";
 import { decodeEvidenceItem, encodeEvidenceItem, rfc3339Ms } from "../wire/evidence.ts";
 import { withoutControls } from "../wire/gossip.ts";
+import type { Posture } from "../wire/posture.ts";
+import type { BuildListsStatus, BuildStatus } from "./build-status.ts";
+import { type PostureDocument, postureDocument, type PostureStatus } from "./posture.ts";
 
 // ---- the document
 
@@ -37,6 +40,8 @@ export interface AttestationReport {
   /** ISO 8601, UTC. */
   readonly checked_at: string;
   readonly policy: PolicyStatus;
+  /** Lists of known builds; null: nobody's count. */
+  readonly builds: BuildListsStatus | null;
   readonly hosts: readonly (HostReport | OwnReport)[];
   readonly check: CheckReport;
 }
@@ -54,9 +59,12 @@ export interface CheckReport {
 export interface PolicyStatus {
   readonly require_attested_hosts: Tier | null;
   readonly require_encryption: boolean;
+  readonly require_hardened: boolean;
   readonly accept_unchallenged: boolean;
   readonly allow_hosts: readonly EndpointId[] | null;
   readonly owners: readonly string[] | null;
+  /** Whether the host must say, signed, that it runs a build of a list. */
+  readonly allow_builds: boolean;
 }
 
 export interface HostReport {
@@ -71,6 +79,10 @@ export interface HostReport {
   readonly refusal: RefusalReport | null;
   /** Why there is no evidence, or no newer one. */
   readonly why: string | null;
+  /** How it says that it is closed to others: its own word, whatever its evidence proves. */
+  readonly posture: PostureStatus;
+  /** Which build it says it runs, and what the lists say of that. */
+  readonly build: BuildStatus | null;
   /** Best first. */
   readonly evidence: readonly PieceReport[];
 }
@@ -106,6 +118,8 @@ export interface OwnReport {
   readonly route: "local";
   readonly refusal: null;
   readonly why: null;
+  /** What it tells others of itself. */
+  readonly posture: PostureDocument;
   readonly evidence: readonly Pick<PieceReport, "item" | "nonce">[];
 }
 
@@ -115,6 +129,9 @@ export interface HostKnown {
   readonly inferenceKey: Uint8Array | undefined;
   readonly proof: HostProof;
   readonly decision: Decision;
+  readonly posture: PostureStatus;
+  /** @default null: nobody's lists count */
+  readonly build?: BuildStatus | null;
 }
 
 export interface OwnKnown {
@@ -122,6 +139,7 @@ export interface OwnKnown {
   /** 32 bytes, the key in use. */
   readonly inferenceKey: Uint8Array;
   readonly pieces: readonly OwnPiece[];
+  readonly posture: Posture;
 }
 
 /** As node/attester.ts keeps them. */
@@ -134,6 +152,8 @@ export interface OwnPiece {
 /** What evidence is judged with. */
 export interface Judging {
   readonly policy: Policy;
+  /** @default null: nobody's lists count */
+  readonly builds?: BuildListsStatus | null;
   /** DER. */
   readonly roots: readonly Uint8Array[];
   readonly window: { readonly maxAgeMs: number; readonly aheadMs: number };
@@ -148,12 +168,13 @@ export interface ReportParts extends Judging {
 }
 
 export function attestationReport(parts: ReportParts): AttestationReport {
-  const { model, hosts, own, policy, roots, window, nowMs } = parts;
+  const { model, hosts, own, policy, builds = null, roots, window, nowMs } = parts;
   const checkedAt = new Date(nowMs).toISOString();
   return {
     model: model ?? null,
     checked_at: checkedAt,
     policy: policyStatus(policy),
+    builds,
     hosts: [...(own ? [ownReport(own)] : []), ...hosts.map(hostReport)],
     check: {
       max_age_ms: window.maxAgeMs,
@@ -172,17 +193,27 @@ function commandFor(checkedAt: string, withRoots: boolean, maxAgeMs: number): st
   return `sealmesh verify ./attestation.json${roots}${age} --at ${checkedAt}`;
 }
 
-export function policyStatus({ plain, attested, acceptUnchallenged, hosts, owners }: Policy): PolicyStatus {
+export function policyStatus(policy: Policy): PolicyStatus {
+  const { plain, attested, acceptUnchallenged, hardened, hosts, owners, builds } = policy;
   return {
     require_attested_hosts: attested ?? null,
     require_encryption: !plain,
+    require_hardened: hardened,
     accept_unchallenged: acceptUnchallenged,
     allow_hosts: hosts ? [...hosts] : null,
     owners: owners ? [...owners] : null,
+    allow_builds: builds !== undefined,
   };
 }
 
-export function hostReport({ endpointId: id, inferenceKey, proof, decision }: HostKnown): HostReport {
+export function hostReport({
+  endpointId: id,
+  inferenceKey,
+  proof,
+  decision,
+  posture,
+  build = null,
+}: HostKnown): HostReport {
   return {
     endpoint_id: id,
     this_node: false,
@@ -192,6 +223,8 @@ export function hostReport({ endpointId: id, inferenceKey, proof, decision }: Ho
     route: decision.kind === "allow" ? decision.route.kind : null,
     refusal: decision.kind === "refuse" ? refusalReport(decision.refusal) : null,
     why: proof.why ?? null,
+    posture,
+    build,
     evidence: proof.pieces.map(pieceReport),
   };
 }
@@ -243,7 +276,7 @@ function pieceReport({ item, nonce, challenge, pin, claims, verdict }: PieceProo
 }
 
 /** Only what is tied to the key in use: a piece of the key before it would look forged. */
-function ownReport({ endpointId: id, inferenceKey, pieces }: OwnKnown): OwnReport {
+function ownReport({ endpointId: id, inferenceKey, pieces, posture }: OwnKnown): OwnReport {
   const current = pieces.flatMap(({ item, inferenceKey: key }) => (item && sameKey(key, inferenceKey) ? [item] : []));
   return {
     endpoint_id: id,
@@ -254,6 +287,7 @@ function ownReport({ endpointId: id, inferenceKey, pieces }: OwnKnown): OwnRepor
     route: "local",
     refusal: null,
     why: null,
+    posture: postureDocument(posture),
     evidence: current.map((item) => ({ item: itemDocument(item), nonce: null })),
   };
 }
@@ -494,7 +528,7 @@ export function explainReport({ what, kind, policy, hosts, own }: ExplainParts):
         },
       ]
     : [];
-  const others = hosts.map(({ endpointId: id, hostname, models, proof, decision }): ExplainedHost => {
+  const others = hosts.map(({ endpointId: id, hostname, models, proof, decision, posture, build }): ExplainedHost => {
     return {
       endpoint_id: id,
       this_node: false,
@@ -503,20 +537,34 @@ export function explainReport({ what, kind, policy, hosts, own }: ExplainParts):
       allowed: decision.kind === "allow",
       tier: shownProof(proof, decision).tier,
       route: decision.kind === "allow" ? decision.route.kind : null,
-      text: explanation(proof, decision, models),
+      text: explanation({ proof, decision, posture, ...(build ? { build } : {}) }, models),
     };
   });
   return { what, kind, policy: policyStatus(policy), hosts: [...self, ...others] };
 }
 
 /** The decision's own words, and what is missing where nothing is proven. */
-function explanation(proof: HostProof, decision: Decision, models: readonly string[]): string {
+function explanation(
+  { proof, decision, posture, build }: Pick<HostKnown, "proof" | "decision" | "posture" | "build">,
+  models: readonly string[],
+): string {
   const lacking =
     decision.kind === "allow" && decision.route.proof.tier === "none" && !decision.route.proof.unchallenged
       ? [lackSentence(proof)]
       : [];
+  // a refusal for it says the same
+  const said = posture.text === null || isAboutPosture(decision) ? [] : [posture.text];
   const idle = models.length === 0 ? ["It serves no model now."] : [];
-  return [explainDecision(decision), ...lacking, ...idle].join(" ");
+  const built = build && !isAboutBuild(decision) ? [build.text] : [];
+  return [explainDecision(decision), ...lacking, ...said, ...built, ...idle].join(" ");
+}
+
+function isAboutBuild(decision: Decision): boolean {
+  return decision.kind === "refuse" && buildRules.has(decision.refusal.rule);
+}
+
+function isAboutPosture(decision: Decision): boolean {
+  return decision.kind === "refuse" && postureRules.has(decision.refusal.rule);
 }
 
 function lackSentence({ pieces: [piece], why, asked }: HostProof): string {

@@ -26,6 +26,8 @@ export interface AttesterOptions {
   readonly inferenceKey: () => Uint8Array;
   readonly clock: Clock;
   readonly log: Log;
+  /** What evidence says of this node beside its keys, now; anew when that has changed. @default nothing */
+  readonly told?: () => Told;
   /** Longest that hardware may take for one piece, ms. */
   readonly collectMs: number;
   /** The same while a peer waits for it, ms. @default defaults.evidenceFreshMs */
@@ -35,6 +37,8 @@ export interface AttesterOptions {
   /** The answer where a key is kept, ms. @default defaults.residenceMs */
   readonly residenceMs?: number;
 }
+
+export type Told = Pick<EvidenceRequest, "posture" | "measurement">;
 
 /** What became of one kind. */
 export interface EvidenceState {
@@ -62,7 +66,7 @@ export class Attester implements AttestSource {
     const { evidenceFreshMs: freshMs, challengeMs: signMs, residenceMs } = defaults;
     const { signal } = this.#closing;
     this.#keepers = options.collectors.map(
-      (collector) => new Keeper(collector, { freshMs, signMs, residenceMs, ...options }, signal),
+      (collector) => new Keeper(collector, { freshMs, signMs, residenceMs, told: () => ({}), ...options }, signal),
     );
   }
 
@@ -156,6 +160,8 @@ class Keeper {
   /** performance.now() when a refresh began last. */
   #triedMs = Number.NEGATIVE_INFINITY;
   #preparing: Promise<void> | undefined;
+  /** In the newest piece that nobody asked for. */
+  #toldPosture: Uint8Array | undefined;
 
   constructor(collector: Collector, options: Required<AttesterOptions>, closing: AbortSignal) {
     this.#collector = collector;
@@ -171,7 +177,7 @@ class Keeper {
   get state(): EvidenceState {
     const made = this.#prepared;
     if (made && equal(made.inferenceKey, this.#options.inferenceKey())) {
-      this.#state = { ...this.#state, ...made, why: undefined };
+      this.#keep(made);
       this.#prepared = undefined;
     }
     return this.#state;
@@ -204,12 +210,15 @@ class Keeper {
   }
 
   isDue(ageMs: number): boolean {
-    const now = this.#options.clock.now();
+    const { clock, told } = this.#options;
+    const now = clock.now();
     const madeMs = this.state.item?.issuedAtMs ?? 0;
     const triedAgoMs = performance.now() - this.#triedMs;
     // a clock that was set back must not keep evidence for long
     const isOld = now - madeMs >= ageMs || madeMs > now + ageMs;
-    return isOld && triedAgoMs >= (this.state.why === undefined ? 0 : defaults.evidenceRetryMs);
+    // beside a record with another posture it would be refused
+    const isOther = !isSamePosture(told().posture, this.#toldPosture);
+    return (isOld || isOther) && triedAgoMs >= (this.state.why === undefined ? 0 : defaults.evidenceRetryMs);
   }
 
   /** Never throws. */
@@ -231,13 +240,14 @@ class Keeper {
     signal: AbortSignal,
     holder: string,
   ): Promise<EvidenceItem | undefined> {
-    const { freshMs: ms, inferenceKey } = this.#options;
+    const { freshMs: ms, inferenceKey, told } = this.#options;
     const { item, inferenceKey: key } = this.state;
     try {
       const takesNonce = this.#collector.takesNonce ?? true;
       if (nonce && takesNonce) return (await this.#collect({ nonce, key: inferenceKey(), ms, signal, holder })).item;
-      // what is tied to a key that is no longer published counts only as long as there is nothing else
-      const isOfNow = item && key && equal(key, inferenceKey());
+      // what is tied to a key that is no longer published, or tells another posture, counts only as long as there is
+      // nothing else
+      const isOfNow = item && key && equal(key, inferenceKey()) && isSamePosture(told().posture, this.#toldPosture);
       if (!isOfNow && !this.#collecting.hangs) {
         await withDeadline(this.refresh(), { what: this.#what("making evidence"), ms, signal });
       }
@@ -281,7 +291,7 @@ class Keeper {
       let made = await collect();
       // a new inference key while that was under way
       if (!equal(made.inferenceKey, inferenceKey())) made = await collect();
-      this.#state = { kind, ...made, why: undefined, keyLife: this.#collector.keyLife };
+      this.#keep(made);
     } catch (thrown) {
       const { code, message } = toMeshError(thrown);
       // the rest of a series says nothing new
@@ -292,6 +302,12 @@ class Keeper {
     }
   }
 
+  #keep({ item, inferenceKey, posture }: Made): void {
+    const { kind, keyLife } = this.#collector;
+    this.#state = { kind, item, inferenceKey, why: undefined, keyLife };
+    this.#toldPosture = posture;
+  }
+
   /** How evidence is made that nobody asked for: with all the time there is. */
   #own(): Omit<Turn, "what"> {
     return { holder: ourselves, ms: this.#options.collectMs, signal: this.#closing, patient: true };
@@ -299,12 +315,13 @@ class Keeper {
 
   /** @throws as Turns and the hardware do */
   #collect({ nonce, key, ...call }: Collecting): Promise<Made> {
-    const { clock, endpointId } = this.#options;
+    const { clock, endpointId, told } = this.#options;
     const work = async (): Promise<Made> => {
-      const request: EvidenceRequest = { endpointId, inferenceKey: key, nonce, issuedAtMs: clock.now() };
+      const says = told();
+      const request: EvidenceRequest = { endpointId, inferenceKey: key, nonce, issuedAtMs: clock.now(), ...says };
       const item = await this.#collector.collect(request, { signal: this.#closing });
       this.#attestedKey = attestedKeyOf(item, clock.now()) ?? this.#attestedKey;
-      return { item, inferenceKey: key };
+      return { item, inferenceKey: key, posture: says.posture };
     };
     return this.#collecting.run(work, { what: this.#what("making evidence"), ...call });
   }
@@ -324,6 +341,12 @@ interface Made {
   readonly item: EvidenceItem;
   /** 32 bytes that it is tied to. */
   readonly inferenceKey: Uint8Array;
+  /** That it tells. */
+  readonly posture: Uint8Array | undefined;
+}
+
+function isSamePosture(a: Uint8Array | undefined, b: Uint8Array | undefined): boolean {
+  return a === undefined || b === undefined ? a === b : equal(a, b);
 }
 
 /** What the verifier of a kind takes for the attested key; undefined when it takes none. */

@@ -9,6 +9,7 @@ import { type EndpointId, endpointId } from "../base/brand.ts";
 import { fromUtf8 } from "../base/bytes.ts";
 import { MeshError, toMeshError } from "../base/errors.ts";
 import { isRecord } from "../base/json.ts";
+import { everyStep, type HardeningSteps, noStep } from "../harden/report.ts";
 import { withoutControls } from "../wire/gossip.ts";
 import { type DemandableTier, demandableTiers } from "../wire/invite.ts";
 import { readSmall } from "./own-files.ts";
@@ -51,6 +52,30 @@ const files: Kind<readonly string[]> = {
   read: (value, folder) => listOf(value, place.read)?.map((path) => resolve(folder, path)),
 };
 
+/** The same, or addresses. */
+const filesOrUrls: Kind<readonly string[]> = {
+  takes: 'a list of files and addresses, one at least, such as ["builds.txt", "https://example.org/builds.txt"]',
+  read: (value, folder) => {
+    const list = listOf(value, place.read);
+    return list?.length === 0 ? undefined : list?.map((item) => (isUrl(item) ? item : resolve(folder, item)));
+  },
+};
+
+/** Keys, or files with them. */
+const buildKeys: Kind<readonly string[]> = {
+  takes: "a list of keys that sign builds, one at least: 64 lower-case hex digits or base64 of 32 bytes each, or files",
+  read: (value, folder) => {
+    const list = listOf(value, place.read);
+    return list?.length === 0 ? undefined : list?.map((item) => (isBuildKey(item) ? item : resolve(folder, item)));
+  },
+};
+
+/** From the file's folder on. */
+const file: Kind<string> = {
+  takes: 'a file, such as "trusted_root.json"',
+  read: (value, folder) => (typeof value === "string" && value !== "" ? resolve(folder, value) : undefined),
+};
+
 const hostIds = oneAtLeast<EndpointId>("endpoint ids, 64 lower-case hex digits each", (value) => {
   return isHex(value, 64) ? endpointId(value) : undefined;
 });
@@ -69,6 +94,7 @@ export interface FileSettings {
   readonly policy: {
     readonly require_attested_hosts?: TierSetting;
     readonly require_encryption?: boolean;
+    readonly require_hardened?: boolean;
     readonly allow_hosts?: readonly EndpointId[];
     readonly accept_unchallenged?: boolean;
     readonly keys?: readonly string[];
@@ -76,6 +102,11 @@ export interface FileSettings {
     readonly roots?: readonly string[];
     readonly evidence_max_age?: number;
     readonly evidence_ahead?: number;
+    readonly allow_builds?: readonly string[];
+    readonly build_keys?: readonly string[];
+    readonly sigstore_root?: string;
+    readonly sigstore_issuer?: string;
+    readonly sigstore_identity?: string;
   };
   readonly attest: {
     readonly refresh?: number;
@@ -84,7 +115,19 @@ export interface FileSettings {
     readonly software?: boolean;
   };
   readonly challenge: { readonly interval?: number };
-  readonly invite: { readonly require_attested_hosts?: TierSetting; readonly require_encryption?: boolean };
+  readonly invite: {
+    readonly require_attested_hosts?: TierSetting;
+    readonly require_encryption?: boolean;
+    readonly require_hardened?: boolean;
+  };
+  /** Steps that are not wanted, for debugging; each is on unless this says false. */
+  readonly hardening: {
+    readonly environment?: boolean;
+    readonly core_dumps?: boolean;
+    readonly debugger?: boolean;
+    readonly inspector?: boolean;
+    readonly privileges?: boolean;
+  };
 }
 
 type KindsOf<Section> = { readonly [Name in keyof Section]-?: Kind<Exclude<Section[Name], undefined>> };
@@ -93,6 +136,7 @@ const sections: { readonly [Name in keyof FileSettings]: KindsOf<FileSettings[Na
   policy: {
     require_attested_hosts: tier,
     require_encryption: yesOrNo,
+    require_hardened: yesOrNo,
     allow_hosts: hostIds,
     accept_unchallenged: yesOrNo,
     keys: fingerprints,
@@ -100,13 +144,38 @@ const sections: { readonly [Name in keyof FileSettings]: KindsOf<FileSettings[Na
     roots: files,
     evidence_max_age: time(1, 3_600),
     evidence_ahead: time(0, 300),
+    allow_builds: filesOrUrls,
+    build_keys: buildKeys,
+    sigstore_root: file,
+    sigstore_issuer: place,
+    sigstore_identity: place,
   },
   attest: { refresh: time(1, 3_600), tpm: place, tpm_certificates: files, software: yesOrNo },
   challenge: { interval: time(1, 3_600) },
-  invite: { require_attested_hosts: tier, require_encryption: yesOrNo },
+  invite: { require_attested_hosts: tier, require_encryption: yesOrNo, require_hardened: yesOrNo },
+  hardening: {
+    environment: yesOrNo,
+    core_dumps: yesOrNo,
+    debugger: yesOrNo,
+    inspector: yesOrNo,
+    privileges: yesOrNo,
+  },
 };
 
-export const noFileSettings: FileSettings = { policy: {}, attest: {}, challenge: {}, invite: {} };
+export const noFileSettings: FileSettings = { policy: {}, attest: {}, challenge: {}, invite: {}, hardening: {} };
+
+/** @param wanted false: --no-hardening, whatever the file says */
+export function hardeningSteps(wanted: boolean, { hardening }: FileSettings): HardeningSteps {
+  if (!wanted) return noStep;
+  const { environment, core_dumps, debugger: attaching, inspector, privileges } = hardening;
+  return {
+    environment: environment ?? everyStep.environment,
+    "core-dumps": core_dumps ?? everyStep["core-dumps"],
+    debugger: attaching ?? everyStep.debugger,
+    inspector: inspector ?? everyStep.inspector,
+    privileges: privileges ?? everyStep.privileges,
+  };
+}
 
 /** @throws E_CONFIG naming file, setting and what it takes; also when others than root and we can change the file */
 export function readConfigFile(path: string): FileSettings {
@@ -130,7 +199,13 @@ export function settingsFrom(text: string, path: string): FileSettings {
   }
   const read = <Name extends keyof FileSettings>(section: Name): FileSettings[Name] =>
     sectionFrom(section, tables.get(section) ?? {}, path) as FileSettings[Name]; // by the kinds of its row of `sections`
-  return { policy: read("policy"), attest: read("attest"), challenge: read("challenge"), invite: read("invite") };
+  return {
+    policy: read("policy"),
+    attest: read("attest"),
+    challenge: read("challenge"),
+    invite: read("invite"),
+    hardening: read("hardening"),
+  };
 }
 
 function sectionFrom(section: keyof FileSettings, values: object, path: string): object {
@@ -260,6 +335,16 @@ function listOf<T>(value: unknown, read: (item: unknown, folder: string) => T | 
     items.push(one);
   }
   return items;
+}
+
+/** Whether a place is an address and no file. */
+export function isUrl(text: string): boolean {
+  return /^[a-z][a-z0-9+.-]*:\/\//i.test(text);
+}
+
+/** Whether a text has the form of a key, so that it is no file. */
+export function isBuildKey(text: string): boolean {
+  return /^[0-9a-f]{64}$/.test(text) || /^[A-Za-z0-9+/]{43}=$/.test(text);
 }
 
 function isHex(value: unknown, digits: number): value is string {

@@ -1,8 +1,7 @@
 /**
  * Settings of one node: from flags, environment and configuration file to checked values. A flag wins over its SEALMESH_*
- * variable, which wins over the file, which wins over the default. The only reader of process.env.
+ * variable, which wins over the file, which wins over the default. The only reader of process.env, with config-place.ts beside it.
  */
-import { lstatSync, statSync } from "node:fs";
 import { isIPv4 } from "node:net";
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
@@ -11,7 +10,9 @@ import { type EndpointId, endpointId } from "../base/brand.ts";
 import { fromUtf8 } from "../base/bytes.ts";
 import { MeshError, toMeshError } from "../base/errors.ts";
 import type { RouteSetting } from "../exchange.ts";
+import type { HardeningSteps } from "../harden/report.ts";
 import {
+  asksForSomething,
   decodeInvite,
   type DemandableTier,
   demandableTiers,
@@ -21,10 +22,12 @@ import {
 } from "../wire/invite.ts";
 import { limits } from "../wire/limits.ts";
 import { keyHashes } from "./api-keys.ts";
+import { type BuildSettings, buildSettings } from "./build-settings.ts";
 import { readCertificates } from "./certificates.ts";
-import { type FileSettings, noFileSettings, readConfigFile, type TierSetting } from "./config-file.ts";
+import { type FileSettings, hardeningSteps, noFileSettings, readConfigFile, type TierSetting } from "./config-file.ts";
+import { configFile, noFile } from "./config-place.ts";
 import { defaults } from "./defaults.ts";
-import { readSmall, shellQuoted, systemCode } from "./own-files.ts";
+import { readSmall, shellQuoted } from "./own-files.ts";
 
 export interface HostPort {
   /** Without brackets, also for IPv6. */
@@ -40,7 +43,13 @@ export interface TlsFiles {
 export type EngineSetting =
   | { readonly kind: "openai-http"; readonly url: string; readonly key: string | undefined }
   | { readonly kind: "auto"; readonly key: string | undefined }
-  | { readonly kind: "llama"; readonly modelPath: string; readonly contextSize: number | undefined };
+  | {
+      readonly kind: "llama";
+      readonly modelPath: string;
+      readonly contextSize: number | undefined;
+      /** What its process does to close itself. */
+      readonly hardening: HardeningSteps;
+    };
 
 /** What must be true of a host before it is asked, as its operator has said it; invites may ask for more. */
 export interface PolicySettings {
@@ -48,6 +57,8 @@ export interface PolicySettings {
   readonly requireAttested: DemandableTier | undefined;
   /** Hosts that take prompts in the clear only are not asked. */
   readonly requireEncryption: boolean;
+  /** Hosts that do not say, signed, that they are hardened are not asked. */
+  readonly requireHardened: boolean;
   /** Evidence of nodes that speak no challenges is taken by its own time. */
   readonly acceptUnchallenged: boolean;
   /** The only hosts that may be asked, one at least; undefined: all. */
@@ -56,6 +67,8 @@ export interface PolicySettings {
   readonly owners: readonly string[] | undefined;
   /** Fingerprints of attested keys that need no pin, 32 hex digits each. */
   readonly keys: readonly string[];
+  /** Lists of known builds; undefined: none, and nobody's are taken. */
+  readonly builds: BuildSettings | undefined;
   /** Makers' certificates that may end a chain, DER. */
   readonly roots: readonly Uint8Array[];
   /** How old evidence may be, and how far its time may lie ahead of ours. */
@@ -112,6 +125,8 @@ export interface NodeConfig {
   /** Pieces of our answers that come within so many ms are sealed together; 0: each by itself. */
   readonly coalesceMs: number;
   readonly engines: readonly EngineSetting[];
+  /** What the node's process and its engines' do to close themselves. */
+  readonly hardening: HardeningSteps;
   /** Debug: file that records every byte above QUIC, as JSON lines. */
   readonly tap: string | undefined;
 }
@@ -137,10 +152,13 @@ export interface Flags {
   readonly relayTraffic?: boolean;
   readonly config?: string;
   readonly requireEncryption?: boolean;
+  readonly requireHardened?: boolean;
   /** true: the flag without a tier. */
   readonly requireAttestedHosts?: string | true;
   readonly allowHosts?: readonly string[];
   readonly acceptUnchallenged?: boolean;
+  readonly allowBuilds?: readonly string[];
+  readonly buildKeys?: readonly string[];
   readonly trustRoots?: readonly string[];
   readonly inviteRequires?: readonly string[];
   readonly maxRunning?: string;
@@ -154,13 +172,16 @@ export interface Flags {
   readonly engineKeyFile?: string;
   readonly model?: readonly string[];
   readonly ctxSize?: string;
+  /** false: --no-hardening. */
+  readonly hardening?: boolean;
   readonly debugTap?: string;
 }
 
 /** @throws E_USAGE, E_CONFIG or E_INVITE with the flag's name and what it takes */
 export function resolveConfig(mode: "serve" | "client", flags: Flags): NodeConfig {
   const file = fileSettings(flags);
-  const engines = engineSettings(flags);
+  const hardening = hardeningSteps(flags.hardening ?? true, file);
+  const engines = engineSettings(flags, hardening);
   if (mode === "client" && engines.length > 0) {
     throw new MeshError("E_USAGE", "a client serves no models: --engine and --model belong to `sealmesh serve`");
   }
@@ -186,6 +207,7 @@ export function resolveConfig(mode: "serve" | "client", flags: Flags): NodeConfi
     pad: flags.pad ?? yes("PAD") ?? false,
     coalesceMs: count(flags.coalesce ?? environment("COALESCE"), "--coalesce", 0, limits.coalesceMs) ?? 0,
     engines,
+    hardening,
     tap: flags.debugTap === undefined ? undefined : resolve(flags.debugTap),
   };
 }
@@ -201,36 +223,10 @@ export function dataDirFrom(flag: string | undefined): string {
   return resolve(flag ?? environment("DATA_DIR") ?? defaultDataDir());
 }
 
-/** Instead of a file's name: the one at its usual place is not read either. */
-const noFile = "none";
-
 /** @throws E_CONFIG */
 function fileSettings(flags: Flags): FileSettings {
-  const asked = flags.config ?? environment("CONFIG");
-  if (asked === noFile) return noFileSettings;
-  if (asked !== undefined) return readConfigFile(asked);
-  const usual = usualConfigFile();
-  return usual === undefined ? noFileSettings : readConfigFile(usual);
-}
-
-/** The platform's place for configuration, if there is a file. */
-function usualConfigFile(): string | undefined {
-  const { XDG_CONFIG_HOME, APPDATA } = process.env;
-  let folder = join(XDG_CONFIG_HOME || join(homedir(), ".config"), "sealmesh");
-  if (process.platform === "darwin") folder = join(homedir(), "Library/Application Support/sealmesh");
-  if (process.platform === "win32") folder = join(APPDATA ?? homedir(), "sealmesh");
-  const file = join(folder, "config.toml");
-  try {
-    // a link that leads nowhere is not nothing: whoever made it meant to have a policy
-    if (lstatSync(folder, { throwIfNoEntry: false })?.isSymbolicLink()) statSync(folder);
-    return lstatSync(file, { throwIfNoEntry: false }) && file;
-  } catch (cause) {
-    // there may be a policy in it: going on as if there were none is no choice
-    const why = `whether there is a ${file} cannot be seen (${systemCode(cause)})`;
-    throw new MeshError("E_CONFIG", `${why}: name a file with --config FILE, or go without with --config none`, {
-      cause,
-    });
-  }
+  const file = configFile(flags.config);
+  return file === undefined ? noFileSettings : readConfigFile(file);
 }
 
 /** $SEALMESH_DATA_DIR, $STATE_DIRECTORY (systemd), then the platform's place for state. */
@@ -296,10 +292,12 @@ function policySettings(flags: Flags, { policy }: FileSettings): PolicySettings 
   return {
     requireAttested,
     requireEncryption: flags.requireEncryption ?? yes("REQUIRE_ENCRYPTION") ?? policy.require_encryption ?? false,
+    requireHardened: flags.requireHardened ?? yes("REQUIRE_HARDENED") ?? policy.require_hardened ?? false,
     acceptUnchallenged: acceptUnchallenged(flags, policy, requireAttested),
     hosts: hosts === undefined ? policy.allow_hosts : hostIds(hosts),
     owners: policy.owners,
     keys: policy.keys ?? [],
+    builds: knownBuilds(flags, policy),
     roots: [
       ...certificates(policy.roots ?? [], "[policy] roots"),
       ...certificates(flags.trustRoots ?? [], "--trust-roots"),
@@ -325,6 +323,25 @@ function acceptUnchallenged(
   return accepts;
 }
 
+/** @throws E_CONFIG */
+function knownBuilds(flags: Flags, policy: FileSettings["policy"]): BuildSettings | undefined {
+  const sources = flags.allowBuilds ?? spaced(environment("ALLOW_BUILDS"));
+  const keys = flags.buildKeys ?? spaced(environment("BUILD_KEYS"));
+  return buildSettings({
+    sources: sources ?? policy.allow_builds,
+    sourcesName: sources === undefined ? "[policy] allow_builds" : "--allow-builds",
+    keys: keys ?? policy.build_keys ?? [],
+    keysName: keys === undefined ? "[policy] build_keys" : "--build-keys",
+    sigstoreRoot: policy.sigstore_root,
+    sigstoreIssuer: policy.sigstore_issuer,
+    sigstoreIdentity: policy.sigstore_identity,
+  });
+}
+
+function spaced(text: string | undefined): readonly string[] | undefined {
+  return text === undefined ? undefined : words(text);
+}
+
 function attestSettings(flags: Flags, { attest }: FileSettings): AttestSettings {
   return {
     refreshMs: attest.refresh ?? defaults.evidenceRefreshMs,
@@ -338,17 +355,22 @@ function invitePolicy(flags: Flags, { invite }: FileSettings): MinimumPolicy | u
   const asked = flags.inviteRequires ?? listed(environment("INVITE_REQUIRES"));
   const minimum =
     asked === undefined
-      ? { attested: demandOf(invite.require_attested_hosts), encryption: invite.require_encryption ?? false }
+      ? {
+          attested: demandOf(invite.require_attested_hosts),
+          encryption: invite.require_encryption ?? false,
+          ...(invite.require_hardened ? { hardened: true } : {}),
+        }
       : strictest(asked.flatMap((text) => text.split(",")).map(minimumFrom));
-  return minimum.attested !== undefined || minimum.encryption ? minimum : undefined;
+  return asksForSomething(minimum) ? minimum : undefined;
 }
 
 function minimumFrom(text: string): MinimumPolicy | undefined {
   if (text === "none") return undefined;
   if (text === "encryption") return { attested: undefined, encryption: true };
+  if (text === "hardened") return { attested: undefined, encryption: false, hardened: true };
   const attested = demandableTiers.find((tier) => tier === text);
   if (attested !== undefined) return { attested, encryption: false };
-  const known = "encryption, key, pinned, vendor, measured, or none";
+  const known = "encryption, hardened, key, pinned, vendor, measured, or none";
   throw new MeshError("E_USAGE", `--invite-requires takes ${known}, not "${text}"`);
 }
 
@@ -501,7 +523,7 @@ function checkedName(name: string | undefined): string | undefined {
   return name;
 }
 
-function engineSettings(flags: Flags): readonly EngineSetting[] {
+function engineSettings(flags: Flags, hardening: HardeningSteps): readonly EngineSetting[] {
   const key =
     flags.engineKeyFile === undefined ? undefined : readSmallFile(flags.engineKeyFile, "--engine-key-file").trim();
   const external = (flags.engine ?? []).map((engine): EngineSetting => {
@@ -514,6 +536,7 @@ function engineSettings(flags: Flags): readonly EngineSetting[] {
     kind: "llama",
     modelPath: resolve(model),
     contextSize,
+    hardening,
   }));
   return [...external, ...embedded];
 }

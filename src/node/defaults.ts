@@ -72,6 +72,10 @@ export const defaults = {
   /** How often it is looked whether keys or record are due, or the load has changed, ms: choosing wants fresh news. */
   recordCheckMs: 2_000,
 
+  // known builds
+  /** Longest that a start waits for the addresses of lists, ms: until they answer, what is on disk counts. */
+  firstBuildListsMs: 3_000,
+
   // evidence
   /** Evidence is made anew this often, ms: twice inside the 660 s for which others take it (protocol.md §8.5). */
   evidenceRefreshMs: 300_000,
@@ -118,6 +122,9 @@ export const defaults = {
    * and somebody else's answer, still longer.
    */
   attestTiming: { frameMs: 10_000, answerMs: 6_000, carryMs: 8_000 },
+
+  /** How often it is looked whether what runs has changed on disk, ms: half a second of one core each time. */
+  measureLookMs: 300_000,
 
   // stopping
   /** Exchanges may finish for so long after the first SIGTERM, ms. */

@@ -12,6 +12,7 @@ import { isName, type ModelRuntime } from "../wire/gossip.ts";
 import { limits } from "../wire/limits.ts";
 import type { RecordModel } from "../wire/record.ts";
 import type { EngineSetting } from "./config.ts";
+import type { EngineSeen } from "./posture.ts";
 import type { EngineStatus } from "./status.ts";
 
 export interface Engines {
@@ -29,6 +30,8 @@ export interface Engines {
   refuseWaiting(reason: MeshError): void;
   runtimes(): readonly ModelRuntime[];
   status(): readonly EngineStatus[];
+  /** For the posture of this node. */
+  seen(): readonly EngineSeen[];
   readonly loading: boolean;
   close(): Promise<void>;
 }
@@ -78,6 +81,7 @@ export async function openEngines(
         engine.models.map(({ id, contextLength }) => ({ name: id, contextLength, ready: true })),
       ),
     status: () => engines.map(engineStatus),
+    seen: () => engines.map(({ kind, state, hardening }) => ({ kind, up: state.kind === "up", hardening })),
     get loading() {
       return engines.some(({ state }) => state.kind === "loading");
     },
@@ -133,7 +137,7 @@ async function* releasing(
 }
 
 /** Of a record, what is not its models; and of a model there, what are neither names nor kinds: at most, bytes. */
-const recordRestBytes = 1_024;
+const recordRestBytes = 1_024 + limits.postureBytes;
 const modelRestBytes = 24;
 
 /** As many as a record holds: an entry with a larger one is dropped by everybody. The others are only not described. */
@@ -153,7 +157,7 @@ function stepped(count: number): number {
 async function resolved(setting: EngineSetting): Promise<EngineSettings[]> {
   switch (setting.kind) {
     case "llama": {
-      const { modelPath, contextSize } = setting;
+      const { modelPath, contextSize, hardening } = setting;
       const file = await stat(modelPath).catch(() => undefined);
       if (!file?.isFile()) throw new MeshError("E_INPUT", `--model ${modelPath}: there is no such file`);
       if (!isName(basename(modelPath))) {
@@ -162,7 +166,7 @@ async function resolved(setting: EngineSetting): Promise<EngineSettings[]> {
           "--model: the file's name becomes the model's; rename it, it is too long or unclean",
         );
       }
-      return [{ kind: "llama", modelPath, ...(contextSize === undefined ? {} : { contextSize }) }];
+      return [{ kind: "llama", modelPath, hardening, ...(contextSize === undefined ? {} : { contextSize }) }];
     }
     case "openai-http":
       return [httpSettings(setting.url, setting.key)];

@@ -4,6 +4,7 @@
  */
 import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
+import { join } from "node:path";
 import { type EndpointId } from "../base/brand.ts";
 import type { Collector, CollectorKind, CollectorSettings } from "../attest/collect/collector.ts";
 import { collectorKinds } from "../attest/collect/registry.ts";
@@ -22,6 +23,8 @@ import { HostLoad, relayCapability, relaysNaming } from "../mesh/choose.ts";
 import { attestHandlers, type AttestServeParts } from "../mesh/attest-serve.ts";
 import type { SelfDescription } from "../mesh/entries.ts";
 import { Mesh, type StreamHandler } from "../mesh/mesh.ts";
+import { lookAgain } from "../harden/harden.ts";
+import type { HardeningReport } from "../harden/report.ts";
 import { ResponseStore } from "../openai/responses/store.ts";
 import { transports } from "../transport/registry.ts";
 import { fileTap, tapTransport } from "../transport/tap.ts";
@@ -30,18 +33,23 @@ import { carry } from "../tunnel/relay.ts";
 import { SeenCache } from "../tunnel/seen.ts";
 import { encodeInvite, strictest } from "../wire/invite.ts";
 import { limits } from "../wire/limits.ts";
+import { encodePosture, type Posture } from "../wire/posture.ts";
 import type { RecordModel } from "../wire/record.ts";
 import type { HostPort, NodeConfig } from "./config.ts";
 import { policyStatus } from "./attestation-report.ts";
 import { Attester } from "./attester.ts";
+import { BuildLists, listTrust } from "./build-lists.ts";
 import { defaults } from "./defaults.ts";
 import { type Engines, openEngines } from "./engines.ts";
 import { Exchanges, type ExchangeReport } from "./exchanges.ts";
 import { adminServer } from "./http/admin.ts";
+import { hardeningStatus } from "./hardening-status.ts";
 import { inject } from "./http/inject.ts";
 import { gateRules } from "./http/gate.ts";
 import { openAiServer } from "./http/openai.ts";
+import { Measurements } from "./measurements.ts";
 import { Metrics } from "./metrics.ts";
+import { type BuildDigests, postureDocument, postureOf } from "./posture.ts";
 import { RecordKeeper } from "./record-keeper.ts";
 import { choose, type RoutingParts } from "./routing.ts";
 import { openState, type State } from "./state.ts";
@@ -83,6 +91,10 @@ export interface NodeOptions {
   readonly transport?: TransportKind;
   /** What makes evidence. @default the registry */
   readonly collectors?: readonly CollectorKind[];
+  /** What this process found about itself at its start. @default nobody looked: it tells that nothing is known */
+  readonly hardening?: HardeningReport | undefined;
+  /** Digests of what runs, once it is measured; nobody waits for it, and a failure says nothing. @default Measurements */
+  readonly measurement?: Promise<BuildDigests> | undefined;
 }
 
 /**
@@ -117,6 +129,9 @@ class RunningNode implements Node {
   /** What to do at the end, last built first. */
   readonly #closers: (() => Promise<void> | void)[] = [];
   #parts: Parts | undefined;
+  /** Before the other parts, for what the first record says of them. */
+  #engines: Engines | undefined;
+  #measurement: BuildDigests | undefined;
   #exchanges = 0;
   #drainUntilMs = Number.POSITIVE_INFINITY;
   #ended: Promise<void> | undefined;
@@ -133,6 +148,7 @@ class RunningNode implements Node {
     // 1 identity and keys
     const state = openState(config.dataDir, (error) => this.#notKept(error));
     this.#closers.push(() => state.close());
+    const measurements = this.#measure(state);
     const identity = identityFrom(state.identitySeed);
     const keys = new InferenceKeys({ clock });
     this.#closers.push(() => keys.wipe());
@@ -142,6 +158,7 @@ class RunningNode implements Node {
       inferenceKey: () => this.#parts?.records.key.publicKey ?? keys.current.publicKey,
       clock,
       log: this.#log,
+      told: () => ({ posture: encodePosture(this.#posture()), measurement: this.#measurement?.build }),
       collectMs: defaults.evidenceMs,
     });
     this.#closers.push(() => attester.close());
@@ -200,7 +217,10 @@ class RunningNode implements Node {
     const models = (): readonly RecordModel[] => (this.#stopping.signal.aborted ? [] : engines.described());
     const nextSeq = (now: number): bigint => state.nextRecordSeq(now);
     const proven = (key: Uint8Array): boolean => attester.isPrepared(key);
-    const records = new RecordKeeper({ identity, keys, clock, capabilities, models, nextSeq, proven });
+    this.#engines = engines;
+    const posture = (): Uint8Array => encodePosture(this.#posture());
+    const records = new RecordKeeper({ identity, keys, clock, capabilities, models, posture, nextSeq, proven });
+    const builds = await this.#openBuildLists(state);
     const transport = await this.#openTransport(identity.seed);
     const answering: AnswerParts = {
       identity,
@@ -219,7 +239,7 @@ class RunningNode implements Node {
       },
       draining: () => this.#stopping.signal.aborted,
     };
-    const mesh = this.#openMesh(transport, state, records, engines, answering, attester, apiUrl);
+    const mesh = this.#openMesh(transport, state, records, engines, answering, attester, builds, apiUrl);
     this.#closers.push(() => mesh.close());
     const trust = new Trust({
       self: identity.id,
@@ -228,10 +248,12 @@ class RunningNode implements Node {
       clock,
       log: this.#log,
       pins: state.pins,
+      builds,
       own: () => ({
         endpointId: identity.id,
         inferenceKey: records.key.publicKey,
         pieces: attester.states,
+        posture: this.#posture(),
         models: engines.models(),
       }),
     });
@@ -265,7 +287,7 @@ class RunningNode implements Node {
       now: () => clock.now(),
     };
     const parts = { endpointId: identity.id, apiUrl, consoleUrl, transport, keys, records, engines, attester, trust };
-    this.#parts = { ...parts, mesh, asking, routing };
+    this.#parts = { ...parts, measurements, mesh, asking, routing };
     await withDeadline(attested, { what: "the first evidence", ms: defaults.firstEvidenceMs }).catch(() => undefined);
     mesh.start();
     trust.proofs.start();
@@ -278,6 +300,7 @@ class RunningNode implements Node {
     this.#log.write("info", { event: "node-started", endpoint_id: identity.id, version });
     // 5 the members we were told of
     await Promise.all(config.join.map(({ address }) => this.#join(mesh, address)));
+    measurements.begin();
   }
 
   get endpointId(): EndpointId {
@@ -310,7 +333,7 @@ class RunningNode implements Node {
   }
 
   status(): Status {
-    const { endpointId, apiUrl, engines, mesh, records, attester, trust } = this.#need();
+    const { endpointId, apiUrl, engines, mesh, records, attester, trust, measurements } = this.#need();
     const { mode, name, route, relayTraffic } = this.#config;
     const hosted = engines.models();
     const serving = hosted.length > 0 ? "serving" : engines.loading ? "loading" : "standby";
@@ -341,14 +364,18 @@ class RunningNode implements Node {
       relays_for_others: relayTraffic,
       plain_allowed: trust.policy.plain,
       policy: policyStatus(trust.policy),
+      builds: trust.buildLists,
       engines: engineStates,
       inflight_requests: this.#exchanges,
+      posture: postureDocument(this.#posture()),
+      hardening: hardeningStatus(this.#hardening(), engines.seen()),
       evidence: attester.states.map(evidenceStatus),
       admission: admissionStatus({
         ...engines.load(),
         maxRunning: this.#config.maxRunning,
         maxQueued: this.#config.maxQueued,
       }),
+      measurement: measurements.status(),
       exchanges: exchangesStatus(this.#reports),
       nostr_discovery: false,
       publication_state: "private",
@@ -363,6 +390,8 @@ class RunningNode implements Node {
           route,
           proof: trust.proofs.of(peer.id),
           decision: trust.decision(peer.id),
+          posture: trust.posture(peer.id),
+          build: trust.build(peer.id),
         }),
       ),
     };
@@ -385,6 +414,28 @@ class RunningNode implements Node {
     return tap === undefined ? transport : tapTransport(transport, fileTap(tap));
   }
 
+  /** @throws E_STATE, E_CONFIG */
+  async #openBuildLists({ directory }: State): Promise<BuildLists | undefined> {
+    const settings = this.#config.policy.builds;
+    if (!settings) return undefined;
+    const lists = new BuildLists({
+      trust: await listTrust(settings),
+      sources: settings.sources ?? [],
+      path: join(directory, "builds.json"),
+      clock: this.#clock,
+      log: this.#log,
+      // what came in gossip the mesh tells on by itself
+      onNews: (origin) => {
+        if (origin !== "gossip") this.#parts?.mesh.announce();
+        this.#options.onChange?.();
+      },
+    });
+    this.#closers.push(() => lists.close());
+    const what = "the first lists of builds";
+    await withDeadline(lists.start(), { what, ms: defaults.firstBuildListsMs }).catch(() => undefined);
+    return lists;
+  }
+
   #openMesh(
     transport: Transport,
     state: State,
@@ -392,6 +443,7 @@ class RunningNode implements Node {
     engines: Engines,
     answering: AnswerParts,
     attester: Attester,
+    builds: BuildLists | undefined,
     apiUrl: string,
   ): Mesh {
     const { mode, name, relayTraffic, route } = this.#config;
@@ -406,6 +458,7 @@ class RunningNode implements Node {
       version: announcedVersion,
       record: records.current,
       blob: attester.blob,
+      buildLists: builds?.newest ?? [],
     });
     const { attestAnswering, attestRelayed, attestCarrying, attestTiming, dialMs } = defaults;
     const reach: AttestServeParts["reach"] = (id, signal) => {
@@ -452,6 +505,7 @@ class RunningNode implements Node {
         }
       },
       onChange: () => this.#options.onChange?.(),
+      ...(builds ? { onBuildLists: (lists, from) => builds.hear(lists, from) } : {}),
       meetMentioned: route !== "relay",
       handlers: {
         http: answerFrom((peer) => ({ kind: "direct", peer })),
@@ -460,6 +514,24 @@ class RunningNode implements Node {
         ...(relayTraffic ? { relay: this.#relayStream } : {}),
       },
     });
+  }
+
+  /** Hashes what runs, beside the rest of the start. */
+  #measure(state: State): Measurements {
+    const measurements = new Measurements({
+      models: this.#config.engines.flatMap((engine) => (engine.kind === "llama" ? [engine.modelPath] : [])),
+      cache: state.measured,
+      log: this.#log,
+      lookMs: defaults.measureLookMs,
+    });
+    this.#closers.push(() => measurements.close());
+    const measured = (this.#options.measurement ?? measurements.first).then((digests) => {
+      if (!digests) return;
+      this.#measurement = digests;
+      this.#changed();
+    });
+    measured.catch(() => undefined);
+    return measurements;
   }
 
   #collectors(state: State): readonly Collector[] {
@@ -525,6 +597,21 @@ class RunningNode implements Node {
   #need(): Parts {
     if (this.#parts) return this.#parts;
     throw new MeshError("E_NO_HOST", "this node is still starting", { retryAfterSeconds: 1 });
+  }
+
+  /** Of now: keys are locked in memory once there are some, and debuggers come. */
+  #hardening(): HardeningReport | undefined {
+    const { hardening } = this.#options;
+    return hardening && lookAgain(hardening);
+  }
+
+  /** Of now: engines come and go. */
+  #posture(): Posture {
+    return postureOf({
+      hardening: this.#hardening(),
+      engines: this.#engines?.seen() ?? [],
+      measurement: this.#measurement,
+    });
   }
 
   #begin(): () => void {
@@ -616,6 +703,7 @@ interface Parts {
   readonly engines: Engines;
   readonly mesh: Mesh;
   readonly attester: Attester;
+  readonly measurements: Measurements;
   readonly trust: Trust;
   readonly asking: AskParts;
   readonly routing: RoutingParts;

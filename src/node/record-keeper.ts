@@ -21,6 +21,8 @@ export interface RecordKeeperOptions {
   readonly capabilities: readonly string[];
   /** What the node serves now, and how busy that is. */
   readonly models: () => readonly RecordModel[];
+  /** How the process that sees prompts is closed to others now, as encoded (wire/posture.ts). */
+  readonly posture: () => Uint8Array;
   readonly nextSeq: (nowMs: number) => bigint;
   /** Whether there is evidence for this key, or will be none. */
   readonly proven: (inferenceKey: Uint8Array) => boolean;
@@ -48,16 +50,16 @@ export class RecordKeeper {
   }
 
   /**
-   * Rotates keys and signs anew when it is time, or when the models or their load have changed. @returns "rotated", "renewed", or undefined when nothing was due
+   * Rotates keys and signs anew when it is time, or when the posture, the models or their load have changed. @returns "rotated", "renewed", or undefined when nothing was due
    * @throws E_STATE the new number cannot be kept; the old record stands, and the next call tries again
    */
   advance(): "rotated" | "renewed" | undefined {
-    const { keys, clock, models } = this.#options;
+    const { keys, clock, models, posture } = this.#options;
     keys.advance();
     if (this.#mayPublish(keys.current)) this.#key = keys.current;
-    const { inferenceKey, issuedAtMs, models: signed } = this.#record.fields;
+    const { inferenceKey, issuedAtMs, models: signed, posture: told } = this.#record.fields;
     const rotated = !inferenceKey || !equal(inferenceKey, this.#key.publicKey);
-    const changed = JSON.stringify(models()) !== JSON.stringify(signed);
+    const changed = JSON.stringify(models()) !== JSON.stringify(signed) || !told || !equal(told, posture());
     if (!rotated && !changed && clock.now() < issuedAtMs + defaults.recordRefreshMs) return undefined;
     this.#record = this.#sign();
     return rotated ? "rotated" : "renewed";
@@ -70,7 +72,7 @@ export class RecordKeeper {
   }
 
   #sign(): VerifiedRecord {
-    const { identity, clock, capabilities, models, nextSeq } = this.#options;
+    const { identity, clock, capabilities, models, posture, nextSeq } = this.#options;
     const now = clock.now();
     return signRecord(identity, {
       seq: nextSeq(now),
@@ -80,6 +82,7 @@ export class RecordKeeper {
       keyNotAfterMs: this.#key.notAfterMs,
       capabilities,
       models: models(),
+      posture: posture(),
     });
   }
 }

@@ -8,7 +8,9 @@
  *     pins.json            0600  attested keys of peers, from first contact or by the operator (policy/pins.ts), and what
  *                                the operator had forgotten; also written by `sealmesh trust`
  *     pins.json.lock       0600  the process that writes pins.json, for the time of one write
+ *     builds.json          0600  newest list of known builds of each signer (node/build-lists.ts)
  *     enclave-key          0600  Apple's form of the attested key: of use on this machine's chip alone, to any process there
+ *     measured.json        0600  digests of models, with what their files looked like (node/measurements.ts)
  *     lock                 0600  the process that uses the directory: its id and when it started
  *
  * Wider modes are refused: whoever can read `key`, or replace it, can be this node.
@@ -47,6 +49,8 @@ export interface State {
   readonly pins: PinStore;
   /** Whatever the platform keeps of the attested key (Secure Enclave). */
   readonly enclaveKey: { read(): Uint8Array | undefined; write(bytes: Uint8Array): void };
+  /** Text of measured.json. @throws E_STATE */
+  readonly measured: { read(): string | undefined; write(text: string): void };
   /** max(last + 1, now), kept on disk before it is returned. */
   nextRecordSeq(nowMs: number): bigint;
   /** Gives the directory free for another process. */
@@ -71,6 +75,7 @@ export function openState(directory: string, onDamaged?: (error: MeshError) => v
     const takeForgotten = (): readonly EndpointId[] => dropForgotten(pins, shown);
     takeForgotten(); // while no node was running
     const enclaveKeyPath = join(directory, "enclave-key");
+    const measuredPath = join(directory, "measured.json");
     return {
       directory,
       identitySeed,
@@ -82,6 +87,7 @@ export function openState(directory: string, onDamaged?: (error: MeshError) => v
         read: () => readOwnBytes(enclaveKeyPath),
         write: (bytes) => writeAtomic(enclaveKeyPath, bytes),
       },
+      measured: { read: () => readOwn(measuredPath), write: (text) => writeAtomic(measuredPath, text) },
       nextRecordSeq: (nowMs) => nextSeq(join(directory, "record-seq"), nowMs),
       close: release,
     };

@@ -21,6 +21,10 @@ import type { Peer } from "../mesh/membership.ts";
 import type { Decision, KeyStanding } from "../policy/decide.ts";
 import { type PolicyStatus, shownProof } from "./attestation-report.ts";
 import type { EvidenceState } from "./attester.ts";
+import type { BuildListsStatus, BuildStatus } from "./build-status.ts";
+import type { MeasurementStatus } from "./measurements.ts";
+import type { PostureDocument, PostureStatus } from "./posture.ts";
+import type { HardeningStatus } from "./hardening-status.ts";
 import type { Exchanges, ExchangeReport, ExchangeTotals } from "./exchanges.ts";
 
 export interface Status {
@@ -58,12 +62,20 @@ export interface Status {
   readonly plain_allowed: boolean;
   /** What is demanded of hosts before a prompt may leave. */
   readonly policy: PolicyStatus;
+  /** Lists of known builds, and how old they are; null: nobody's count. */
+  readonly builds: BuildListsStatus | null;
   readonly engines: readonly EngineStatus[];
   /** Requests of callers on this machine and of peers that have not ended. */
   readonly inflight_requests: number;
   readonly admission: AdmissionStatus;
+  /** How this node and its engines are closed to others, as it tells others. */
+  readonly posture: PostureDocument;
+  /** What stands behind it: what was done, and why each door is as it is. */
+  readonly hardening: HardeningStatus;
   /** Evidence of this machine, kind by kind; /api/evidence has the pieces themselves. */
   readonly evidence: readonly EvidenceStatus[];
+  /** Digests of what this node runs, by its own measuring. */
+  readonly measurement: MeasurementStatus;
   readonly exchanges: ExchangesStatus;
   readonly nostr_discovery: boolean;
   readonly publication_state: "private";
@@ -166,6 +178,10 @@ export interface PeerStatus {
   /** First 16 hex digits of the SHA-256 of its inference key. */
   readonly inference_key: string | null;
   readonly attestation: PeerAttestation;
+  /** How it says that it is closed to others: its own word. */
+  readonly posture: PostureStatus;
+  /** Which build it says it runs, and what the lists say of that; null: nobody's lists count. */
+  readonly build: BuildStatus | null;
 }
 
 /** What a peer has proven, and whether that is enough. */
@@ -230,10 +246,13 @@ export interface PeerFacts {
   readonly proof: HostProof;
   /** For the peer by itself: beside others of its model, a plain one may be refused all the same. */
   readonly decision: Decision;
+  readonly posture: PostureStatus;
+  /** @default null: nobody's lists count */
+  readonly build?: BuildStatus | null;
 }
 
 export function peerStatus(facts: PeerFacts): PeerStatus {
-  const { peer, key, connected, rttMs, relays, route, proof, decision } = facts;
+  const { peer, key, connected, rttMs, relays, route, proof, decision, posture, build = null } = facts;
   return {
     id: shortId(peer.id),
     endpoint_id: peer.id,
@@ -255,6 +274,8 @@ export function peerStatus(facts: PeerFacts): PeerStatus {
     route: route !== "relay" && connected ? "direct" : route !== "direct" && relays > 0 ? "relay" : "none",
     inference_key: key.kind === "record" || key.kind === "announced" ? keyFingerprint(key.key) : null,
     attestation: peerAttestation(proof, decision),
+    posture,
+    build,
   };
 }
 

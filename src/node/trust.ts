@@ -6,7 +6,7 @@ import type { EndpointId } from "../base/brand.ts";
 import type { Clock } from "../base/clock.ts";
 import { MeshError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
-import { decisionOf } from "../exchange.ts";
+import { decisionOf, factsOf } from "../exchange.ts";
 import type { Peer } from "../mesh/membership.ts";
 import type { Mesh } from "../mesh/mesh.ts";
 import { Proofs } from "../mesh/proofs.ts";
@@ -22,10 +22,13 @@ import {
   namedBy,
   type OwnKnown,
 } from "./attestation-report.ts";
+import type { BuildLists } from "./build-lists.ts";
+import { buildListsStatus, type BuildListsStatus, buildStatus, type BuildStatus } from "./build-status.ts";
 import { dataDirArguments, type NodeConfig } from "./config.ts";
 import { defaults } from "./defaults.ts";
 import type { ExchangeAttestation } from "./exchanges.ts";
 import type { PinStore } from "./pin-store.ts";
+import { type PostureStatus, postureStatus } from "./posture.ts";
 
 export interface TrustOptions {
   readonly self: EndpointId;
@@ -34,6 +37,8 @@ export interface TrustOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly pins: PinStore;
+  /** Undefined: nobody's lists of builds count. */
+  readonly builds: BuildLists | undefined;
   /** This machine as a host: its evidence, and the models that it serves now. */
   readonly own: () => OwnKnown & { readonly models: readonly string[] };
 }
@@ -47,10 +52,10 @@ export class Trust {
   readonly #options: TrustOptions;
 
   constructor(options: TrustOptions) {
-    const { self, config, mesh, clock, log, pins } = options;
+    const { self, config, mesh, clock, log, pins, builds } = options;
     const { policy, challenge, route } = config;
     this.#options = options;
-    this.policy = policyOf(config);
+    this.policy = policyOf(config, builds);
     this.proofs = new Proofs({
       self,
       path: { mesh, route, dialMs: defaults.dialMs, ms: defaults.attestMs },
@@ -62,13 +67,34 @@ export class Trust {
       challengeIntervalMs: challenge.intervalMs,
       pins,
       acceptedKeys: new Set(policy.keys),
+      measurements: this.policy.builds && ((nowMs) => this.policy.builds?.digests(nowMs) ?? new Set()),
     });
   }
 
   /** What is decided about a host now, by itself. */
   decision(id: EndpointId): Decision {
+    return decisionOf(id, this.#facts);
+  }
+
+  /** What a host says of how it is closed to others, as of now. */
+  posture(id: EndpointId): PostureStatus {
+    return postureStatus(factsOf(id, this.#facts).posture, this.#options.mesh.peer(id)?.saidPosture);
+  }
+
+  /** What the lists say of the build that a host tells; null where nobody's lists count. */
+  build(id: EndpointId): BuildStatus | null {
+    const { builds, clock } = this.#options;
+    return builds ? buildStatus(factsOf(id, this.#facts).posture, builds, clock.now()) : null;
+  }
+
+  get buildLists(): BuildListsStatus | null {
+    const { builds, clock } = this.#options;
+    return builds ? buildListsStatus(builds, this.policy.builds !== undefined, clock.now()) : null;
+  }
+
+  get #facts(): Parameters<typeof decisionOf>[1] {
     const { mesh, clock } = this.#options;
-    return decisionOf(id, { mesh, clock, policy: this.policy, proofs: this.proofs });
+    return { mesh, clock, policy: this.policy, proofs: this.proofs };
   }
 
   /** Whether a host could be asked again now. */
@@ -112,7 +138,8 @@ export class Trust {
     const others =
       named.kind === "model" ? this.#hostsOf(named.model) : [named.id].filter((id) => id !== own.endpointId);
     const isOwn = named.kind === "model" ? own.models.includes(named.model) : named.id === own.endpointId;
-    if (this.policy.attested !== undefined) await this.proofs.prepare(others, everybody, signal);
+    const { attested, hardened } = this.policy;
+    if (attested !== undefined || hardened) await this.proofs.prepare(others, everybody, signal);
     const hosts = others
       .flatMap((id) => mesh.peer(id) ?? [])
       .map((peer: Peer) => {
@@ -130,9 +157,13 @@ export class Trust {
   }
 
   #known(id: EndpointId): HostKnown {
-    const key = this.#options.mesh.keyStanding(id);
+    const { key, proof } = factsOf(id, this.#facts);
     const inferenceKey = key.kind === "record" || key.kind === "announced" ? key.key : undefined;
-    return { endpointId: id, inferenceKey, proof: this.proofs.of(id), decision: this.decision(id) };
+    return { endpointId: id, inferenceKey, proof, decision: this.decision(id), ...this.#said(id) };
+  }
+
+  #said(id: EndpointId): Pick<HostKnown, "posture" | "build"> {
+    return { posture: this.posture(id), build: this.build(id) };
   }
 
   #report(model: string | undefined, hosts: readonly EndpointId[], own: OwnKnown | undefined): AttestationReport {
@@ -143,6 +174,7 @@ export class Trust {
       hosts: hosts.map((id) => this.#known(id)),
       own,
       policy: this.policy,
+      builds: this.buildLists,
       roots,
       window: { maxAgeMs, aheadMs },
       nowMs: clock.now(),
@@ -151,14 +183,18 @@ export class Trust {
 }
 
 /** What its operator demands, and what the invites that it joins by demand at least: the stricter of the two wins. */
-function policyOf({ policy, join, dataDir }: NodeConfig): Policy {
+function policyOf({ policy, join, dataDir }: NodeConfig, builds: BuildLists | undefined): Policy {
   const { requireEncryption, requireAttested: attested, acceptUnchallenged, hosts, owners } = policy;
+  const { requireHardened: hardened } = policy;
   const own: Policy = {
     plain: !requireEncryption,
     attested,
     acceptUnchallenged,
+    hardened,
     hosts: hosts && new Set(hosts),
     owners: owners && new Set(owners),
+    // without a list that is named, those of trusted signers are kept and passed on, and nothing is demanded
+    builds: policy.builds?.sources && builds,
     acceptArguments: dataDirArguments(dataDir),
   };
   return stricter(own, strictest(join.map(({ minimum }) => minimum)));

@@ -9,8 +9,10 @@ import { type HostProof, lacksOfPiece, type PieceProof, tierOfPiece } from "../a
 import { factors, type Lack, type Outcome, type Tier, tiers } from "../attest/verdict.ts";
 import type { EndpointId } from "../base/brand.ts";
 import type { ChunkOrder } from "../crypto/seal.ts";
-import { tierTexts } from "./explain.ts";
-import { isKindName } from "./pins.ts";
+import { hardenedLacksText, postureReach, tierTexts } from "./explain.ts";
+import { type BuildVerdict, otherBuild, toldBuild } from "./builds.ts";
+import { hardenedLacks, type PostureFacts } from "./hardened.ts";
+import { isDigest, isKindName } from "./pins.ts";
 import type { Policy } from "./policy.ts";
 import {
   always,
@@ -43,6 +45,8 @@ export interface HostFacts {
   readonly proof: HostProof;
   /** Id of the owner whose claim holds (owners.ts); undefined: none does. */
   readonly owner: string | undefined;
+  /** What it says of how it is closed to others, and whether that is signed (hardened.ts). */
+  readonly posture: PostureFacts;
 }
 
 /** What is proven of the host of a route: for headers, reports and status. */
@@ -97,9 +101,15 @@ export function decide(hosts: readonly HostFacts[], policy: Policy, nowMs: numbe
     const sealing = sealingOf(host.key, nowMs);
     const unsealed = sealing ? undefined : withoutKey(host, policy, anySealed);
     if (unsealed) return refuse(unsealed);
-    // 3 what it has proven
+    // 3 which build it says it runs: nobody is asked for evidence who is refused for that
+    const unlisted = withoutBuild(host, policy, nowMs);
+    if (unlisted) return refuse(unlisted);
+    // 4 what it has proven
     const proof = provenBy(host, policy);
     if ("rule" in proof) return refuse(proof);
+    // 5 what it says of itself
+    const unhardened = policy.hardened ? withoutPosture(host) : undefined;
+    if (unhardened) return refuse(unhardened);
     const route: SealedRoute | PlainRoute = sealing
       ? { kind: "sealed", host: host.id, ...sealing, proof, [made]: true }
       : { kind: "plain", host: host.id, proof, [made]: true };
@@ -164,6 +174,45 @@ function withoutKey({ key }: HostFacts, policy: Policy, anySealed: boolean): Ref
   }
 }
 
+// ---- builds: the host's own word
+
+/** Why the build that a host says it runs is not accepted; undefined when it is, or when none is asked for. */
+function withoutBuild({ posture: facts, proof }: HostFacts, { builds }: Policy, nowMs: number): Refusal | undefined {
+  if (!builds) return undefined;
+  const demand = demands.builds;
+  const told = toldBuild(facts);
+  const digest = told?.digest;
+  const verdict = builds.judge(told, nowMs);
+  const names = { digest: digest ?? "", version: verdict.version ?? "", why: buildTimeText(verdict) };
+  switch (verdict.outcome) {
+    case "accepted": {
+      const other = digest === undefined ? undefined : otherBuild(proof, digest);
+      if (other === undefined) return undefined;
+      return refusal("build-disagrees", demand, { ...names, other: isDigest(other) ? other : "one that is no digest" });
+    }
+    case "not-told":
+      return refusal(facts.kind === "disagrees" ? "posture-disagrees" : "build-not-told", demand);
+    case "revoked":
+      return refusal("build-revoked", demand, names);
+    case "no-list":
+      return refusal("builds-missing", demand);
+    case "unknown-build":
+      return refusal("build-unknown", demand, names);
+    case "build-expired":
+    case "list-expired":
+    case "not-yet":
+      return refusal("builds-expired", demand, names);
+  }
+}
+
+function buildTimeText({ outcome, atMs = 0, version }: BuildVerdict): string {
+  const date = new Date(atMs);
+  const at = Number.isNaN(date.getTime()) ? "a time that no calendar has" : date.toISOString();
+  if (outcome === "build-expired") return `It (${version ?? "no version"}) was accepted until ${at}.`;
+  if (outcome === "not-yet") return `What is said of accepted builds holds from ${at} on.`;
+  return `The list of accepted builds has expired at ${at}.`;
+}
+
 // ---- evidence
 
 function demandOf(tier: Tier): string {
@@ -202,6 +251,26 @@ function provenBy({ id, proof }: HostFacts, policy: Policy): RouteProof | Refusa
  */
 function isChanged({ pin, challenge, nonce }: PieceProof): boolean {
   return pin.standing === "disagrees" && (challenge === "answered" || nonce === undefined);
+}
+
+/** Why a host does not count as hardened, by its own signed word; undefined when it does. */
+function withoutPosture({ posture: facts, proof }: HostFacts): Refusal | undefined {
+  const demand = demands.hardened;
+  // its evidence could say something else than its record
+  if (!proof.asked && proof.why === undefined) return refusal("not-asked", demand);
+  switch (facts.kind) {
+    case "none":
+      return refusal("posture-missing", demand);
+    case "unsigned":
+      return refusal("posture-unsigned", demand);
+    case "disagrees":
+      return refusal("posture-disagrees", demand);
+    case "signed": {
+      const { posture } = facts;
+      if (hardenedLacks(posture).length === 0) return undefined;
+      return refusal("not-hardened", demand, { lacks: hardenedLacksText(posture), reach: postureReach(posture) });
+    }
+  }
 }
 
 function proofOf(piece: PieceProof, unchallenged: boolean): RouteProof {
@@ -244,7 +313,16 @@ const precedence: readonly RuleName[] = [
   "challenge-unanswered",
   "tier-not-reached",
 ];
-const rulesOfEvidence: ReadonlySet<RuleName> = new Set<RuleName>([...precedence, "not-asked", "no-evidence"]);
+const rulesOfEvidence: ReadonlySet<RuleName> = new Set<RuleName>([
+  ...precedence,
+  "not-asked",
+  "no-evidence",
+  "posture-missing",
+  "posture-unsigned",
+  "posture-disagrees",
+  "build-not-told",
+  "build-disagrees",
+]);
 /** Told whichever piece they concern, because they may mean an attack. */
 const alarms: readonly RuleName[] = ["pin-changed", "challenge-failed"];
 

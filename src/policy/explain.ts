@@ -1,9 +1,12 @@
 /**
- * Proof in words: what each tier shows and does not, what each factor asks, and what a host lacks for a tier. The one
- * table of such sentences; CLI, errors and docs/attestation.md take them from here, the last held by a test.
+ * Proof in words: what each tier shows and does not, what each factor asks, what a host lacks for a tier, and what it says
+ * of its doors. The one table of such sentences; CLI, errors, docs/attestation.md and docs/hardening.md take them from
+ * here, the pages held by tests.
  */
 import { type ReasonCode, reasons } from "../attest/reasons.ts";
 import type { Factor, Lack, Tier, Verdict } from "../attest/verdict.ts";
+import type { Door, Posture } from "../wire/posture.ts";
+import { type HardenedLack, hardenedLacks, type PostureFacts } from "./hardened.ts";
 
 export interface TierText {
   readonly proves: string;
@@ -75,4 +78,66 @@ export function explainLack(lack: Lack, verdict: Verdict): string {
 
 function isOther(lack: Lack): lack is OtherLack {
   return lack in otherLacks;
+}
+
+// ---- posture: the host's own word, and every sentence says so
+
+/** What a host says when it calls a door closed. */
+export const doorTexts: Readonly<Record<Door, string>> = {
+  environment: "No variable that its starter left makes it load code, or write down keys or memory.",
+  arguments: "It was started without flags that load code, open a debugger, or write memory to a file.",
+  "core-dumps": "A crash leaves no image of its memory.",
+  debugger:
+    "Other programs of its user can neither attach to it nor read its memory, and none was attached at its start.",
+  inspector: "Node's own debugger is shut, and no signal opens it.",
+  privileges: "Nothing that it starts can gain rights that it does not have.",
+  "memory-lock": "Inference keys stay in memory and do not go to swap.",
+  "ptrace-scope": "The system lets programs attach to their own children at most.",
+  swap: "The machine has no swap.",
+  "core-pattern": "Images of crashed programs are handed to no other program.",
+  lockdown: "The kernel is locked down, in part at least: root cannot change it while it runs.",
+  "secure-boot": "The machine starts signed systems only.",
+  sip: "macOS protects its own files and processes (System Integrity Protection), without exceptions.",
+  rdma: "Other machines cannot reach into its memory over the network.",
+  "hardened-runtime": "The program is signed with the hardened runtime.",
+};
+
+/** What hardenedLacks found, each with what the host says of it. */
+export function hardenedLacksText(posture: Posture): string {
+  const { platform, doors } = posture;
+  const textOf = (lack: HardenedLack): string => {
+    if (lack === "platform") return `nothing is defined for its platform (${platform})`;
+    return lack === "hardening" ? "hardening (switched off, wholly or in part)" : `${lack} (${doors[lack]})`;
+  };
+  return hardenedLacks(posture).map(textOf).join(", ");
+}
+
+/** How far the word of a posture reaches. */
+export function postureReach({ engine }: Posture): string {
+  switch (engine) {
+    case "external":
+      return "Its engine is another program, which sees the prompts and of which nothing is said.";
+    case "embedded":
+      return "This is said of the node and of its engine.";
+    case "none":
+      return "It has no engine of its own.";
+  }
+}
+
+/** One or two sentences on what a host says of its doors; undefined when it says nothing. */
+export function explainPosture(facts: PostureFacts): string | undefined {
+  switch (facts.kind) {
+    case "none":
+      return undefined;
+    case "unsigned":
+      return "It tells a posture in gossip alone, where nobody signs it: that counts for nothing.";
+    case "disagrees":
+      return "Its record and its evidence are both signed, and tell different postures.";
+    case "signed": {
+      const { posture } = facts;
+      const lacks = hardenedLacksText(posture);
+      const said = lacks === "" ? "that it is hardened" : `that it is not hardened: ${lacks}`;
+      return `The host says, signed, ${said}. ${postureReach(posture)}`;
+    }
+  }
 }

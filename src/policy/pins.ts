@@ -47,6 +47,8 @@ export interface PinContext {
   readonly ofThisSession: ReadonlySet<string>;
   /** Fingerprints of keys that the operator accepts of any node. */
   readonly acceptedKeys: ReadonlySet<string>;
+  /** Digests of builds that are accepted now: a pinned key may go over to one of them. @default none */
+  readonly acceptedBuilds?: ReadonlySet<string> | undefined;
 }
 
 /** 300 bytes each on disk. Nodes are free to make up, so a full book takes no further first contact, and loses none. */
@@ -62,7 +64,7 @@ export function comparePins(
   book: PinBook,
   id: EndpointId,
   shown: readonly ShownValue[],
-  { ofThisSession, acceptedKeys }: PinContext,
+  { ofThisSession, acceptedKeys, acceptedBuilds }: PinContext,
 ): readonly PinStanding[] {
   const all = pinsOf(book, id);
   return shown.map((value) => {
@@ -70,7 +72,8 @@ export function comparePins(
     // the list of accepted keys is the operator's word, and so is a confirmed pin of this very node
     const pins = isAccepted ? all.filter(({ confirmed }) => confirmed) : all;
     const own = pins.find(({ kind }) => kind === value.kind);
-    const against = own === undefined ? missing(pins, shown) : isSame(own, value) ? undefined : own;
+    const isAsPinned = (pin: Pin, other: ShownValue): boolean => isSame(pin, other, acceptedBuilds);
+    const against = own === undefined ? missing(pins, shown, isAsPinned) : isAsPinned(own, value) ? undefined : own;
     if (against) return { standing: "disagrees", pinned: pinned(against) };
     if (isAccepted) return own ? { standing: "agrees", pinned: pinned(own) } : { standing: "agrees" };
     if (!own) return { standing: "none" };
@@ -80,13 +83,18 @@ export function comparePins(
 }
 
 /** A pin that nothing shown agrees with, when that is so of all of them. */
-function missing(pins: readonly Pin[], shown: readonly ShownValue[]): Pin | undefined {
-  const isShown = (pin: Pin): boolean => shown.some((value) => value.kind === pin.kind && isSame(pin, value));
+function missing(
+  pins: readonly Pin[],
+  shown: readonly ShownValue[],
+  isAsPinned: (pin: Pin, value: ShownValue) => boolean,
+): Pin | undefined {
+  const isShown = (pin: Pin): boolean => shown.some((value) => value.kind === pin.kind && isAsPinned(pin, value));
   return pins.some(isShown) ? undefined : pins[0];
 }
 
-function isSame(pin: Pin, { key, measurement }: ShownValue): boolean {
-  return pin.key === key && pin.measurement === measurement;
+function isSame(pin: Pin, { key, measurement }: ShownValue, acceptedBuilds: PinContext["acceptedBuilds"]): boolean {
+  if (pin.key !== key) return false;
+  return pin.measurement === measurement || (measurement !== undefined && (acceptedBuilds?.has(measurement) ?? false));
 }
 
 function pinned({ kind, key, measurement }: Pin): ShownValue {

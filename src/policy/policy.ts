@@ -1,6 +1,7 @@
 /** What an operator demands of hosts before a prompt may leave. One value, read by policy/decide alone. */
 import { type Tier, tiers } from "../attest/verdict.ts";
 import type { EndpointId } from "../base/brand.ts";
+import type { AcceptedBuilds } from "./builds.ts";
 
 export interface Policy {
   /**
@@ -14,8 +15,12 @@ export interface Policy {
   readonly acceptUnchallenged: boolean;
   /** The only hosts that may be asked; undefined: all. */
   readonly hosts: ReadonlySet<EndpointId> | undefined;
+  /** Only hosts whose signed posture says that they are hardened (hardened.ts); their own word. @default false */
+  readonly hardened: boolean;
   /** Owner ids (64 hex digits), one of which must own the host; undefined: no owner is asked for. */
   readonly owners: ReadonlySet<string> | undefined;
+  /** Builds, one of which the host must say, signed, that it runs (builds.ts); the same word as of now. @default any */
+  readonly builds?: AcceptedBuilds | undefined;
   /**
    * Not a demand: what follows the command that accepts a changed key, with a blank in front, so that it works wherever it
    * is pasted. @default nothing: the command finds this node's pins by itself
@@ -28,6 +33,7 @@ export const openPolicy: Policy = {
   plain: true,
   attested: undefined,
   acceptUnchallenged: false,
+  hardened: false,
   hosts: undefined,
   owners: undefined,
 };
@@ -37,6 +43,8 @@ export interface Minimum {
   readonly attested: Policy["attested"];
   /** Whether nothing may go in the clear. */
   readonly encryption: boolean;
+  /** @default false */
+  readonly hardened?: boolean | undefined;
 }
 
 /**
@@ -44,12 +52,13 @@ export interface Minimum {
  * without them is then taken no more.
  */
 export function stricter(policy: Policy, minimum: Minimum): Policy {
-  const { attested, encryption } = minimum;
+  const { attested, encryption, hardened = false } = minimum;
   return {
     ...policy,
     plain: policy.plain && !encryption,
     attested: rankOf(attested) > rankOf(policy.attested) ? attested : policy.attested,
     acceptUnchallenged: policy.acceptUnchallenged && attested === undefined,
+    hardened: policy.hardened || hardened,
   };
 }
 

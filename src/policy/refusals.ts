@@ -18,6 +18,12 @@ export type RuleName =
   | "no-key"
   | "plain-not-allowed"
   | "encryption-required"
+  | "builds-missing"
+  | "build-not-told"
+  | "build-disagrees"
+  | "build-revoked"
+  | "builds-expired"
+  | "build-unknown"
   | "pin-changed"
   | "not-asked"
   | "no-evidence"
@@ -26,7 +32,11 @@ export type RuleName =
   | "stale"
   | "no-challenge"
   | "challenge-unanswered"
-  | "tier-not-reached";
+  | "tier-not-reached"
+  | "posture-missing"
+  | "posture-unsigned"
+  | "posture-disagrees"
+  | "not-hardened";
 
 export interface RefusalRule {
   /** The setting that asks; "always" where none switches it off. A refusal names the one that is in force. */
@@ -50,12 +60,15 @@ export interface Refusal {
 }
 
 export const always = "always";
-export const demands: Readonly<Record<"hosts" | "owners" | "encryption" | "attested", string>> = {
-  hosts: "--allow-hosts",
-  owners: "[policy] owners",
-  encryption: "--require-encryption",
-  attested: "--require-attested-hosts",
-};
+export const demands: Readonly<Record<"hosts" | "owners" | "encryption" | "attested" | "hardened" | "builds", string>> =
+  {
+    hosts: "--allow-hosts",
+    owners: "[policy] owners",
+    encryption: "--require-encryption",
+    attested: "--require-attested-hosts",
+    hardened: "--require-hardened",
+    builds: "--allow-builds",
+  };
 
 export const refusalRules: Readonly<Record<RuleName, RefusalRule>> = {
   "host-not-listed": {
@@ -95,6 +108,44 @@ export const refusalRules: Readonly<Record<RuleName, RefusalRule>> = {
     sentence: "It has no inference key, so nothing can be sealed to it, and no evidence can be tied to it.",
     doNext: "Update the host to a version that seals, or ask one that does.",
   },
+  "builds-missing": {
+    demand: demands.builds,
+    asks: "Is there a list of accepted builds that can be used?",
+    sentence: "There is no list of accepted builds to go by.",
+    doNext: "See in `sealmesh status` why the file or address of `--allow-builds` gave none.",
+  },
+  "build-not-told": {
+    demand: demands.builds,
+    asks: "Does the host say, signed, which build it runs?",
+    sentence: "It says nothing, signed, of the build that it runs.",
+    doNext: "Run a version of sealmesh on the host that measures itself: `sealmesh measure` there prints the digest.",
+  },
+  "build-disagrees": {
+    demand: demands.builds,
+    asks: "Do its record and its evidence name the same build?",
+    sentence: "Its record names the build {digest}, and its evidence another one: {other}.",
+    doNext:
+      "Ask again in a moment: it may have just been updated. If it stays so, see whether two programs run under its identity.",
+  },
+  "build-revoked": {
+    demand: demands.builds,
+    asks: "Is its build one that no signer of your lists has taken back?",
+    sentence: "The host says, signed, that it runs the build {digest} ({version}), which was revoked.",
+    doNext: "Update the host to a build that is accepted.",
+  },
+  "builds-expired": {
+    demand: demands.builds,
+    asks: "Is the list in force, and what it says of the build?",
+    sentence: "The host says, signed, that it runs the build {digest}. {why}",
+    doNext: "Get a newer list from whoever signs it; `sealmesh builds show FILE` tells from when until when one holds.",
+  },
+  "build-unknown": {
+    demand: demands.builds,
+    asks: "Is the build that it says it runs on a list? A host can lie about it: the word is its own.",
+    sentence: "The host says, signed, that it runs the build {digest}, which is on no list of accepted ones.",
+    doNext:
+      "Compare the digest with what `sealmesh measure` prints for a copy that you trust. If it is the same, let it be put on the list.",
+  },
   "pin-changed": {
     demand: always,
     asks: "Does it show the key and the build that were pinned for it?",
@@ -103,7 +154,7 @@ export const refusalRules: Readonly<Record<RuleName, RefusalRule>> = {
       "Ask whoever runs the host whether its machine, its TPM or its program was changed, compare the fingerprints, and then run the command.",
   },
   "not-asked": {
-    demand: demands.attested,
+    demand: `${demands.attested}, or ${demands.hardened}`,
     asks: "Was it asked for evidence since this node started?",
     sentence: "It has not been asked for evidence yet.",
     doNext: "Nothing: it is asked before a prompt would go to it. `sealmesh verify ID` asks at once.",
@@ -153,7 +204,51 @@ export const refusalRules: Readonly<Record<RuleName, RefusalRule>> = {
     sentence: "Its {kind} evidence reaches `{tier}`. It lacks: {lacks}",
     doNext: "Give the host what it lacks, or demand less: docs/attestation.md says what each tier is worth.",
   },
+  "posture-missing": {
+    demand: demands.hardened,
+    asks: "Does the host say, signed, how it is closed to others?",
+    sentence: "It says nothing, signed, of how it is closed to others; what an older record of it said counts no more.",
+    doNext:
+      "Update the host: this version says it by itself. If it did so before, ask whoever runs it what was changed.",
+  },
+  "posture-unsigned": {
+    demand: demands.hardened,
+    asks: "Is what it says signed, in its record or in evidence whose key has answered a challenge?",
+    sentence: "It tells a posture in gossip alone, where nobody signs it: that counts as unknown.",
+    doNext: "Run sealmesh on the host. Nodes of mesh-llm sign no posture, whatever they tell.",
+  },
+  "posture-disagrees": {
+    demand: `${demands.hardened}, or ${demands.builds}`,
+    asks: "Do its record and its evidence say the same?",
+    sentence: "Its record and its evidence are both signed, and tell different postures.",
+    doNext:
+      "Ask again in a moment: it may have just changed. If it stays so, look at the host, and whether two programs run under its identity.",
+  },
+  "not-hardened": {
+    demand: demands.hardened,
+    asks: "Are all doors closed that its platform needs closed? The answer is the host's own word.",
+    sentence: "The host says, signed, that it is not hardened: {lacks}. {reach}",
+    doNext: "See `sealmesh status` on the host, and docs/hardening.md for what closes each door.",
+  },
 };
+
+/** Rules about what a host says of itself. */
+export const postureRules: ReadonlySet<RuleName> = new Set<RuleName>([
+  "posture-missing",
+  "posture-unsigned",
+  "posture-disagrees",
+  "not-hardened",
+]);
+
+/** Rules about the build that a host says it runs. */
+export const buildRules: ReadonlySet<RuleName> = new Set<RuleName>([
+  "builds-missing",
+  "build-not-told",
+  "build-disagrees",
+  "build-revoked",
+  "builds-expired",
+  "build-unknown",
+]);
 
 /** What came in the way of newer evidence, in our own words. */
 const whyNone = "Asking it for evidence failed: {why}.";

@@ -59,6 +59,8 @@ export interface Announcement {
   readonly evidence: Uint8Array | undefined;
   /** Field 1000 as sent: a SignedRecord. */
   readonly record: Uint8Array | undefined;
+  /** Field 1001 as sent: SignedBuildLists that this node passes on, at most limits.buildListsPerFrame. @default none */
+  readonly buildLists?: readonly Uint8Array[];
 }
 
 export interface GossipFrame {
@@ -119,6 +121,7 @@ function announcementMessage(announcement: Announcement): MessageInitShape<typeo
     postureOrSubprotocol: [...announcement.posture],
     ...(evidence === undefined ? {} : { hardwareAttestationBlob: evidence }),
     ...(record === undefined ? {} : { signedRecord: record }),
+    signedBuildLists: [...(announcement.buildLists ?? [])],
   };
 }
 
@@ -219,7 +222,14 @@ function announcementFrom(entry: PeerAnnouncement): Announcement | undefined {
     // copied: a view would keep the whole frame in memory for as long as the peer is known
     evidence: entry.hardwareAttestationBlob?.slice(),
     record: entry.signedRecord?.slice(),
+    ...buildListsFrom(entry),
   };
+}
+
+/** Over-long ones are no lists, and everything else of the entry stands; of too many the last, which are the newest. */
+function buildListsFrom({ signedBuildLists: lists }: PeerAnnouncement): Pick<Announcement, "buildLists"> {
+  const fit = lists.filter(({ length }) => length <= limits.buildListBytes).slice(-limits.buildListsPerFrame);
+  return fit.length === 0 ? {} : { buildLists: fit.map((list) => list.slice()) };
 }
 
 /** Unknown and unspecified roles read as worker, as in the reference. */

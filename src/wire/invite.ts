@@ -23,6 +23,8 @@ export interface MinimumPolicy {
   readonly attested: DemandableTier | undefined;
   /** Prompts are sealed or not sent. */
   readonly encryption: boolean;
+  /** Hosts must say, signed, that they are hardened. @default false */
+  readonly hardened?: boolean;
 }
 
 export interface Invite {
@@ -36,9 +38,12 @@ export interface InviteExtra {
 
 /** A policy that asks for nothing is left out. */
 export function encodeInvite(address: EndpointAddress, { policy }: InviteExtra = {}): string {
-  const asks = policy !== undefined && (policy.attested !== undefined || policy.encryption);
-  const ours = asks ? { sealmesh: { policy: policyJson(policy) } } : {};
+  const ours = policy && asksForSomething(policy) ? { sealmesh: { policy: policyJson(policy) } } : {};
   return toBase64Url(utf8(JSON.stringify({ ...addressJson(address), ...ours })));
+}
+
+export function asksForSomething({ attested, encryption, hardened = false }: MinimumPolicy): boolean {
+  return attested !== undefined || encryption || hardened;
 }
 
 /** The most that any of them demands, each point by itself. */
@@ -47,6 +52,7 @@ export function strictest(minimums: readonly (MinimumPolicy | undefined)[]): Min
   return {
     attested: demandableTiers[Math.max(-1, ...ranks)],
     encryption: minimums.some((minimum) => minimum?.encryption === true),
+    ...(minimums.some((minimum) => minimum?.hardened === true) ? { hardened: true } : {}),
   };
 }
 
@@ -87,8 +93,8 @@ function addressOf(bytes: Uint8Array): EndpointAddress {
   }
 }
 
-function policyJson({ attested, encryption }: MinimumPolicy): object {
-  return { ...(attested === undefined ? {} : { attested }), encryption };
+function policyJson({ attested, encryption, hardened = false }: MinimumPolicy): object {
+  return { ...(attested === undefined ? {} : { attested }), encryption, ...(hardened ? { hardened } : {}) };
 }
 
 /**
@@ -102,13 +108,14 @@ function minimumOf(json: unknown): MinimumPolicy | undefined {
   if (!Object.hasOwn(sealmesh, "policy")) return undefined;
   const { policy } = sealmesh;
   if (!isRecord(policy)) throw unknownDemand("it cannot be read");
-  const { attested, encryption = false, ...others } = policy;
+  const { attested, encryption = false, hardened = false, ...others } = policy;
   if (typeof encryption !== "boolean") throw unknownDemand("`encryption` is neither true nor false");
+  if (typeof hardened !== "boolean") throw unknownDemand("`hardened` is neither true nor false");
   const tier = demandableTiers.find((known) => known === attested);
   if (attested !== undefined && tier === undefined)
     throw unknownDemand("it asks for a tier of evidence that this version does not know");
   if (Object.keys(others).length > 0) throw unknownDemand("it asks for something that this version does not know");
-  return { attested: tier, encryption };
+  return { attested: tier, encryption, ...(hardened ? { hardened } : {}) };
 }
 
 /** Nothing of what stands in the invite goes into the sentence: it comes from somebody else. */

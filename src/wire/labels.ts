@@ -13,6 +13,8 @@ export interface Labels {
   readonly challenge: Uint8Array;
   /** The reference's challenge, signed by the attested key (protocol.md §8.6). */
   readonly referenceChallenge: Uint8Array;
+  /** An operator's key over a list of builds (docs/builds.md). */
+  readonly buildList: Uint8Array;
   /** The reference's owner key over the claim that a node is theirs (protocol.md §10). */
   readonly nodeOwnership: Uint8Array;
 }
@@ -22,6 +24,7 @@ export const labels: Labels = {
   request: utf8("sealmesh-request-v1\0"),
   challenge: utf8("sealmesh-challenge-v1\0"),
   referenceChallenge: utf8("mesh-llm-challenge-v1:"),
+  buildList: utf8("sealmesh-build-list-v1\0"),
   nodeOwnership: utf8("mesh-llm-node-ownership-v1:"),
 };
 

@@ -17,8 +17,8 @@ export const limits = {
   modelsPerPeer: 256,
   /** Items of field 37 that are kept: one posture, or the subprotocols of a later mesh-llm. */
   postureItems: 16,
-  /** One item of field 37: a posture has about 75 bytes. */
-  postureBytes: 1_024,
+  /** A posture, also as an item of field 37: the reference's has 75 bytes, ours about 600, all names at their bounds 1.6 KiB. */
+  postureBytes: 2_048,
   /** UTF-8 bytes of a name: model, host, mesh, version. Hugging Face references stay below 150. */
   nameBytes: 256,
   /** Text of field 36: 44 characters when well-formed; a later form may be longer, and is then no key but still shown. */
@@ -41,6 +41,14 @@ export const limits = {
   modelsPerRecord: 128,
   /** SignedRecords in one reply: one now, a few when replies for several nodes come. */
   recordsPerReply: 64,
+  /** SignedBuildList as a whole: buildsPerList of ordinary ones need 25 KiB, and a bundle stands beside them. */
+  buildListBytes: 65_536,
+  /** Builds of one list: a few releases on each platform, and all that were taken back. */
+  buildsPerList: 256,
+  /** JSON of a Sigstore bundle: certificate, log entry and proof make some 10 KiB. */
+  sigstoreBundleBytes: 32_768,
+  /** SignedBuildLists in one gossip frame, and signers that a node trusts: each frame has the newest of each. */
+  buildListsPerFrame: 4,
   /** Frame of a RecordReply: recordsPerReply of recordBytes, and their prefixes. */
   recordReplyBytes: 1_049_600,
   /** Frames of the relay stream before the envelope: 40 bytes are used. */

@@ -32,6 +32,8 @@ export interface RecordFields {
   readonly capabilities: readonly string[];
   /** What it serves and how busy that is; absent = it says nothing of its models. */
   readonly models?: readonly RecordModel[];
+  /** A SecurityPosture as it came, see posture.ts: not looked into here; absent = not told. */
+  readonly posture?: Uint8Array;
 }
 
 export interface RecordModel {
@@ -59,7 +61,7 @@ export interface SignedRecordParts {
 
 /** @returns the `signed` bytes */
 export function encodeRecord(fields: RecordFields): Uint8Array {
-  const { inferenceKey, keyNotAfterMs } = fields;
+  const { inferenceKey, keyNotAfterMs, posture } = fields;
   const message = create(RecordSchema, {
     endpointId: fromHex(fields.endpointId, 32),
     seq: fields.seq,
@@ -75,13 +77,14 @@ export function encodeRecord(fields: RecordFields): Uint8Array {
       queue,
       kinds: [...kinds],
     })),
+    ...(posture === undefined ? {} : { posture }),
   });
   return toBinary(RecordSchema, message);
 }
 
 /**
  * @param signed at most limits.recordBytes; the result shares no memory with it
- * @throws       E_WIRE not such a message, a key that is not 32 bytes, a time beyond 2^53 ms, too many capabilities or models
+ * @throws       E_WIRE not such a message, a key that is not 32 bytes, a time beyond 2^53 ms, too many capabilities or models, a posture that is too long
  */
 export function decodeRecord(signed: Uint8Array): RecordFields {
   checkSize(signed);
@@ -100,6 +103,10 @@ export function decodeRecord(signed: Uint8Array): RecordFields {
   if (models.length > limits.modelsPerRecord || models.some(({ name }) => utf8(name).length > limits.nameBytes)) {
     throw new MeshError("E_WIRE", "a record has too many models or too long names");
   }
+  const { posture } = message;
+  if (posture !== undefined && posture.length > limits.postureBytes) {
+    throw new MeshError("E_WIRE", `the posture in a record has more than ${limits.postureBytes} bytes`);
+  }
   return {
     endpointId: endpointIdFromBytes(message.endpointId),
     seq: message.seq,
@@ -109,6 +116,7 @@ export function decodeRecord(signed: Uint8Array): RecordFields {
     keyNotAfterMs: keyNotAfterMs === undefined ? undefined : milliseconds(keyNotAfterMs),
     capabilities,
     ...(models.length === 0 ? {} : { models: models.map(modelOf) }),
+    ...(posture === undefined ? {} : { posture: posture.slice() }),
   };
 }
 

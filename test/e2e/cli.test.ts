@@ -201,7 +201,7 @@ describe("the data directory", () => {
     if (!asRoot) chmodSync(parent, 0o500);
     // as root nothing is unwritable: another user then, on a directory that is root's alone
     const { code, stderr } = await runCommand(args(join(parent, "state")), asRoot ? { uid: nobody } : {});
-    expect(stderr).toMatch(/^error: .*cannot be made \(EACCES\)\.\nhint: Make the data directory yours/);
+    expect(stderr).toMatch(/^error: .*cannot be made \(EACCES\)\.\nhint: Mend what the message names/);
     expect(code).toBe(78);
     if (!asRoot) chmodSync(parent, 0o700);
   });

@@ -210,6 +210,7 @@ describe("what the client is told", () => {
           "x-sealmesh-sealed": sealed,
           "x-sealmesh-route": route,
           "x-sealmesh-attempts": route === "local" ? "0" : "1",
+          ...(route === "local" ? {} : { "x-sealmesh-attested": "none" }),
         });
         expect(request_id).toMatch(/^[0-9a-f-]{36}$/);
       }
@@ -287,6 +288,8 @@ describe("what the client is told", () => {
       "x-sealmesh-host": "00".repeat(32),
       "x-sealmesh-sealed": "true",
       "x-sealmesh-route": "local",
+      "x-sealmesh-attested": "vendor",
+      "x-sealmesh-attested-key": "00".repeat(16),
       "x-sealmesh-extra": "1",
       "x-request-id": "forged",
       "set-cookie": "a=b",
@@ -324,6 +327,7 @@ describe("what the client is told", () => {
         "x-sealmesh-sealed": sealed,
         "x-sealmesh-route": route,
         "x-sealmesh-attempts": route === "local" ? "0" : "1",
+        ...(route === "local" ? {} : { "x-sealmesh-attested": "none" }),
       });
       expect(response.headers.get("x-request-id")).toMatch(/^[0-9a-f-]{36}$/);
       expect(response.headers.get("set-cookie")).toBeNull();

@@ -33,6 +33,7 @@ import {
 import { readSealedHead, sealedHeadFields } from "../../src/wire/head.ts";
 import { decodeInvite, encodeInvite } from "../../src/wire/invite.ts";
 import { limits } from "../../src/wire/limits.ts";
+import { decodePosture, encodePosture, everyDoor } from "../../src/wire/posture.ts";
 import { decodeRecord, decodeSignedRecord, encodeRecord, encodeSignedRecord } from "../../src/wire/record.ts";
 import {
   decodeRecordReply,
@@ -56,6 +57,16 @@ const id = endpointId("677edd9c7a6fbaa5d609dc7005ce8011d54e0314acf89ca172057bc14
 const address = { id, relays: ["https://host./"], direct: ["192.0.2.1:4433", "[2001:db8::1]:5678"] };
 const key = Uint8Array.from({ length: 32 }, (_, at) => at);
 
+const posture = encodePosture({
+  platform: "linux",
+  doors: { ...everyDoor("closed"), inspector: "open", swap: "unknown" },
+  hardening: true,
+  engine: "embedded",
+  scrubbed: ["LD_PRELOAD", "NODE_OPTIONS"],
+  confidentialVm: "tdx",
+  build: "ab".repeat(32),
+  runtime: "cd".repeat(32),
+});
 const record = encodeRecord({
   endpointId: id,
   seq: 9n,
@@ -64,6 +75,7 @@ const record = encodeRecord({
   inferenceKey: key,
   keyNotAfterMs: 1_767_229_200_000,
   capabilities: ["relay"],
+  posture,
 });
 const signedRecord = encodeSignedRecord({ signed: record, signature: new Uint8Array(64) });
 
@@ -139,6 +151,7 @@ const decoders: readonly Decoder[] = [
   { name: "peer leaving", valid: encodePeerLeaving(id), decode: (bytes) => decodePeerLeaving(bytes, id) },
   { name: "record", valid: record, decode: decodeRecord },
   { name: "signed record", valid: signedRecord, decode: decodeSignedRecord },
+  { name: "posture", valid: posture, decode: decodePosture },
   { name: "record request", valid: encodeRecordRequest(id), decode: decodeRecordRequest },
   { name: "record reply", valid: encodeRecordReply([signedRecord]), decode: decodeRecordReply },
   { name: "relay open", valid: encodeRelayOpen({ target: id, hops: 0 }), decode: decodeRelayOpen },

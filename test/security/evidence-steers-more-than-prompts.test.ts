@@ -57,7 +57,13 @@ describe("A11: evidence", () => {
 
   it("A11: decides about each host by itself, and puts none of those it lets through before another", () => {
     const facts = (id: EndpointId, proof: HostFacts["proof"]): HostFacts => {
-      return { id, key: { kind: "record", key, notAfterMs: nowMs }, proof, owner: undefined };
+      return {
+        id,
+        key: { kind: "record", key, notAfterMs: nowMs },
+        proof,
+        owner: undefined,
+        posture: { kind: "none" },
+      };
     };
     const proven = provenHost();
     for (const [first, second] of [

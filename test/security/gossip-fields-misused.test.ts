@@ -216,7 +216,7 @@ describe("D7: field 37", () => {
   const posture = { number: 37, wireType: 2, bytes: hardened, value: BigInt(hardened.length) };
   const evidence = { number: 38, wireType: 2, bytes: Buffer.from(blobJson), value: BigInt(blobJson.length) };
 
-  it("D7: is sent to nobody: not in a first frame, not to those who sent theirs, not when passing entries on", async () => {
+  it("D7: is sent to those who showed a key, not in a first frame, not when passing entries on", async () => {
     const engine = await startEngineServer({});
     const host = await testMesh().start("serve", { engine: [engine.url] }, irohTransport);
     const reference = await ReferenceNode.start({
@@ -233,7 +233,25 @@ describe("D7: field 37", () => {
     const frames = [reference, later, old].flatMap(({ heard }) => heard);
     expect(frames.length).toBeGreaterThanOrEqual(6);
     const sent = frames.flatMap(({ frame }) => frame.fields.flat());
-    expect(sent.filter(({ number }) => number === 37 || number === 38)).toEqual([]);
+    expect(sent.filter(({ number }) => number === 38)).toEqual([]);
+    for (const { heard } of [later, old]) {
+      const theirs = heard.flatMap(({ frame }) => frame.fields.flat());
+      expect(theirs.filter(({ number }) => number === 37)).toEqual([]);
+    }
+    // of ours only, and with the reference's own fields in the types that it reads
+    const postures = reference.heard.flatMap(({ frame }) =>
+      frame.entries.flatMap(({ id }, index) =>
+        (frame.fields[index] ?? []).flatMap(({ number, bytes }) => (number === 37 ? [{ id, bytes }] : [])),
+      ),
+    );
+    expect(postures.length).toBeGreaterThan(0);
+    for (const { id, bytes } of postures) {
+      expect(id).toBe(host.endpointId);
+      for (const { number, wireType } of readFields(Buffer.from(bytes))) {
+        expect(number < 1000 ? wireType : "ours").toBe(number < 1000 ? (number === 5 ? 2 : 0) : "ours");
+        expect(number <= 5 || number >= 1000).toBe(true);
+      }
+    }
     // 36 goes to everybody, and of another peer as that peer sent it
     for (const node of [reference, later, old]) {
       expect(node.fieldsOf(host.endpointId).some(({ number }) => number === 36)).toBe(true);

@@ -12,7 +12,8 @@ import { asked, type AttackedMesh, attackedMesh, call } from "../support/raw-pee
 
 function demandOf(node: TestNode): unknown {
   const { policy } = node.status();
-  return [policy.require_attested_hosts, policy.require_encryption, policy.accept_unchallenged];
+  const hardened = policy.require_hardened ? ["hardened"] : [];
+  return [policy.require_attested_hosts, policy.require_encryption, policy.accept_unchallenged, ...hardened];
 }
 
 async function joined(mesh: AttackedMesh, minimum: MinimumPolicy | undefined, flags: Flags = {}): Promise<TestNode> {
@@ -58,6 +59,12 @@ describe("the stricter of two policies", () => {
       { attested: undefined, encryption: true },
       { requireAttestedHosts: "pinned" },
       ["pinned", true, false],
+    ],
+    [
+      "the word that a host is hardened, where either asks for it",
+      { attested: undefined, encryption: false, hardened: true },
+      { requireAttestedHosts: "pinned" },
+      ["pinned", false, false, "hardened"],
     ],
     [
       "no mercy for the unchallenged",

@@ -19,7 +19,7 @@ async function build(): Promise<string> {
   const bundle = await rolldown({
     input: join(root, "src/engine/llama-child.ts"),
     platform: "node",
-    external: [/^node:/, "node-llama-cpp", "@huggingface/jinja", "eventsource-parser"],
+    external: [/^node:/, "node-llama-cpp", "@huggingface/jinja", "eventsource-parser", "koffi"],
     logLevel: "silent",
   });
   const { output } = await bundle.generate({ format: "esm", codeSplitting: false });

@@ -15,7 +15,7 @@ export interface TestNode extends Node {
 }
 
 /** Parts that a test puts in the place of the node's own. */
-export type TestParts = Pick<NodeOptions, "collectors">;
+export type TestParts = Pick<NodeOptions, "collectors" | "hardening" | "measurement">;
 
 export interface TestMesh {
   start(mode: "serve" | "client", flags?: Flags, transport?: TransportKind, parts?: TestParts): Promise<TestNode>;

@@ -50,6 +50,10 @@ export interface ProcessOptions {
   readonly cwd?: string;
   /** Until the ready line, ms. @default 20000 */
   readonly readyMs?: number;
+  /** Flags of Node itself. */
+  readonly nodeFlags?: readonly string[];
+  /** @default mainFile */
+  readonly main?: string;
   /** Leaves out --stop-with-stdin, so that the process outlives a dead runner: only where a test needs it. */
   readonly keepWithoutStdin?: boolean;
 }
@@ -211,9 +215,11 @@ export async function eventually<T>(
 
 // ---- inside
 
-function spawnCommand(words: readonly string[], { env = {}, uid, cwd = root }: ProcessOptions): Child {
-  const inherited = Object.entries(process.env).filter(([name]) => !/^(SEALMESH|VITEST|NODE_OPTIONS)/.test(name));
-  const child = spawn(process.execPath, [mainFile, ...words], {
+function spawnCommand(words: readonly string[], options: ProcessOptions): Child {
+  const { env = {}, uid, cwd = root, nodeFlags = [], main = mainFile } = options;
+  // what is set for whoever runs the tests, and that a node would take away and speak of
+  const inherited = Object.entries(process.env).filter(([name]) => !/^(SEALMESH|VITEST|NODE_|SSL_)/.test(name));
+  const child = spawn(process.execPath, [...nodeFlags, main, ...words], {
     cwd,
     env: { ...Object.fromEntries(inherited), SEALMESH_CONFIG: "none", ...env },
     stdio: ["pipe", "pipe", "pipe"],

@@ -244,11 +244,11 @@ function bindingAndFresh(
     const value = expectedBinding({ ...expected, nonce: boundNonce(nonce, evidence.statement) }, attestedKey);
     return value && equal(quote.extraData, value);
   };
-  const byTime =
-    seen?.counters && wentBack(seen.counters, counters)
-      ? fail("counter-went-back")
-      : freshByOwnTime(statement.issuedAtMs, input);
-  return judgeBound(bound, byTime, input);
+  // an older piece is an older piece; one that answers a question of now with a counter of before is a copy's work
+  const isBehind = seen?.counters !== undefined && wentBack(seen.counters, counters);
+  const answersNow = expected.nonce !== undefined && bound(expected.nonce) === true;
+  const behind = answersNow ? fail("counter-went-back") : stale("older-than-seen");
+  return judgeBound(bound, isBehind ? behind : freshByOwnTime(statement.issuedAtMs, input), input);
 }
 
 /** A power cut may set the clock back, but then the machine has started anew. */

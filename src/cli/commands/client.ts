@@ -24,8 +24,8 @@ export const client: Command = {
     { what: "ask", line: "curl http://127.0.0.1:9337/v1/models" },
   ],
   addFlags: addNodeFlags,
-  async run(given) {
+  async run(given, hardening) {
     const { runNode } = await import("../node-process.ts");
-    return await runNode("client", given as Partial<NodeProcessFlags>);
+    return await runNode("client", given as Partial<NodeProcessFlags>, hardening);
   },
 };

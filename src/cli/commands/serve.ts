@@ -47,12 +47,12 @@ export const serve: Command = {
       .option("--software-evidence", "for development: evidence by a key in memory, which proves nothing to anybody");
     addNodeFlags(command);
   },
-  async run(given) {
+  async run(given, hardening) {
     const flags = given as Partial<NodeProcessFlags>;
     if ((flags.engine ?? []).length + (flags.model ?? []).length === 0) {
       throw new MeshError("E_USAGE", "nothing to serve: give --model FILE.gguf or --engine URL|auto");
     }
     const { runNode } = await import("../node-process.ts");
-    return await runNode("serve", flags);
+    return await runNode("serve", flags, hardening);
   },
 };

@@ -1,6 +1,7 @@
 /** `sealmesh status`: what a running node of this machine says about itself and its peers. */
 import { MeshError } from "../../base/errors.ts";
 import type { Status } from "../../node/status.ts";
+import { withoutControls } from "../../wire/gossip.ts";
 import type { Command } from "../command.ts";
 import { addConsoleFlags, askConsole, type ConsoleFlags, consoleUrl } from "../local-node.ts";
 import { labelled, paintFor, printJson, printLine, table } from "../output.ts";
@@ -70,7 +71,10 @@ function statusText(document: Status): string {
     labelled("demands", [policyText(document.policy)], paint),
     labelled("relayed", [relayedText(document)], paint),
     labelled("load", [loadText(document)], paint),
+    labelled("hardening", hardeningText(document.hardening), paint),
   ];
+  if (document.measurement) lines.push(labelled("build", buildText(document.measurement), paint));
+  if (document.builds) lines.push(labelled("known builds", buildLines(document.builds), paint));
   if (document.evidence.length > 0) lines.push(labelled("evidence", document.evidence.map(evidenceText), paint));
   if (engines.length > 0) lines.push("", paint("bold", "engines"), ...engines.map(engineText));
   lines.push("", paint("bold", "peers"), peers.length > 0 ? peerTable(document) : "  none");
@@ -80,10 +84,60 @@ function statusText(document: Status): string {
   return lines.join("\n");
 }
 
+/** Which lists count, how old they are, and what is wrong with where they come from. */
+function buildLines({ demanded, lists, sources }: NonNullable<Status["builds"]>): readonly string[] {
+  const held = lists.map(({ signer, seq, state, age_seconds: age, builds, revoked, expires, origin }) => {
+    const by = signer.length > 40 ? `${signer.slice(0, 40)}...` : signer;
+    return `list ${seq} of ${by}: ${state}, ${ageText(age)} old, ${builds} accepted, ${revoked} revoked, ends ${expires} (${origin})`;
+  });
+  const troubles = sources.flatMap(({ source, why }) => (why === null ? [] : [`${source}: ${why}`]));
+  const first = held.length > 0 ? held : ["no list so far"];
+  return [...first, ...troubles, ...(demanded ? [] : ["kept for others: nothing is demanded here"])];
+}
+
+function ageText(seconds: number): string {
+  if (seconds < 120) return `${seconds} s`;
+  return seconds < 172_800 ? `${Math.round(seconds / 3_600)} h` : `${Math.round(seconds / 86_400)} days`;
+}
+
+/** What it runs, by its own measuring. */
+function buildText({
+  state,
+  why,
+  build,
+  platform,
+  problems,
+  changed_files,
+  changed,
+}: Status["measurement"]): readonly string[] {
+  if (state === "measuring") return ["being measured"];
+  if (build === null) return [`not measured: ${why ?? "no reason known"}`];
+  const names = `${changed.slice(0, 3).join(", ")}${changed_files > 3 ? ", ..." : ""}`;
+  return [
+    `${build} (${platform})`,
+    ...problems.slice(0, 3),
+    ...(changed_files > 0 ? [`${changed_files} changed on disk since: ${names}`] : []),
+  ];
+}
+
 function evidenceText({ kind, issued_at, why, key_life, note }: Status["evidence"][number]): string {
   const made = issued_at === null ? "none so far" : `made at ${issued_at.slice(11, 19)} UTC`;
   const life = key_life === "process" ? "; its key ends with this process, and pins of it with the key" : "";
   return `${kind}: ${made}${why === null ? "" : ` (${why})`}${life}${note === null ? "" : `. ${note}`}`;
+}
+
+/** One line when all is closed that a process can close; otherwise what is not, and why. */
+function hardeningText({ on, node, engine, scrubbed }: Status["hardening"]): readonly string[] {
+  const lacking = (whose: string, doors: Status["hardening"]["node"]): string[] =>
+    Object.entries(doors).flatMap(([door, { state, why }]) =>
+      state === "closed" ? [] : [`${whose}${door} ${state}: ${withoutControls(why)}`],
+    );
+  const open = [...lacking("", node), ...(engine === null ? [] : lacking("engine: ", engine))];
+  return [
+    `${on ? "on" : "off, or in part"}${open.length === 0 ? ", every door of the process closed" : ""}`,
+    ...open,
+    ...(scrubbed.length === 0 ? [] : [`taken away at the start: ${withoutControls(scrubbed.join(", "))}`]),
+  ];
 }
 
 /** Exchanges that a person is shown; `--json` has more. */
@@ -156,15 +210,24 @@ function peerTable({ peers }: Status): string {
     peer.route,
     peer.sealed,
     proofText(peer),
+    saidText(peer),
     peer.inference_key ?? "-",
   ]);
-  const heads = ["id", "name", "role", "state", "models", "round trip", "route", "prompts", "proven", "inference key"];
+  const places = ["id", "name", "role", "state", "models", "round trip", "route", "prompts"];
+  const heads = [...places, "proven", "says, signed", "inference key"];
   return table([heads, ...rows], paintFor(process.stdout));
 }
 
 /** The tier, and what it rests on. */
 function proofText({ attestation: { tier, kind } }: Peer): string {
   return kind === null ? tier : `${tier} (${kind})`;
+}
+
+/** Its own word, where it is surely its own. */
+function saidText({ posture: { standing, said } }: Peer): string {
+  if (standing === "disagrees") return "two things";
+  if (standing !== "signed" || said === null) return "-";
+  return said.says_hardened ? "hardened" : "not hardened";
 }
 
 /** A peer without models is asked nothing, so nothing is refused. */

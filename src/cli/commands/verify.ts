@@ -27,7 +27,7 @@ import { explainLack, explainReason, tierTexts } from "../../policy/explain.ts";
 import { decodeEvidenceItem, rfc3339Ms } from "../../wire/evidence.ts";
 import { withoutControls } from "../../wire/gossip.ts";
 import { type Command, repeated, takesWord } from "../command.ts";
-import { fetchBounded } from "../fetch-bounded.ts";
+import { fetchBounded } from "../../node/fetch-bounded.ts";
 import { addConsoleFlags, askConsole, type ConsoleFlags } from "../local-node.ts";
 import { type Paint, paintFor, printJson, printLine, refusedExit, type Style } from "../output.ts";
 

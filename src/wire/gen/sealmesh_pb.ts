@@ -5,15 +5,15 @@
 // @generated from file sealmesh.proto (package sealmesh.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Message } from "@bufbuild/protobuf";
+import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file sealmesh.proto.
  */
 export const file_sealmesh: GenFile = /*@__PURE__*/
-  fileDesc("Cg5zZWFsbWVzaC5wcm90bxILc2VhbG1lc2gudjEiMQoMU2lnbmVkUmVjb3JkEg4KBnNpZ25lZBgBIAEoDBIRCglzaWduYXR1cmUYAiABKAwiigMKBlJlY29yZBITCgtlbmRwb2ludF9pZBgBIAEoDBILCgNzZXEYAiABKAQSFAoMaXNzdWVkX2F0X21zGAMgASgEEhQKDG5vdF9hZnRlcl9tcxgEIAEoBBIaCg1pbmZlcmVuY2Vfa2V5GAUgASgMSACIAQESHQoQa2V5X25vdF9hZnRlcl9tcxgGIAEoBEgBiAEBEhQKDGNhcGFiaWxpdGllcxgHIAMoCRIMCgRyb2xlGAggASgNEigKBm1vZGVscxgJIAMoCzIYLnNlYWxtZXNoLnYxLlJlY29yZE1vZGVsEhQKB3ZlcnNpb24YCiABKAlIAogBARIbCg5hZGRyZXNzX2RpZ2VzdBgLIAEoDEgDiAEBEhwKD2V2aWRlbmNlX2RpZ2VzdBgMIAEoDEgEiAEBQhAKDl9pbmZlcmVuY2Vfa2V5QhMKEV9rZXlfbm90X2FmdGVyX21zQgoKCF92ZXJzaW9uQhEKD19hZGRyZXNzX2RpZ2VzdEISChBfZXZpZGVuY2VfZGlnZXN0ImkKC1JlY29yZE1vZGVsEgwKBG5hbWUYASABKAkSFAoHY29udGV4dBgCIAEoDUgAiAEBEgwKBGJ1c3kYAyABKA0SDQoFcXVldWUYBCABKA0SDQoFa2luZHMYBSADKAlCCgoIX2NvbnRleHQiJAoNUmVjb3JkUmVxdWVzdBITCgtlbmRwb2ludF9pZBgBIAEoDCIeCgtSZWNvcmRSZXBseRIPCgdyZWNvcmRzGAEgAygMIjoKCVJlbGF5T3BlbhIPCgd2ZXJzaW9uGAEgASgNEg4KBnRhcmdldBgCIAEoDBIMCgRob3BzGAMgASgNIhoKClJlbGF5UmVwbHkSDAoEY29kZRgBIAEoDSIsCgtSZWxheWVkT3BlbhIPCgd2ZXJzaW9uGAEgASgNEgwKBGhvcHMYAiABKA0iQAoQQ2hhbGxlbmdlUmVxdWVzdBIOCgZzZWFsZWQYASABKAwSDgoGdGFyZ2V0GAIgASgMEgwKBGhvcHMYAyABKA0iLgoOQ2hhbGxlbmdlUmVwbHkSDgoGc2VhbGVkGAEgASgMEgwKBGNvZGUYAiABKA0iPgoPQ2hhbGxlbmdlQW5zd2VyEisKBnByb29mcxgBIAMoCzIbLnNlYWxtZXNoLnYxLkNoYWxsZW5nZVByb29mIkcKDkNoYWxsZW5nZVByb29mEgwKBGtpbmQYASABKAkSFAoMYXR0ZXN0ZWRfa2V5GAIgASgMEhEKCXNpZ25hdHVyZRgDIAEoDCJwCg9FdmlkZW5jZVJlcXVlc3QSDQoFbm9uY2UYASABKAwSDgoGdGFyZ2V0GAIgASgMEgwKBGhvcHMYAyABKA0SMAoIcXVlc3Rpb24YBCABKAsyHi5zZWFsbWVzaC52MS5SZXNpZGVuY2VRdWVzdGlvbiIzChFSZXNpZGVuY2VRdWVzdGlvbhIMCgRraW5kGAEgASgJEhAKCHF1ZXN0aW9uGAIgASgMImEKDUV2aWRlbmNlUmVwbHkSKAoFaXRlbXMYASADKAsyGS5zZWFsbWVzaC52MS5FdmlkZW5jZUl0ZW0SGAoQcmVzaWRlbmNlX2Fuc3dlchgCIAEoDBIMCgRjb2RlGAMgASgNImkKDEV2aWRlbmNlSXRlbRIMCgRraW5kGAEgASgJEg8KB3ZlcnNpb24YAiABKA0SEAoIZXZpZGVuY2UYAyABKAwSEgoKY29sbGF0ZXJhbBgEIAMoDBIUCgxpc3N1ZWRfYXRfbXMYBSABKARiBnByb3RvMw");
+  fileDesc("Cg5zZWFsbWVzaC5wcm90bxILc2VhbG1lc2gudjEiMQoMU2lnbmVkUmVjb3JkEg4KBnNpZ25lZBgBIAEoDBIRCglzaWduYXR1cmUYAiABKAwirAMKBlJlY29yZBITCgtlbmRwb2ludF9pZBgBIAEoDBILCgNzZXEYAiABKAQSFAoMaXNzdWVkX2F0X21zGAMgASgEEhQKDG5vdF9hZnRlcl9tcxgEIAEoBBIaCg1pbmZlcmVuY2Vfa2V5GAUgASgMSACIAQESHQoQa2V5X25vdF9hZnRlcl9tcxgGIAEoBEgBiAEBEhQKDGNhcGFiaWxpdGllcxgHIAMoCRIMCgRyb2xlGAggASgNEigKBm1vZGVscxgJIAMoCzIYLnNlYWxtZXNoLnYxLlJlY29yZE1vZGVsEhQKB3ZlcnNpb24YCiABKAlIAogBARIbCg5hZGRyZXNzX2RpZ2VzdBgLIAEoDEgDiAEBEhwKD2V2aWRlbmNlX2RpZ2VzdBgMIAEoDEgEiAEBEhQKB3Bvc3R1cmUYDSABKAxIBYgBAUIQCg5faW5mZXJlbmNlX2tleUITChFfa2V5X25vdF9hZnRlcl9tc0IKCghfdmVyc2lvbkIRCg9fYWRkcmVzc19kaWdlc3RCEgoQX2V2aWRlbmNlX2RpZ2VzdEIKCghfcG9zdHVyZSKFAwoPU2VjdXJpdHlQb3N0dXJlEhMKC3NpcF9lbmFibGVkGAEgASgIEhUKDXJkbWFfZGlzYWJsZWQYAiABKAgSGAoQZGVidWdnZXJfYmxvY2tlZBgDIAEoCBIbChNjb3JlX2R1bXBzX2Rpc2FibGVkGAQgASgIEhgKC2JpbmFyeV9oYXNoGAUgASgJSACIAQESEQoIcGxhdGZvcm0Y6AcgASgJEhIKCWhhcmRlbmluZxjpByABKAgSKAoFZG9vcnMY6gcgAygLMhguc2VhbG1lc2gudjEuUG9zdHVyZURvb3ISKwoGZW5naW5lGOsHIAEoDjIaLnNlYWxtZXNoLnYxLlBvc3R1cmVFbmdpbmUSEQoIc2NydWJiZWQY7AcgAygJEh0KD2NvbmZpZGVudGlhbF92bRjtByABKAlIAYgBARIVCgdydW50aW1lGO4HIAEoCUgCiAEBQg4KDF9iaW5hcnlfaGFzaEISChBfY29uZmlkZW50aWFsX3ZtQgoKCF9ydW50aW1lIkkKC1Bvc3R1cmVEb29yEgwKBG5hbWUYASABKAkSLAoFc3RhdGUYAiABKA4yHS5zZWFsbWVzaC52MS5Qb3N0dXJlRG9vclN0YXRlImkKC1JlY29yZE1vZGVsEgwKBG5hbWUYASABKAkSFAoHY29udGV4dBgCIAEoDUgAiAEBEgwKBGJ1c3kYAyABKA0SDQoFcXVldWUYBCABKA0SDQoFa2luZHMYBSADKAlCCgoIX2NvbnRleHQiJAoNUmVjb3JkUmVxdWVzdBITCgtlbmRwb2ludF9pZBgBIAEoDCIeCgtSZWNvcmRSZXBseRIPCgdyZWNvcmRzGAEgAygMIjoKCVJlbGF5T3BlbhIPCgd2ZXJzaW9uGAEgASgNEg4KBnRhcmdldBgCIAEoDBIMCgRob3BzGAMgASgNIhoKClJlbGF5UmVwbHkSDAoEY29kZRgBIAEoDSIsCgtSZWxheWVkT3BlbhIPCgd2ZXJzaW9uGAEgASgNEgwKBGhvcHMYAiABKA0iQAoQQ2hhbGxlbmdlUmVxdWVzdBIOCgZzZWFsZWQYASABKAwSDgoGdGFyZ2V0GAIgASgMEgwKBGhvcHMYAyABKA0iLgoOQ2hhbGxlbmdlUmVwbHkSDgoGc2VhbGVkGAEgASgMEgwKBGNvZGUYAiABKA0iPgoPQ2hhbGxlbmdlQW5zd2VyEisKBnByb29mcxgBIAMoCzIbLnNlYWxtZXNoLnYxLkNoYWxsZW5nZVByb29mIkcKDkNoYWxsZW5nZVByb29mEgwKBGtpbmQYASABKAkSFAoMYXR0ZXN0ZWRfa2V5GAIgASgMEhEKCXNpZ25hdHVyZRgDIAEoDCJwCg9FdmlkZW5jZVJlcXVlc3QSDQoFbm9uY2UYASABKAwSDgoGdGFyZ2V0GAIgASgMEgwKBGhvcHMYAyABKA0SMAoIcXVlc3Rpb24YBCABKAsyHi5zZWFsbWVzaC52MS5SZXNpZGVuY2VRdWVzdGlvbiIzChFSZXNpZGVuY2VRdWVzdGlvbhIMCgRraW5kGAEgASgJEhAKCHF1ZXN0aW9uGAIgASgMImEKDUV2aWRlbmNlUmVwbHkSKAoFaXRlbXMYASADKAsyGS5zZWFsbWVzaC52MS5FdmlkZW5jZUl0ZW0SGAoQcmVzaWRlbmNlX2Fuc3dlchgCIAEoDBIMCgRjb2RlGAMgASgNImkKDEV2aWRlbmNlSXRlbRIMCgRraW5kGAEgASgJEg8KB3ZlcnNpb24YAiABKA0SEAoIZXZpZGVuY2UYAyABKAwSEgoKY29sbGF0ZXJhbBgEIAMoDBIUCgxpc3N1ZWRfYXRfbXMYBSABKAQiWgoPU2lnbmVkQnVpbGRMaXN0Eg4KBnNpZ25lZBgBIAEoDBIRCglzaWduYXR1cmUYAiABKAwSCwoDa2V5GAMgASgMEhcKD3NpZ3N0b3JlX2J1bmRsZRgEIAEoDCKLAQoJQnVpbGRMaXN0EgsKA3NlcRgBIAEoBBIUCgxpc3N1ZWRfYXRfbXMYAiABKAQSFQoNbm90X2JlZm9yZV9tcxgDIAEoBBISCgpleHBpcmVzX21zGAQgASgEEiIKBmJ1aWxkcxgFIAMoCzISLnNlYWxtZXNoLnYxLkJ1aWxkEgwKBG5vdGUYBiABKAkioQEKBUJ1aWxkEg8KB3ZlcnNpb24YASABKAkSEAoIcGxhdGZvcm0YAiABKAkSDgoGZGlnZXN0GAMgASgMEhoKDW5vdF9iZWZvcmVfbXMYBCABKARIAIgBARIXCgpleHBpcmVzX21zGAUgASgESAGIAQESDwoHcmV2b2tlZBgGIAEoCEIQCg5fbm90X2JlZm9yZV9tc0INCgtfZXhwaXJlc19tcypuChBQb3N0dXJlRG9vclN0YXRlEh4KGlBPU1RVUkVfRE9PUl9TVEFURV9VTktOT1dOEAASHQoZUE9TVFVSRV9ET09SX1NUQVRFX0NMT1NFRBABEhsKF1BPU1RVUkVfRE9PUl9TVEFURV9PUEVOEAIqggEKDVBvc3R1cmVFbmdpbmUSHgoaUE9TVFVSRV9FTkdJTkVfVU5TUEVDSUZJRUQQABIXChNQT1NUVVJFX0VOR0lORV9OT05FEAESGwoXUE9TVFVSRV9FTkdJTkVfRU1CRURERUQQAhIbChdQT1NUVVJFX0VOR0lORV9FWFRFUk5BTBADYgZwcm90bzM");
 
 /**
  * What a node says of itself, signed by its endpoint key; at most 16 KiB. Kept and passed on byte for byte.
@@ -130,6 +130,13 @@ export type Record = Message<"sealmesh.v1.Record"> & {
    * @generated from field: optional bytes evidence_digest = 12;
    */
   evidenceDigest?: Uint8Array | undefined;
+
+  /**
+   * Encoded SecurityPosture; absent = not told. At most 2 KiB.
+   *
+   * @generated from field: optional bytes posture = 13;
+   */
+  posture?: Uint8Array | undefined;
 };
 
 /**
@@ -138,6 +145,119 @@ export type Record = Message<"sealmesh.v1.Record"> & {
  */
 export const RecordSchema: GenMessage<Record> = /*@__PURE__*/
   messageDesc(file_sealmesh, 1);
+
+/**
+ * How the process that sees prompts, and its machine, are closed to others: the node's own word, wherever it stands. In a
+ * record (13) and in evidence it is signed; in field 37 of a PeerAnnouncement it is not. 1 to 5 are the reference's.
+ *
+ * @generated from message sealmesh.v1.SecurityPosture
+ */
+export type SecurityPosture = Message<"sealmesh.v1.SecurityPosture"> & {
+  /**
+   * false: off, or not known. The same for 2 to 4.
+   *
+   * @generated from field: bool sip_enabled = 1;
+   */
+  sipEnabled: boolean;
+
+  /**
+   * @generated from field: bool rdma_disabled = 2;
+   */
+  rdmaDisabled: boolean;
+
+  /**
+   * @generated from field: bool debugger_blocked = 3;
+   */
+  debuggerBlocked: boolean;
+
+  /**
+   * @generated from field: bool core_dumps_disabled = 4;
+   */
+  coreDumpsDisabled: boolean;
+
+  /**
+   * 64 hex digits. The reference's hash of its program; ours of the whole build.
+   *
+   * @generated from field: optional string binary_hash = 5;
+   */
+  binaryHash?: string | undefined;
+
+  /**
+   * linux, darwin, win32 or other.
+   *
+   * @generated from field: string platform = 1000;
+   */
+  platform: string;
+
+  /**
+   * false: switched off, or a step of it.
+   *
+   * @generated from field: bool hardening = 1001;
+   */
+  hardening: boolean;
+
+  /**
+   * At most 64; of two that bear one name the worse counts, and one that is missing is unknown.
+   *
+   * @generated from field: repeated sealmesh.v1.PostureDoor doors = 1002;
+   */
+  doors: PostureDoor[];
+
+  /**
+   * @generated from field: sealmesh.v1.PostureEngine engine = 1003;
+   */
+  engine: PostureEngine;
+
+  /**
+   * Names of variables and flags that the starter had set and that were taken away; at most 16.
+   *
+   * @generated from field: repeated string scrubbed = 1004;
+   */
+  scrubbed: string[];
+
+  /**
+   * sev-snp, tdx or none; absent = not known.
+   *
+   * @generated from field: optional string confidential_vm = 1005;
+   */
+  confidentialVm?: string | undefined;
+
+  /**
+   * 64 hex digits; absent = not told.
+   *
+   * @generated from field: optional string runtime = 1006;
+   */
+  runtime?: string | undefined;
+};
+
+/**
+ * Describes the message sealmesh.v1.SecurityPosture.
+ * Use `create(SecurityPostureSchema)` to create a new message.
+ */
+export const SecurityPostureSchema: GenMessage<SecurityPosture> = /*@__PURE__*/
+  messageDesc(file_sealmesh, 2);
+
+/**
+ * @generated from message sealmesh.v1.PostureDoor
+ */
+export type PostureDoor = Message<"sealmesh.v1.PostureDoor"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: sealmesh.v1.PostureDoorState state = 2;
+   */
+  state: PostureDoorState;
+};
+
+/**
+ * Describes the message sealmesh.v1.PostureDoor.
+ * Use `create(PostureDoorSchema)` to create a new message.
+ */
+export const PostureDoorSchema: GenMessage<PostureDoor> = /*@__PURE__*/
+  messageDesc(file_sealmesh, 3);
 
 /**
  * @generated from message sealmesh.v1.RecordModel
@@ -182,7 +302,7 @@ export type RecordModel = Message<"sealmesh.v1.RecordModel"> & {
  * Use `create(RecordModelSchema)` to create a new message.
  */
 export const RecordModelSchema: GenMessage<RecordModel> = /*@__PURE__*/
-  messageDesc(file_sealmesh, 2);
+  messageDesc(file_sealmesh, 4);
 
 /**
  * Stream 0x01, request.
@@ -203,7 +323,7 @@ export type RecordRequest = Message<"sealmesh.v1.RecordRequest"> & {
  * Use `create(RecordRequestSchema)` to create a new message.
  */
 export const RecordRequestSchema: GenMessage<RecordRequest> = /*@__PURE__*/
-  messageDesc(file_sealmesh, 3);
+  messageDesc(file_sealmesh, 5);
 
 /**
  * Stream 0x01, reply.
@@ -224,7 +344,7 @@ export type RecordReply = Message<"sealmesh.v1.RecordReply"> & {
  * Use `create(RecordReplySchema)` to create a new message.
  */
 export const RecordReplySchema: GenMessage<RecordReply> = /*@__PURE__*/
-  messageDesc(file_sealmesh, 4);
+  messageDesc(file_sealmesh, 6);
 
 /**
  * Stream 0x02, request: carry the envelope that follows to `target`.
@@ -259,7 +379,7 @@ export type RelayOpen = Message<"sealmesh.v1.RelayOpen"> & {
  * Use `create(RelayOpenSchema)` to create a new message.
  */
 export const RelayOpenSchema: GenMessage<RelayOpen> = /*@__PURE__*/
-  messageDesc(file_sealmesh, 5);
+  messageDesc(file_sealmesh, 7);
 
 /**
  * Stream 0x02, reply; with code 0 the envelope bytes follow.
@@ -280,7 +400,7 @@ export type RelayReply = Message<"sealmesh.v1.RelayReply"> & {
  * Use `create(RelayReplySchema)` to create a new message.
  */
 export const RelayReplySchema: GenMessage<RelayReply> = /*@__PURE__*/
-  messageDesc(file_sealmesh, 6);
+  messageDesc(file_sealmesh, 8);
 
 /**
  * Stream 0x03: what a relay sends the host before the envelope bytes. There is no reply but the envelope's own.
@@ -308,7 +428,7 @@ export type RelayedOpen = Message<"sealmesh.v1.RelayedOpen"> & {
  * Use `create(RelayedOpenSchema)` to create a new message.
  */
 export const RelayedOpenSchema: GenMessage<RelayedOpen> = /*@__PURE__*/
-  messageDesc(file_sealmesh, 7);
+  messageDesc(file_sealmesh, 9);
 
 /**
  * Stream 0x04, request. The same frame is sent to a relay, which passes it on with hops + 1 and nothing else changed.
@@ -343,7 +463,7 @@ export type ChallengeRequest = Message<"sealmesh.v1.ChallengeRequest"> & {
  * Use `create(ChallengeRequestSchema)` to create a new message.
  */
 export const ChallengeRequestSchema: GenMessage<ChallengeRequest> = /*@__PURE__*/
-  messageDesc(file_sealmesh, 8);
+  messageDesc(file_sealmesh, 10);
 
 /**
  * Stream 0x04, reply.
@@ -371,7 +491,7 @@ export type ChallengeReply = Message<"sealmesh.v1.ChallengeReply"> & {
  * Use `create(ChallengeReplySchema)` to create a new message.
  */
 export const ChallengeReplySchema: GenMessage<ChallengeReply> = /*@__PURE__*/
-  messageDesc(file_sealmesh, 9);
+  messageDesc(file_sealmesh, 11);
 
 /**
  * What stands under the seal of a reply.
@@ -392,7 +512,7 @@ export type ChallengeAnswer = Message<"sealmesh.v1.ChallengeAnswer"> & {
  * Use `create(ChallengeAnswerSchema)` to create a new message.
  */
 export const ChallengeAnswerSchema: GenMessage<ChallengeAnswer> = /*@__PURE__*/
-  messageDesc(file_sealmesh, 10);
+  messageDesc(file_sealmesh, 12);
 
 /**
  * @generated from message sealmesh.v1.ChallengeProof
@@ -425,7 +545,7 @@ export type ChallengeProof = Message<"sealmesh.v1.ChallengeProof"> & {
  * Use `create(ChallengeProofSchema)` to create a new message.
  */
 export const ChallengeProofSchema: GenMessage<ChallengeProof> = /*@__PURE__*/
-  messageDesc(file_sealmesh, 11);
+  messageDesc(file_sealmesh, 13);
 
 /**
  * Stream 0x05, request; passed on by relays as a challenge is.
@@ -467,7 +587,7 @@ export type EvidenceRequest = Message<"sealmesh.v1.EvidenceRequest"> & {
  * Use `create(EvidenceRequestSchema)` to create a new message.
  */
 export const EvidenceRequestSchema: GenMessage<EvidenceRequest> = /*@__PURE__*/
-  messageDesc(file_sealmesh, 12);
+  messageDesc(file_sealmesh, 14);
 
 /**
  * @generated from message sealmesh.v1.ResidenceQuestion
@@ -491,7 +611,7 @@ export type ResidenceQuestion = Message<"sealmesh.v1.ResidenceQuestion"> & {
  * Use `create(ResidenceQuestionSchema)` to create a new message.
  */
 export const ResidenceQuestionSchema: GenMessage<ResidenceQuestion> = /*@__PURE__*/
-  messageDesc(file_sealmesh, 13);
+  messageDesc(file_sealmesh, 15);
 
 /**
  * Stream 0x05, reply.
@@ -526,7 +646,7 @@ export type EvidenceReply = Message<"sealmesh.v1.EvidenceReply"> & {
  * Use `create(EvidenceReplySchema)` to create a new message.
  */
 export const EvidenceReplySchema: GenMessage<EvidenceReply> = /*@__PURE__*/
-  messageDesc(file_sealmesh, 14);
+  messageDesc(file_sealmesh, 16);
 
 /**
  * @generated from message sealmesh.v1.EvidenceItem
@@ -569,5 +689,234 @@ export type EvidenceItem = Message<"sealmesh.v1.EvidenceItem"> & {
  * Use `create(EvidenceItemSchema)` to create a new message.
  */
 export const EvidenceItemSchema: GenMessage<EvidenceItem> = /*@__PURE__*/
-  messageDesc(file_sealmesh, 15);
+  messageDesc(file_sealmesh, 17);
+
+/**
+ * Builds of the program that an operator accepts, signed; at most 64 KiB. Kept and passed on byte for byte.
+ *
+ * @generated from message sealmesh.v1.SignedBuildList
+ */
+export type SignedBuildList = Message<"sealmesh.v1.SignedBuildList"> & {
+  /**
+   * Encoded BuildList. Not required to be canonical protobuf: what is signed is these bytes.
+   *
+   * @generated from field: bytes signed = 1;
+   */
+  signed: Uint8Array;
+
+  /**
+   * 64 bytes: Ed25519 over "sealmesh-build-list-v1\0" || signed. Empty where a bundle stands in its place.
+   *
+   * @generated from field: bytes signature = 2;
+   */
+  signature: Uint8Array;
+
+  /**
+   * 32 bytes, Ed25519, of the signature; empty beside a bundle.
+   *
+   * @generated from field: bytes key = 3;
+   */
+  key: Uint8Array;
+
+  /**
+   * JSON of a Sigstore bundle whose message is the same label || signed; at most 32 KiB. Empty beside a signature.
+   *
+   * @generated from field: bytes sigstore_bundle = 4;
+   */
+  sigstoreBundle: Uint8Array;
+};
+
+/**
+ * Describes the message sealmesh.v1.SignedBuildList.
+ * Use `create(SignedBuildListSchema)` to create a new message.
+ */
+export const SignedBuildListSchema: GenMessage<SignedBuildList> = /*@__PURE__*/
+  messageDesc(file_sealmesh, 18);
+
+/**
+ * @generated from message sealmesh.v1.BuildList
+ */
+export type BuildList = Message<"sealmesh.v1.BuildList"> & {
+  /**
+   * Highest one of a signer wins, whatever it says: usually the time of signing in ms.
+   *
+   * @generated from field: uint64 seq = 1;
+   */
+  seq: bigint;
+
+  /**
+   * Unix ms.
+   *
+   * @generated from field: uint64 issued_at_ms = 2;
+   */
+  issuedAtMs: bigint;
+
+  /**
+   * Unix ms; before it no build of the list is accepted.
+   *
+   * @generated from field: uint64 not_before_ms = 3;
+   */
+  notBeforeMs: bigint;
+
+  /**
+   * Unix ms; from then on no build of the list is accepted. What it revokes stays revoked.
+   *
+   * @generated from field: uint64 expires_ms = 4;
+   */
+  expiresMs: bigint;
+
+  /**
+   * At most 256.
+   *
+   * @generated from field: repeated sealmesh.v1.Build builds = 5;
+   */
+  builds: Build[];
+
+  /**
+   * For people.
+   *
+   * @generated from field: string note = 6;
+   */
+  note: string;
+};
+
+/**
+ * Describes the message sealmesh.v1.BuildList.
+ * Use `create(BuildListSchema)` to create a new message.
+ */
+export const BuildListSchema: GenMessage<BuildList> = /*@__PURE__*/
+  messageDesc(file_sealmesh, 19);
+
+/**
+ * @generated from message sealmesh.v1.Build
+ */
+export type Build = Message<"sealmesh.v1.Build"> & {
+  /**
+   * As its makers call it; for people.
+   *
+   * @generated from field: string version = 1;
+   */
+  version: string;
+
+  /**
+   * "linux-x64" and the like, or the part before the dash for all of them.
+   *
+   * @generated from field: string platform = 2;
+   */
+  platform: string;
+
+  /**
+   * 32 bytes.
+   *
+   * @generated from field: bytes digest = 3;
+   */
+  digest: Uint8Array;
+
+  /**
+   * Unix ms; absent = as the list.
+   *
+   * @generated from field: optional uint64 not_before_ms = 4;
+   */
+  notBeforeMs?: bigint | undefined;
+
+  /**
+   * Unix ms; absent = as the list.
+   *
+   * @generated from field: optional uint64 expires_ms = 5;
+   */
+  expiresMs?: bigint | undefined;
+
+  /**
+   * Never accepted, on any platform and whatever another list says.
+   *
+   * @generated from field: bool revoked = 6;
+   */
+  revoked: boolean;
+};
+
+/**
+ * Describes the message sealmesh.v1.Build.
+ * Use `create(BuildSchema)` to create a new message.
+ */
+export const BuildSchema: GenMessage<Build> = /*@__PURE__*/
+  messageDesc(file_sealmesh, 20);
+
+/**
+ * Unknown numbers read as unknown.
+ *
+ * @generated from enum sealmesh.v1.PostureDoorState
+ */
+export const PostureDoorState = {
+  /**
+   * @generated from enum value: POSTURE_DOOR_STATE_UNKNOWN = 0;
+   */
+  UNKNOWN: 0,
+
+  /**
+   * @generated from enum value: POSTURE_DOOR_STATE_CLOSED = 1;
+   */
+  CLOSED: 1,
+
+  /**
+   * @generated from enum value: POSTURE_DOOR_STATE_OPEN = 2;
+   */
+  OPEN: 2,
+} as const;
+
+/**
+ * Unknown numbers read as unknown.
+ *
+ * @generated from enum sealmesh.v1.PostureDoorState
+ */
+export type PostureDoorState = (typeof PostureDoorState)[keyof typeof PostureDoorState] | UnknownEnum;
+
+/**
+ * Describes the enum sealmesh.v1.PostureDoorState.
+ */
+export const PostureDoorStateSchema: GenEnum<PostureDoorState> = /*@__PURE__*/
+  enumDesc(file_sealmesh, 0);
+
+/**
+ * What answers prompts. Unknown numbers read as external, of which nothing is said.
+ *
+ * @generated from enum sealmesh.v1.PostureEngine
+ */
+export const PostureEngine = {
+  /**
+   * @generated from enum value: POSTURE_ENGINE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * @generated from enum value: POSTURE_ENGINE_NONE = 1;
+   */
+  NONE: 1,
+
+  /**
+   * A child process of the node: its doors are told, too.
+   *
+   * @generated from enum value: POSTURE_ENGINE_EMBEDDED = 2;
+   */
+  EMBEDDED: 2,
+
+  /**
+   * Another program, which is outside of what is told.
+   *
+   * @generated from enum value: POSTURE_ENGINE_EXTERNAL = 3;
+   */
+  EXTERNAL: 3,
+} as const;
+
+/**
+ * What answers prompts. Unknown numbers read as external, of which nothing is said.
+ *
+ * @generated from enum sealmesh.v1.PostureEngine
+ */
+export type PostureEngine = (typeof PostureEngine)[keyof typeof PostureEngine] | UnknownEnum;
+
+/**
+ * Describes the enum sealmesh.v1.PostureEngine.
+ */
+export const PostureEngineSchema: GenEnum<PostureEngine> = /*@__PURE__*/
+  enumDesc(file_sealmesh, 1);
 

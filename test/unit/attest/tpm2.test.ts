@@ -14,6 +14,8 @@ import {
   forgedQuote,
   forgedSignature,
   goodAttributes,
+  host,
+  inferenceKey,
   inputFor,
   issuedAtMs,
   pcrValues,
@@ -254,7 +256,7 @@ describe("time", () => {
   });
 
   const before = { resets: 5, restarts: 2, clockMs: 1_000n };
-  const back = { outcome: "fail", reason: "counter-went-back" };
+  const back = { outcome: "stale", reason: "older-than-seen" };
   const on = { outcome: "unknown", reason: "own-time" };
 
   test.each([
@@ -273,6 +275,16 @@ describe("time", () => {
     expect(factorOf("fresh", forge({ key, resets: 0, restarts: 2 }), { seen })).toEqual(on);
     expect(factorOf("fresh", forge({ key, resets: 0xffff_fffe, restarts: 2 }), { seen })).toEqual(back);
   });
+});
+
+test("a counter of before that answers a question of now fails: an older piece would not", () => {
+  const seen = { counters: { resets: 5, restarts: 2, clockMs: 1_000n } };
+  const nonce = new Uint8Array(32).fill(7);
+  const expected = { endpointId: host, inferenceKey, nonce };
+  const item = forge({ nonce, resets: 4, restarts: 2 });
+  expect(factorOf("fresh", item, { seen, expected })).toEqual({ outcome: "fail", reason: "counter-went-back" });
+  const next = forge({ nonce, resets: 5, restarts: 2 });
+  expect(factorOf("fresh", next, { seen, expected })).toEqual({ outcome: "pass", reason: "nonce-answered" });
 });
 
 describe("residence", () => {

@@ -7,6 +7,7 @@ import { endpointId } from "../../../src/base/brand.ts";
 import { status } from "../../../src/cli/commands/status.ts";
 import { policyText } from "../../../src/cli/policy-text.ts";
 import { rejectsWith } from "../../support/expect-code.ts";
+import { untold } from "../../support/postures.ts";
 
 afterEach(() => vi.restoreAllMocks());
 
@@ -19,14 +20,17 @@ const peer = {
   hosted_models: [unclean],
   rtt_ms: null,
   attestation: { tier: "none", kind: unclean, refusal: unclean },
+  posture: untold,
 };
 const id = endpointId("ab".repeat(32));
 const policy = {
   require_attested_hosts: null,
   require_encryption: false,
+  require_hardened: false,
   accept_unchallenged: false,
   allow_hosts: null,
   owners: null,
+  allow_builds: false,
 };
 const report = {
   id: unclean,
@@ -47,8 +51,19 @@ const report = {
   cached_tokens: null,
 };
 const totals = { requests: 9, prompt_tokens: 100, completion_tokens: 20 };
+const measurement = {
+  state: "measured",
+  why: unclean,
+  build: unclean,
+  platform: unclean,
+  problems: [unclean],
+  changed_files: 4,
+  changed: [unclean, "b", "c", "d"],
+};
 const document = {
   version: "1",
+  measurement,
+  hardening: { on: true, node: { debugger: { state: "open", why: unclean } }, engine: null, scrubbed: [unclean] },
   name: unclean,
   endpoint_id: "aa",
   node_state: "client",
@@ -127,14 +142,20 @@ it("shows what each peer has proven, what this node demands, and why a peer is r
     route: "direct",
   };
   const peers = [
-    { ...proven, sealed: "sealed", inference_key: "k", attestation: { tier: "vendor", kind: "tpm2", refusal: null } },
+    {
+      ...proven,
+      sealed: "sealed",
+      inference_key: "k",
+      attestation: { tier: "vendor", kind: "tpm2", refusal: null },
+      posture: { standing: "signed", said: { says_hardened: true } },
+    },
     { ...proven, id: "bbbbbbbbbb", attestation: { tier: "none", kind: null, refusal } },
     { ...proven, id: "cccccccccc", hosted_models: [], attestation: { tier: "none", kind: null, refusal } },
   ];
   const demanding = { ...policy, require_attested_hosts: "vendor", require_encryption: true, allow_hosts: ["a", "b"] };
   const { text } = await printed({ ...document, peers, policy: demanding });
-  expect(text).toMatch(/aaaaaaaaaa .* sealed +vendor \(tpm2\) +k$/m);
-  expect(text).toMatch(/bbbbbbbbbb .* refused +none +-$/m);
+  expect(text).toMatch(/aaaaaaaaaa .* sealed +vendor \(tpm2\) +hardened +k$/m);
+  expect(text).toMatch(/bbbbbbbbbb .* refused +none +- +-$/m);
   expect(text).toMatch(/^ {2}bbbbbbbbbb is refused: It has answered no challenge\.$/m);
   expect(text).not.toContain("cccccccccc is refused");
   expect(text).toMatch(/demands +evidence of tier `vendor` or higher, sealed prompts only, one of 2 listed hosts$/m);
@@ -169,4 +190,14 @@ it("policy is told in one line, one host as one", () => {
   const hosts = (count: number): string => policyText({ ...policy, allow_hosts: Array(count).fill(id), owners: null });
   expect([hosts(1), hosts(2)]).toEqual(["the one listed host", "one of 2 listed hosts"]);
   expect(policyText({ ...policy, owners: ["aa"] })).toBe("the one listed owner");
+});
+
+it("says what this node measured of itself, and what has changed on disk since", async () => {
+  const measured = { ...measurement, build: "ab".repeat(32), platform: "linux-x64", problems: [] };
+  const { text } = await printed({ ...document, measurement: { ...measured, changed: ["a", "b", "c", "d"] } });
+  expect(text).toMatch(/build +(ab){32} \(linux-x64\)/);
+  expect(text).toContain("4 changed on disk since: a, b, c, ...");
+  const unmeasured = { ...measured, state: "not-measured", build: null, why: "no build" };
+  expect((await printed({ ...document, measurement: unmeasured })).text).toMatch(/build +not measured: no build/);
+  expect((await printed({ ...document, measurement: undefined })).text).not.toMatch(/^ +build /m);
 });

@@ -20,6 +20,7 @@ import { factorTexts } from "../../../src/policy/explain.ts";
 import { openPolicy } from "../../../src/policy/policy.ts";
 import { encodeEvidenceItem } from "../../../src/wire/evidence.ts";
 import { allow, allowUnproven, provenHost } from "../../support/attestation.ts";
+import { untold } from "../../support/postures.ts";
 import { caExtensions, madeCertificate, madeKey } from "../../support/certificates.ts";
 import {
   blobItem,
@@ -262,6 +263,7 @@ const vectorHost: HostKnown = {
   inferenceKey,
   proof: provenHost({ pin: { standing: "agrees" } }),
   decision: allow({ tier: "pinned" }),
+  posture: untold,
 };
 
 /** A document as a node writes it. */
@@ -380,7 +382,8 @@ describe("a document of hosts", () => {
     const nonce = new Uint8Array(32).fill(3);
     const item = forge({ nonce });
     const proof = { pieces: provenHost({ item, nonce }).pieces, why: undefined, asked: true };
-    const known = { endpointId: tpmHost, inferenceKey: tpmInferenceKey, proof, decision: allow({ tier: "vendor" }) };
+    const decision = allow({ tier: "vendor" });
+    const known = { endpointId: tpmHost, inferenceKey: tpmInferenceKey, proof, decision, posture: untold };
     const then = new Date(item.issuedAtMs).toISOString();
     const given = await hostsIn(file(documentText([known])), "--at", then);
     expect([given.code, given.words_of_the_document.at(-1)]).toEqual([0, "nonce"]);

@@ -55,6 +55,7 @@ function claim(id: EndpointId, more: Partial<Claim> = {}): Claim {
     record: undefined,
     blob: undefined,
     ownership: undefined,
+    saidPosture: undefined,
     ...more,
   };
 }

@@ -19,6 +19,7 @@ import { explainDecision } from "../../../src/policy/decide.ts";
 import { openPolicy } from "../../../src/policy/policy.ts";
 import { decodeEvidenceItem } from "../../../src/wire/evidence.ts";
 import { allow, allowUnproven, provenHost, provenPiece, refusalText, refuse } from "../../support/attestation.ts";
+import { closedPosture, untold } from "../../support/postures.ts";
 import { blobItem, goodBlob, host, inferenceKey, issuedAtMs, testKey } from "../../support/evidence.ts";
 import { expectCode } from "../../support/expect-code.ts";
 
@@ -31,7 +32,7 @@ const judging = {
   window: { maxAgeMs: 660_000, aheadMs: 30_000 },
   nowMs: issuedAtMs + 60_000,
 };
-const known = { endpointId: host, inferenceKey, proof: provenHost({ nonce }), decision: allow() };
+const known = { endpointId: host, inferenceKey, proof: provenHost({ nonce }), decision: allow(), posture: untold };
 
 function reportOf(change: Partial<Parameters<typeof attestationReport>[0]> = {}): ReturnType<typeof attestationReport> {
   return attestationReport({ ...judging, model: "org/m", hosts: [known], own: undefined, ...change });
@@ -98,7 +99,7 @@ describe("the document", () => {
   it("says why a host without evidence has none, and that a plain one is plain", () => {
     const proof = { pieces: [], why: "it does not answer", asked: true };
     const [told] = reportOf({
-      hosts: [{ endpointId: host, inferenceKey: undefined, proof, decision: allowUnproven("plain") }],
+      hosts: [{ ...known, inferenceKey: undefined, proof, decision: allowUnproven("plain") }],
     }).hosts;
     expect(told).toMatchObject({ inference_key: null, tier: "none", route: "plain", why: "it does not answer" });
     expect(told?.evidence).toEqual([]);
@@ -110,8 +111,14 @@ describe("the document", () => {
       { item: blobItem(utf8("old")), inferenceKey: new Uint8Array(32) },
       { item: undefined, inferenceKey: undefined },
     ];
-    const [own, other] = reportOf({ own: { endpointId: self, inferenceKey, pieces } }).hosts;
-    expect(own).toMatchObject({ endpoint_id: self, this_node: true, tier: null, route: "local" });
+    const [own, other] = reportOf({ own: { endpointId: self, inferenceKey, pieces, posture: closedPosture() } }).hosts;
+    expect(own).toMatchObject({
+      endpoint_id: self,
+      posture: { platform: "linux", says_hardened: true },
+      this_node: true,
+      tier: null,
+      route: "local",
+    });
     expect(own?.evidence.length).toBe(1);
     expect(other?.endpoint_id).toBe(host);
   });
@@ -123,15 +130,19 @@ it("policy in status names every demand", () => {
       plain: false,
       attested: "vendor",
       acceptUnchallenged: true,
+      hardened: true,
       hosts: new Set([host]),
       owners: new Set(["o"]),
+      builds: { judge: () => ({ outcome: "accepted" }), digests: () => new Set() },
     }),
   ).toEqual({
     require_attested_hosts: "vendor",
     require_encryption: true,
+    require_hardened: true,
     accept_unchallenged: true,
     allow_hosts: [host],
     owners: ["o"],
+    allow_builds: true,
   });
 });
 
@@ -227,7 +238,7 @@ describe("a name", () => {
 });
 
 describe("an explanation", () => {
-  const base = { endpointId: host, hostname: "h", models: ["m"], proof: provenHost(), decision: allow() };
+  const base = { ...known, hostname: "h", models: ["m"], proof: provenHost(), decision: allow() };
   const textOf = (change: Partial<typeof base>): string =>
     explainReport({ what: "m", kind: "model", policy: openPolicy, hosts: [{ ...base, ...change }], own: undefined })
       .hosts[0]?.text ?? "";

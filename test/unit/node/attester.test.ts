@@ -9,7 +9,7 @@ import { toBase64 } from "../../../src/base/bytes.ts";
 import { MeshError } from "../../../src/base/errors.ts";
 import type { LogEvent } from "../../../src/base/log.ts";
 import { verifyP256 } from "../../../src/crypto/p256.ts";
-import { Attester } from "../../../src/node/attester.ts";
+import { Attester, type Told } from "../../../src/node/attester.ts";
 import { referenceChallengeBytes } from "../../../src/wire/challenge.ts";
 import { signDer, signP1363, type TestKey, testKey } from "../../support/evidence.ts";
 import { rejectsWith } from "../../support/expect-code.ts";
@@ -22,7 +22,7 @@ interface Scene {
   key: Uint8Array;
 }
 
-function scene(collect: (request: EvidenceRequest) => Promise<Uint8Array>): Scene {
+function scene(collect: (request: EvidenceRequest) => Promise<Uint8Array>, told?: () => Told): Scene {
   const asked: EvidenceRequest[] = [];
   const events: LogEvent[] = [];
   const clock = { ms: 1_000 };
@@ -47,6 +47,7 @@ function scene(collect: (request: EvidenceRequest) => Promise<Uint8Array>): Scen
       clock: { now: () => clock.ms },
       log: { write: (_level, event) => void events.push(event) },
       collectMs: 50,
+      ...(told ? { told } : {}),
     }),
   };
   return made;
@@ -88,6 +89,40 @@ it("waits for hardware that hangs only so long, and ends when it is closed", asy
   await made.attester.close();
   await hanging;
   expect(made.events).toHaveLength(1);
+});
+
+describe("what it tells of its node", () => {
+  const postures = [Uint8Array.of(1), Uint8Array.of(2)] as const;
+
+  it("stands in each piece as it is then, and a piece that tells something else is made anew", async () => {
+    const told = { posture: postures[0], measurement: "ab" };
+    const made = scene(
+      () => Promise.resolve(new Uint8Array(3)),
+      () => told,
+    );
+    await made.attester.refresh();
+    expect(made.asked).toMatchObject([told]);
+    made.attester.refreshIfDue(60_000);
+    expect(made.asked).toHaveLength(1);
+    told.posture = postures[1];
+    made.attester.refreshIfDue(60_000);
+    await made.attester.refresh();
+    expect(made.asked).toMatchObject([{ posture: postures[0] }, { posture: postures[1] }]);
+    made.attester.refreshIfDue(60_000);
+    expect(made.asked).toHaveLength(2);
+  });
+
+  it("is anew in what somebody asks for without a nonce", async () => {
+    const told: { posture: Uint8Array } = { posture: postures[0] };
+    const made = scene(
+      ({ posture }) => Promise.resolve(posture ?? new Uint8Array()),
+      () => told,
+    );
+    await made.attester.refresh();
+    told.posture = postures[1];
+    const [item] = await made.attester.evidence(undefined, new AbortController().signal);
+    expect(item?.evidence).toEqual(postures[1]);
+  });
 });
 
 describe("what peers ask for", () => {

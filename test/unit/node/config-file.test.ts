@@ -34,6 +34,7 @@ describe("what a file says", () => {
       [policy]
       require_attested_hosts = "vendor"
       require_encryption = true
+      require_hardened = true
       allow_hosts = ["${id}"]
       accept_unchallenged = false
       keys = ["${key}"]
@@ -51,11 +52,14 @@ describe("what a file says", () => {
       [invite]
       require_attested_hosts = true
       require_encryption = true
+      [hardening]
+      core_dumps = false
     `;
     expect(read(text)).toEqual({
       policy: {
         require_attested_hosts: "vendor",
         require_encryption: true,
+        require_hardened: true,
         allow_hosts: [id],
         accept_unchallenged: false,
         keys: [key],
@@ -72,6 +76,7 @@ describe("what a file says", () => {
       },
       challenge: { interval: 90_000 },
       invite: { require_attested_hosts: "key", require_encryption: true },
+      hardening: { core_dumps: false },
     });
   });
 
@@ -113,7 +118,7 @@ describe("what is refused, with file, setting and what it takes", () => {
     ["[attest]\nrequire_encryption = true", ["it belongs below [policy] or [invite]"]],
     ["require_encryption = true", ["require_encryption belongs below [policy] or [invite]"]],
     ["[polcy]\n", ["did you mean [policy]?"]],
-    ["[network]\n", ["there are [policy], [attest], [challenge] and [invite]"]],
+    ["[network]\n", ["there are [policy], [attest], [challenge], [invite] and [hardening]"]],
     ["policy = true", ["write [policy]"]],
     ["policy = 1979-05-27", ["write [policy]"]],
     ["invite = 1979-05-27T07:32:00Z", ["write [invite]"]],

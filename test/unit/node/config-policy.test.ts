@@ -48,6 +48,7 @@ it("a node that was told nothing demands nothing and has its times from the defa
   expect(policy).toEqual({
     requireAttested: undefined,
     requireEncryption: false,
+    requireHardened: false,
     acceptUnchallenged: false,
     hosts: undefined,
     owners: undefined,
@@ -155,6 +156,7 @@ describe("--require-attested-hosts", () => {
 describe("switches", () => {
   it.each([
     ["REQUIRE_ENCRYPTION", "require_encryption", { requireEncryption: true }, "requireEncryption"],
+    ["REQUIRE_HARDENED", "require_hardened", { requireHardened: true }, "requireHardened"],
     ["ACCEPT_UNCHALLENGED", "accept_unchallenged", { acceptUnchallenged: true }, "acceptUnchallenged"],
   ] as const)("%s: flag, environment, file", (variable, name, flags, setting) => {
     const config = file(`[policy]\n${name} = true\n`);
@@ -290,6 +292,8 @@ describe("--invite-requires", () => {
     [["vendor"], { attested: "vendor", encryption: false }],
     [["pinned", "encryption"], { attested: "pinned", encryption: true }],
     [["encryption,key", "measured"], { attested: "measured", encryption: true }],
+    [["hardened"], { attested: undefined, encryption: false, hardened: true }],
+    [["hardened,pinned"], { attested: "pinned", encryption: false, hardened: true }],
     [["none"], undefined],
   ] as const)("%j", (inviteRequires, policy) => {
     expect(client({ inviteRequires }).invitePolicy).toEqual(policy);
@@ -301,6 +305,11 @@ describe("--invite-requires", () => {
     vi.stubEnv("SEALMESH_INVITE_REQUIRES", "key,encryption");
     expect(client({ config }).invitePolicy).toEqual({ attested: "key", encryption: true });
     expect(client({ config, inviteRequires: ["none"] }).invitePolicy).toBeUndefined();
+  });
+
+  it("may be hardened alone, in the file too", () => {
+    const config = file("[invite]\nrequire_hardened = true\n");
+    expect(client({ config }).invitePolicy).toEqual({ attested: undefined, encryption: false, hardened: true });
   });
 
   it("takes nothing else", () => {

@@ -29,7 +29,7 @@ async function serving(models: readonly string[]): Promise<Engines> {
 // a larger record costs the node its entry at everybody else: it would vanish from the mesh
 it.each([
   ["short", 128, 12],
-  ["long", 80, 200],
+  ["long", 76, 200],
   ["the longest", 60, limits.nameBytes],
 ])("%s names: a record of many models is one that others take", async (_name, least, bytes) => {
   const names = Array.from({ length: 300 }, (_, index) => `${index}`.padEnd(bytes, "x"));
@@ -43,6 +43,7 @@ it.each([
     clock,
     capabilities: ["seal.v1", "relay.v1"],
     models: () => engines.described().map((model) => ({ ...model, context: 0xffff_ffff, busy: true, queue: 256 })),
+    posture: () => new Uint8Array(limits.postureBytes),
     nextSeq: (nowMs) => BigInt(nowMs),
     proven: () => true,
   });

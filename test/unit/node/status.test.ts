@@ -6,6 +6,7 @@ import type { Peer } from "../../../src/mesh/membership.ts";
 import { Exchanges } from "../../../src/node/exchanges.ts";
 import { admissionStatus, exchangesStatus, peerStatus, type PeerFacts } from "../../../src/node/status.ts";
 import { allow, allowUnproven, provenHost, provenPiece, refusalText, refuse } from "../../support/attestation.ts";
+import { untold } from "../../support/postures.ts";
 import { report } from "./reports.ts";
 
 const id = endpointId("cc".repeat(32));
@@ -21,6 +22,7 @@ const peer: Peer = {
   announced: { kind: "absent" },
   blob: undefined,
   ownership: undefined,
+  saidPosture: undefined,
   conflict: false,
   met: true,
   lastSeenMs: 1,
@@ -36,6 +38,7 @@ const facts: PeerFacts = {
   route: "auto",
   proof: noProof,
   decision: allowUnproven("plain"),
+  posture: untold,
 };
 
 /** Of the record, what status looks at. */

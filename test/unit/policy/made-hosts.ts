@@ -64,6 +64,7 @@ export const host = (facts: Partial<HostFacts> = {}): HostFacts => ({
   key: record,
   proof: noProof,
   owner: undefined,
+  posture: { kind: "none" },
   ...facts,
 });
 

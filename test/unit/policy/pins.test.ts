@@ -227,3 +227,19 @@ describe("as a file", () => {
     expectCode("E_INPUT", () => decodePinBook(text));
   });
 });
+
+describe("a build that was pinned with its key", () => {
+  const next = { ...enclave, measurement: "cc".repeat(32) };
+  const standing = (value: ShownValue, builds: readonly string[]): string | undefined =>
+    comparePins(pinned(enclave), id, [value], { ...context(), acceptedBuilds: new Set(builds) })[0]?.standing;
+
+  it("may be followed by one that is accepted, under the same key", () => {
+    expect(standing(next, [next.measurement])).toBe("agrees");
+  });
+
+  it("and by no other, by none, or under another key", () => {
+    expect(standing(next, [])).toBe("disagrees");
+    expect(standing({ ...next, measurement: undefined }, [next.measurement])).toBe("disagrees");
+    expect(standing({ ...next, key: changed }, [next.measurement])).toBe("disagrees");
+  });
+});

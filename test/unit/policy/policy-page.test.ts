@@ -7,9 +7,13 @@ import { policyPage } from "../../../scripts/policy-page.mjs";
 import { fail, stale, unknown } from "../../../src/attest/verdict.ts";
 import { serve } from "../../../src/cli/commands/serve.ts";
 import { settingsFrom } from "../../../src/node/config-file.ts";
+import { acceptedDigests, type AcceptedBuilds, judgeBuild } from "../../../src/policy/builds.ts";
 import { decide, type HostFacts } from "../../../src/policy/decide.ts";
 import { openPolicy, type Policy } from "../../../src/policy/policy.ts";
 import { type Refusal, refusalRules, type RuleName } from "../../../src/policy/refusals.ts";
+import type { BuildList } from "../../../src/wire/builds.ts";
+import { digestA, digestB, listed, listOf, postureTelling } from "../../support/build-lists.ts";
+import { postureWith } from "../../support/postures.ts";
 import {
   changedPin,
   demanding,
@@ -28,6 +32,21 @@ const root = join(import.meta.dirname, "../../..");
 const page = readFileSync(join(root, "docs/policy.md"), "utf8");
 const vendor = demanding({ attested: "vendor" });
 const key = demanding({ attested: "key" });
+const hardened = demanding({ hardened: true });
+
+/** Lists as if somebody had signed them. */
+const byLists = (...lists: readonly BuildList[]): AcceptedBuilds => {
+  const held = lists.map((list) => ({ signer: "its key", list, bytes: new Uint8Array(), signed: new Uint8Array() }));
+  return {
+    judge: (build, nowMs) => judgeBuild(held, build, nowMs),
+    digests: (nowMs) => acceptedDigests(held, nowMs),
+  };
+};
+const accepting = byLists(listOf([listed(digestA)], { notBeforeMs: 0, expiresMs: now + 1 }));
+
+/** A host that says, signed, which build it runs. */
+const runs = (build: string, proof?: HostFacts["proof"]): HostFacts =>
+  host({ posture: { kind: "signed", posture: postureTelling(build) }, ...(proof ? { proof } : {}) });
 
 interface Made {
   readonly facts: HostFacts;
@@ -45,6 +64,21 @@ const made: Readonly<Record<RuleName, Made>> = {
   "no-key": { facts: host({ key: { kind: "unknown" } }), policy: openPolicy },
   "plain-not-allowed": { facts: host({ key: noKey }), policy: demanding({ plain: false }) },
   "encryption-required": { facts: host({ key: noKey }), policy: key },
+  "builds-missing": { facts: runs(digestA), policy: demanding({ builds: byLists() }) },
+  "build-not-told": { facts: host(), policy: demanding({ builds: accepting }) },
+  "build-disagrees": {
+    facts: runs(digestA, showing(enclave({ claims: { measurement: { value: digestB, by: "self" } } }))),
+    policy: demanding({ builds: accepting }),
+  },
+  "build-revoked": {
+    facts: runs(digestA),
+    policy: demanding({ builds: byLists(listOf([listed(digestA, { revoked: true })])) }),
+  },
+  "builds-expired": {
+    facts: runs(digestA),
+    policy: demanding({ builds: byLists(listOf([listed(digestA)], { notBeforeMs: 0, expiresMs: now })) }),
+  },
+  "build-unknown": { facts: runs(digestB), policy: demanding({ builds: accepting }) },
   "pin-changed": { facts: host({ proof: showing(tpm({ pin: changedPin })) }), policy: vendor },
   "not-asked": { facts: host(), policy: vendor },
   "no-evidence": {
@@ -59,6 +93,16 @@ const made: Readonly<Record<RuleName, Made>> = {
   "tier-not-reached": {
     facts: host({ proof: showing(tpm({ verdict: { chain: unknown("no-chain") } })) }),
     policy: vendor,
+  },
+  "posture-missing": { facts: host({ proof: showing() }), policy: hardened },
+  "posture-unsigned": { facts: host({ proof: showing(), posture: { kind: "unsigned" } }), policy: hardened },
+  "posture-disagrees": { facts: host({ proof: showing(), posture: { kind: "disagrees" } }), policy: hardened },
+  "not-hardened": {
+    facts: host({
+      proof: showing(),
+      posture: { kind: "signed", posture: postureWith({ debugger: "open" }, { engine: "external" }) },
+    }),
+    policy: hardened,
   },
 };
 
@@ -129,6 +173,12 @@ describe("sentences", () => {
         "no-key: Nothing is known about its inference key at first hand.",
         "--require-encryption: plain-not-allowed: It has no inference key, and policy demands one.",
         "--require-attested-hosts=key: encryption-required: It has no inference key, so nothing can be sealed to it, and no evidence can be tied to it.",
+        "--allow-builds: builds-missing: There is no list of accepted builds to go by.",
+        "--allow-builds: build-not-told: It says nothing, signed, of the build that it runs.",
+        "--allow-builds: build-disagrees: Its record names the build a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1, and its evidence another one: b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2.",
+        "--allow-builds: build-revoked: The host says, signed, that it runs the build a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1 (1.2.3), which was revoked.",
+        "--allow-builds: builds-expired: The host says, signed, that it runs the build a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1. The list of accepted builds has expired at 1970-01-01T00:16:40.000Z.",
+        "--allow-builds: build-unknown: The host says, signed, that it runs the build b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2, which is on no list of accepted ones.",
         "--require-attested-hosts=vendor: pin-changed: It shows tpm2 key dc7156746a46cbe6edfaceb4ccfb9b27, but tpm2 key 64f023a6cb9d7668a02588ce41fec64b is pinned for it. If you know why it changed, accept it with \`sealmesh trust pin abababababababababababababababababababababababababababababababab --kind tpm2 --key dc7156746a46cbe6edfaceb4ccfb9b27\`.",
         "--require-attested-hosts=vendor: not-asked: It has not been asked for evidence yet.",
         "--require-attested-hosts=vendor: no-evidence: It has shown no evidence. Asking it for evidence failed: its connection was lost.",
@@ -138,6 +188,10 @@ describe("sentences", () => {
         "--require-attested-hosts=key: no-challenge: It can answer no challenge, so its evidence may be a copy of another's.",
         "--require-attested-hosts=key: challenge-unanswered: Its key has answered no challenge yet.",
         "--require-attested-hosts=vendor: tier-not-reached: Its tpm2 evidence reaches \`key\`. It lacks: chain (no-chain): No certificate came with it.",
+        "--require-hardened: posture-missing: It says nothing, signed, of how it is closed to others; what an older record of it said counts no more.",
+        "--require-hardened: posture-unsigned: It tells a posture in gossip alone, where nobody signs it: that counts as unknown.",
+        "--require-hardened: posture-disagrees: Its record and its evidence are both signed, and tell different postures.",
+        "--require-hardened: not-hardened: The host says, signed, that it is not hardened: debugger (open). Its engine is another program, which sees the prompts and of which nothing is said.",
       ]
     `);
   });

@@ -39,6 +39,8 @@ describe("a minimum policy", () => {
     { attested: "vendor", encryption: true },
     { attested: "key", encryption: false },
     { attested: undefined, encryption: true },
+    { attested: "pinned", encryption: true, hardened: true },
+    { attested: undefined, encryption: false, hardened: true },
   ] as const satisfies readonly MinimumPolicy[])("%j goes both ways", (policy) => {
     expect(decodeInvite(encodeInvite(address, { policy }))).toEqual({ address, minimum: policy });
   });
@@ -90,7 +92,8 @@ describe("a minimum policy", () => {
     { policy: { attested: ["key"] } },
     { policy: { encryption: "yes" } },
     { policy: { encryption: null } },
-    { policy: { attested: "key", hardened: true } },
+    { policy: { attested: "key", hardened: "yes" } },
+    { policy: { attested: "key", polished: true } },
   ])("that cannot be understood refuses the invite: sealmesh = %j", (sealmesh) => {
     expect(complaint(encoded({ id, addrs: [], sealmesh }))).toContain("what its mesh demands of hosts");
   });
@@ -125,6 +128,11 @@ describe("the strictest of several", () => {
       attested: "vendor",
       encryption: true,
     });
+  });
+
+  it("asks for hosts that say that they are hardened when any does", () => {
+    const hardened: MinimumPolicy = { attested: undefined, encryption: false, hardened: true };
+    expect(strictest([tier("key"), hardened])).toEqual({ attested: "key", encryption: false, hardened: true });
   });
 
   it("asks for nothing when none does", () => {

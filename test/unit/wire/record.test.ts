@@ -45,6 +45,15 @@ describe("record", () => {
     expectCode("E_WIRE", () => decodeRecord(concat([start, bytes(9, bytes(1, "m".repeat(limits.nameBytes + 1)))])));
   });
 
+  it("carries a posture as it came, and none that is too long", () => {
+    const posture = new Uint8Array(limits.postureBytes).fill(7);
+    const read = decodeRecord(concat([start, bytes(13, posture)]));
+    expect(read.posture).toEqual(posture);
+    expect(decodeRecord(encodeRecord(read))).toEqual(read);
+    expect(decodeRecord(start).posture).toBeUndefined();
+    expectCode("E_WIRE", () => decodeRecord(concat([start, bytes(13, concat([posture, posture]))])));
+  });
+
   it("seq has 64 bits", () => {
     const fields = decodeRecord(start);
     expect(decodeRecord(encodeRecord({ ...fields, seq: 2n ** 64n - 1n })).seq).toBe(2n ** 64n - 1n);

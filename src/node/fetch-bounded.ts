@@ -1,12 +1,14 @@
 /** Gets one document over HTTP: no larger, no later and from no other host than was asked for. Judges nothing in it. */
 import { concat } from "../base/bytes.ts";
 import { isMeshError, MeshError } from "../base/errors.ts";
-import { systemCode } from "../node/own-files.ts";
+import { systemCode } from "./own-files.ts";
 
 export interface FetchOptions {
   readonly maxBytes: number;
   /** For the whole of it, ms. */
   readonly ms: number;
+  /** Ends it at once, as E_UNREACHABLE. */
+  readonly signal?: AbortSignal;
 }
 
 export interface Fetched {
@@ -21,7 +23,7 @@ const maxRedirects = 3;
  * @throws E_UNREACHABLE nobody there, not in time, or TLS that does not hold · E_INPUT it leads to another host, or the
  *         answer is too large · E_USAGE there is a password in the address
  */
-export async function fetchBounded(url: URL, { maxBytes, ms }: FetchOptions): Promise<Fetched> {
+export async function fetchBounded(url: URL, { maxBytes, ms, signal: ending }: FetchOptions): Promise<Fetched> {
   if (hasPassword(url)) {
     const why = "which other users of this machine can read in a list of processes";
     throw new MeshError(
@@ -29,13 +31,14 @@ export async function fetchBounded(url: URL, { maxBytes, ms }: FetchOptions): Pr
       `the address of ${url.host} has a user name or password in it, ${why}: leave it out`,
     );
   }
-  const signal = AbortSignal.timeout(ms);
+  const time = AbortSignal.timeout(ms);
+  const signal = ending ? AbortSignal.any([time, ending]) : time;
   try {
     const response = await follow(url, signal);
     return { status: response.status, bytes: await wholeBody(response, maxBytes) };
   } catch (thrown) {
     if (isMeshError(thrown)) throw thrown;
-    const why = signal.aborted
+    const why = time.aborted
       ? `gave no whole answer within ${ms / 1000} s`
       : (tlsComplaint(thrown) ?? "does not answer");
     throw new MeshError("E_UNREACHABLE", `${url.origin} ${why}`, { cause: thrown });

@@ -1,0 +1,101 @@
+/** Finds the command that was asked for, runs it, and says its failure. Called by main.ts, which ends the process. */
+import { Command as Commander, CommanderError } from "commander";
+import { MeshError } from "../base/errors.ts";
+import type { HardeningReport } from "../harden/report.ts";
+import { version } from "../node/version.ts";
+import { type Command, type CommandGroup, examplesText } from "./command.ts";
+import { commands } from "./command-list.ts";
+import { formatFromArguments, reportError, surviveClosedOutput } from "./output.ts";
+
+const introduction = `One OpenAI-compatible endpoint over many machines. Each prompt is sealed to the machine that answers it.`;
+
+const firstSteps = `
+First steps:
+  see it work, on this machine alone
+    $ sealmesh demo
+  offer the models of this machine to a mesh
+    $ sealmesh serve --engine auto
+    $ sealmesh serve --model file.gguf
+  use them from another machine: its OpenAI base URL is http://127.0.0.1:9337/v1
+    $ sealmesh client --join-file invite.txt
+
+Every command has its own help: sealmesh help serve
+Exit codes: 0 done, 64 wrong usage, 65 bad input, 69 nobody answers, 70 a bug, 75 try again, 76 a peer broke the
+protocol, 77 refused, 78 configuration, 130 and 143 ended by a second signal.
+`;
+
+/**
+ * @param words     the command and its flags
+ * @param hardening of this process; undefined: a command that holds no prompts
+ * @returns         exit code of the process
+ */
+export async function runProgram(words: readonly string[], hardening: HardeningReport | undefined): Promise<number> {
+  surviveClosedOutput();
+  let exitCode = 0;
+  const program = new Commander("sealmesh")
+    .description(introduction)
+    .version(`sealmesh ${version}`, "-V, --version", "print the version")
+    .helpOption("-h, --help", "print this help")
+    .helpCommand("help [command]", "print the help of a command")
+    .addHelpText("after", firstSteps)
+    .configureHelp({ sortOptions: false })
+    // errors are printed by reportError, in the format that was asked for
+    .configureOutput({ writeErr: () => undefined, outputError: () => undefined })
+    .exitOverride();
+  const add = (to: Commander, command: Command): void => {
+    const sub = declare(to, command).action(async () => {
+      exitCode = await command.run(sub.opts(), hardening);
+    });
+    command.addFlags(sub);
+  };
+  for (const command of commands) {
+    if ("run" in command) {
+      add(program, command);
+      continue;
+    }
+    const group = declare(program, command).helpCommand("help [command]", "print the help of a command");
+    for (const one of command.commands) add(group, one);
+  }
+  try {
+    if (words.length === 0) {
+      process.stderr.write(program.helpInformation() + firstSteps);
+      return new MeshError("E_USAGE", "no command was given").row.exit;
+    }
+    await program.parseAsync(words, { from: "user" });
+    return exitCode;
+  } catch (thrown) {
+    if (!(thrown instanceof CommanderError)) return reportError(thrown, formatFromArguments(words));
+    if (thrown.exitCode === 0) return 0; // help or version, printed already
+    if (thrown.code === "commander.help") {
+      const group = groupOf(words);
+      const help = program.commands.find((one) => one.name() === group?.name)?.helpInformation();
+      process.stderr.write(group && help ? help + examplesText(group.examples) : program.helpInformation());
+      return new MeshError("E_USAGE", "a group was given, and none of its commands").row.exit;
+    }
+    return reportError(usageError(thrown, groupOf(words)), formatFromArguments(words));
+  }
+}
+
+function groupOf([word]: readonly string[]): CommandGroup | undefined {
+  const named = commands.find(({ name }) => name === word);
+  return named && "commands" in named ? named : undefined;
+}
+
+function declare(to: Commander, { name, summary, description, examples }: Command | CommandGroup): Commander {
+  return to
+    .command(name)
+    .summary(summary)
+    .description(description)
+    .helpOption("-h, --help", "print this help")
+    .addHelpText("after", examplesText(examples));
+}
+
+/** Commander's "error: unknown option '--prot'\n(Did you mean --port?)" as one sentence of ours. */
+function usageError({ message, code }: CommanderError, group: CommandGroup | undefined): MeshError {
+  const sentence = message
+    .replace(/^error: /, "")
+    .replace(/\s*\n\s*/g, " ")
+    .trim();
+  const next = group && code === "commander.unknownCommand" ? `: see \`sealmesh help ${group.name}\`` : "";
+  return new MeshError("E_USAGE", `${sentence}${next}`);
+}

@@ -1,0 +1,42 @@
+/**
+ * Where the configuration file is. Apart from config.ts, because a process that hardens itself must know before it loads
+ * anything else.
+ */
+import { lstatSync, statSync } from "node:fs";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { MeshError } from "../base/errors.ts";
+
+/** Instead of a file's name: the one at its usual place is not read either. */
+export const noFile = "none";
+
+/**
+ * @param flag value of --config
+ * @returns    path of the file to read; undefined: none
+ * @throws     E_CONFIG whether there is one cannot be seen
+ */
+export function configFile(flag: string | undefined): string | undefined {
+  const asked = flag ?? (process.env["SEALMESH_CONFIG"] || undefined);
+  return asked === noFile ? undefined : (asked ?? usualConfigFile());
+}
+
+/** The platform's place for configuration, if there is a file. */
+function usualConfigFile(): string | undefined {
+  const { XDG_CONFIG_HOME, APPDATA } = process.env;
+  let folder = join(XDG_CONFIG_HOME || join(homedir(), ".config"), "sealmesh");
+  if (process.platform === "darwin") folder = join(homedir(), "Library/Application Support/sealmesh");
+  if (process.platform === "win32") folder = join(APPDATA ?? homedir(), "sealmesh");
+  const file = join(folder, "config.toml");
+  try {
+    // a link that leads nowhere is not nothing: whoever made it meant to have a policy
+    if (lstatSync(folder, { throwIfNoEntry: false })?.isSymbolicLink()) statSync(folder);
+    return lstatSync(file, { throwIfNoEntry: false }) && file;
+  } catch (cause) {
+    // there may be a policy in it: going on as if there were none is no choice
+    const code = cause instanceof Error && "code" in cause ? String(cause.code) : "unknown";
+    const why = `whether there is a ${file} cannot be seen (${code})`;
+    throw new MeshError("E_CONFIG", `${why}: name a file with --config FILE, or go without with --config none`, {
+      cause,
+    });
+  }
+}
