@@ -53,6 +53,10 @@ export async function runNode(
   flags: Partial<NodeProcessFlags>,
   hardening: HardeningReport | undefined,
 ): Promise<number> {
+  // main.ts finds the command without a parser: what it has missed must not hold prompts
+  if (hardening === undefined) {
+    throw new MeshError("E_USAGE", `"${mode}" must be the first word, and -h and --help can be no value of a flag`);
+  }
   const format = flags.logFormat ?? "pretty";
   const config = resolveConfig(mode, flags);
   if (config.tap !== undefined) {
@@ -63,8 +67,7 @@ export async function runNode(
   const progress = startProgress(config, format);
   const log = format === "json" ? jsonLog : progress.watch(prettyLog());
   // a Mac's own tools take their time: the machine's doors are told when they are known
-  const asked = hardening === undefined ? Promise.resolve(undefined) : withMachine(hardening);
-  const starting = asked.then((report) => startNode(config, { log, hardening: report }));
+  const starting = withMachine(hardening).then((report) => startNode(config, { log, hardening: report }));
   starting.catch(() => undefined); // looked at below, or nobody is interested any more
   let node: Node | undefined;
   try {
@@ -175,7 +178,7 @@ function startProgress(config: NodeConfig, format: OutputFormat): Progress {
 }
 
 /** A person learns what was taken away, and what their debugging leaves open. */
-function sayHardening(wanted: boolean, { scrubbed = [] }: Partial<HardeningReport> = {}): void {
+function sayHardening(wanted: boolean, { scrubbed }: HardeningReport): void {
   if (!wanted) printNote("warning: --no-hardening leaves this process open to others; peers are told");
   if (scrubbed.length > 0) {
     printNote(`note: taken away from this node: ${scrubbed.join(", ")}; docs/hardening.md says why`);

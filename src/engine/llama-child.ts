@@ -14,7 +14,7 @@ import type {
   Token,
 } from "node-llama-cpp";
 import { MeshError, toMeshError } from "../base/errors.ts";
-import { hardenSelf } from "../harden/harden.ts";
+import { hardenSelf, lookAgain } from "../harden/harden.ts";
 import { everyStep } from "../harden/report.ts";
 import { type PromptReader, promptTokens, sentence } from "./llama-prompt.ts";
 import type { ChildStart, FromChild, TextRequest, ToChild } from "./llama-protocol.ts";
@@ -23,6 +23,8 @@ import { endsInHalfCharacter, textCutter } from "./text-cutter.ts";
 type LoadMessage = Extract<ToChild, { type: "load" }>;
 type GenerateMessage = Extract<ToChild, { type: "generate" }>;
 
+/** From one look at its own doors to the next, ms. */
+const lookAgainMs = 5_000;
 /** A prompt is evaluated in slices of about this long, so that an abort is seen in time. */
 const sliceMs = 200;
 const firstSliceTokens = 64;
@@ -88,9 +90,16 @@ const generations = new Map<number, Generation>();
 
 const start = startOf(process.argv[2]);
 // before anything else: no message has been read yet, and none is answered before
-const hardened = hardenSelf({ ...start, scrubbed: [], keys: false }).then((report) =>
-  send({ type: "hardened", report }),
-);
+const hardened = hardenSelf({ ...start, scrubbed: [], keys: false }).then((report) => {
+  send({ type: "hardened", report });
+  // a debugger may come later
+  let told = JSON.stringify(report);
+  setInterval(() => {
+    const now = lookAgain(report);
+    if (JSON.stringify(now) !== told) send({ type: "hardened", report: now });
+    told = JSON.stringify(now);
+  }, lookAgainMs).unref();
+});
 
 // the parent's terminal and service manager signal the whole group; this process ends with its parent, not before
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => undefined);

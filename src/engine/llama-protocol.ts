@@ -64,7 +64,7 @@ export interface ChildStart {
 }
 
 export type FromChild =
-  /** The first message, once: what it found about itself. */
+  /** The first message, and again when a door has changed: what it found about itself. */
   | { readonly type: "hardened"; readonly report: HardeningReport }
   | { readonly type: "loading"; readonly percent: number }
   | {

@@ -127,8 +127,9 @@ function processDoors({ settings, native, start, denied }: Known): ProcessDoors 
   return { ...own, debugger: none, "core-dumps": none, privileges: none, "memory-lock": keyless ?? none };
 }
 
-function environmentDoor({ variables: { dangerous, others } }: Inheritance): DoorReport {
+function environmentDoor({ variables: { dangerous, others }, hidden }: Inheritance): DoorReport {
   if (dangerous.length > 0) return open(`set by the starter: ${dangerous.slice(0, 16).join(", ")}`);
+  if (hidden) return unknown("the kernel's list of its variables cannot be read");
   return others.length === 0
     ? closed("only variables that a node may keep")
     : unknown(`${others.length} variables that are not known here were left`);

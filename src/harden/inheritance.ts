@@ -50,6 +50,8 @@ const dangerousVariables: readonly RegExp[] = [
   /^(GCONV_PATH|GLIBC_TUNABLES|LOCPATH|NLSPATH|RESOLV_HOST_CONF|RES_OPTIONS|HOSTALIASES|LOCALDOMAIN)$/,
   /^Malloc[A-Z]/,
   /^MALLOC_/,
+  // what the parts written in Rust are loaded from
+  /^NAPI_RS_/,
   // TLS: keys of sessions, whom to trust, what to load
   /^SSLKEYLOGFILE$/,
   /^OPENSSL_/,

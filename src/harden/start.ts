@@ -4,7 +4,8 @@
  * What must be inherited is set before. Called by cli/main.ts before anything else is loaded; it loads as little itself.
  *
  *   0  as started: dirty, or clean by chance      1, 2  started afresh; a mark says so, and is not believed:
- *      each start looks for itself, and after two the doors that are still open are told as open
+ *      each start looks for itself. After two nothing of the starter is left, unless the mark was
+ *      forged: then it is refused
  *
  * @see docs/hardening.md
  */
@@ -49,8 +50,8 @@ export async function startAfresh({ file, words, steps }: StartOptions): Promise
   }
   const dirty = steps.environment ? [...variables.dangerous, ...flags.foreign] : [];
   const scrubbed = shortened([...mark.scrubbed, ...dirty]);
-  if (isAsWanted(steps, found) || mark.starts >= mostStarts) return { scrubbed: mark.scrubbed };
-  const native = await loadNative();
+  if (isAsWanted(steps, found)) return { scrubbed: mark.scrubbed };
+  const native = mark.starts < mostStarts ? await loadNative() : undefined;
   if (native === undefined) {
     if (dirty.length === 0) return { scrubbed: mark.scrubbed };
     const why = "can read prompts or send them elsewhere, and cannot be taken away here";
@@ -72,18 +73,22 @@ export interface Inheritance {
   readonly flags: GivenFlags;
   /** Whether a debugger could be talking to this process now. */
   readonly inspected: boolean;
+  /** Linux: the kernel's own list of variables could not be read, so something loaded before us may have hidden some. */
+  readonly hidden: boolean;
 }
 
 /** @param more variables that this process gets from us */
 export function lookAtStart(more: readonly string[] = []): Inheritance {
   const names = new Set(Object.keys(process.env));
   // what was there at the start, also if something loaded before us has hidden it since
-  if (process.platform === "linux") for (const name of startingVariables() ?? []) names.add(name);
+  const starting = process.platform === "linux" ? startingVariables() : [];
+  for (const name of starting ?? []) names.add(name);
   const given = process.connected ? [...more, channelName, serializationName] : more;
   return {
     variables: sortVariables([...names], process.platform, given),
     flags: sortFlags(process.execArgv, ownNodeFlags()),
     inspected: isInspected(),
+    hidden: starting === undefined,
   };
 }
 
@@ -105,7 +110,7 @@ function isAsWanted(steps: HardeningSteps, { variables, flags, inspected }: Inhe
   const { environment, inspector, privileges } = steps;
   if (environment && (variables.dangerous.length > 0 || variables.others.length > 0)) return false;
   if (environment && flags.foreign.length > 0) return false;
-  if (environment && !wantedFlags(steps).every((flag) => process.execArgv.includes(flag))) return false;
+  if ((environment || inspector) && !wantedFlags(steps).every((flag) => process.execArgv.includes(flag))) return false;
   if (inspector && inspected) return false;
   return !(privileges && process.platform === "linux" && privilegesDoor().state !== "closed");
 }
@@ -123,9 +128,18 @@ function replaceProcess(
   if (steps.privileges && process.platform === "linux") native.prctl(prctlOptions.setNoNewPrivs, 1);
   if (steps["core-dumps"]) native.forbidCoreFiles();
   const channel = channelDescriptor();
-  for (const descriptor of [0, 1, 2, ...(channel === undefined ? [] : [channel])]) native.keepOpen(descriptor);
+  const kept = [0, 1, 2, ...(channel === undefined ? [] : [channel]), ...descriptorsIn(words)];
+  for (const descriptor of kept) native.keepOpen(descriptor);
   const pairs = Object.entries(environment).map(([name, value]) => `${name}=${value}`);
   return native.execve(process.execPath, words, pairs);
+}
+
+/** Files that a shell has opened for us: "--join-file <(command)" is /dev/fd/63, or a number that Node would close. */
+function descriptorsIn(words: readonly string[]): readonly number[] {
+  return words.flatMap((word) => {
+    const [, number] = /(?:^|=)\/(?:dev|proc\/self)\/fd\/([0-9]{1,4})$/.exec(word) ?? [];
+    return number === undefined ? [] : [Number(number)];
+  });
 }
 
 // ---- the mark

@@ -21,6 +21,7 @@ import {
   listRefusals,
   listState,
   type ListTaken,
+  nextChange,
   type ListTrust,
   readBuildList,
   takeBuildList,
@@ -120,9 +121,9 @@ export function buildListIn(text: string): Uint8Array | undefined {
   return line === undefined ? undefined : fromBase64(line.slice(prefix.length).trim());
 }
 
-/** @throws E_INPUT it cannot be read, or holds no list */
-export function readBuildListFile(path: string): Uint8Array {
-  return listIn(readSmall(path, textBytes, { pipe: true }), path);
+/** @param options pipe: whether it may be one, which is waited for · @throws E_INPUT it cannot be read, or holds no list */
+export function readBuildListFile(path: string, { pipe = true }: { readonly pipe?: boolean } = {}): Uint8Array {
+  return listIn(readSmall(path, textBytes, { pipe }), path);
 }
 
 function listIn(bytes: Uint8Array, where: string): Uint8Array {
@@ -147,6 +148,8 @@ export class BuildLists implements AcceptedBuilds {
   /** On disk, of signers that are not trusted now. */
   #others: readonly string[] = [];
   #digests: ReadonlySet<string> = new Set();
+  /** For which lists and times they were made: they are asked for with every request, for every host. */
+  #digestsOf: { readonly book: ListBook; readonly fromMs: number; readonly untilMs: number } | undefined;
   #timer: NodeJS.Timeout | undefined;
   readonly #fetching = new Set<Promise<void>>();
 
@@ -184,7 +187,10 @@ export class BuildLists implements AcceptedBuilds {
   }
 
   digests(nowMs: number): ReadonlySet<string> {
+    const made = this.#digestsOf;
+    if (made?.book === this.#book && nowMs >= made.fromMs && nowMs < made.untilMs) return this.#digests;
     const now = acceptedDigests(this.lists, nowMs);
+    this.#digestsOf = { book: this.#book, fromMs: nowMs, untilMs: nextChange(this.lists, nowMs) };
     const same = now.size === this.#digests.size && [...now].every((digest) => this.#digests.has(digest));
     if (!same) this.#digests = now;
     return this.#digests;
@@ -293,7 +299,8 @@ export class BuildLists implements AcceptedBuilds {
       const mark = markOf(path);
       if (mark === watched.mark) return;
       watched.mark = mark;
-      this.#taken(watched, readBuildListFile(path));
+      // a pipe put in its place would keep the whole node waiting
+      this.#taken(watched, readBuildListFile(path, { pipe: false }));
     } catch (thrown) {
       this.#failed(watched, thrown);
     }
@@ -344,8 +351,11 @@ export class BuildLists implements AcceptedBuilds {
     for (const kept of keptIn(text, path)) {
       const bytes = fromBase64(kept);
       const read = readBuildList(bytes, trust, undefined);
-      if (read.kind === "good") book.set(read.list.signer, read.list);
-      else if (read.reason === "malformed" || (read.reason === "signature-wrong" && !isSigstore(bytes))) {
+      if (read.kind === "good") {
+        // two of one signer: an identity that now stands for what were several
+        const known = book.get(read.list.signer);
+        if (!known || known.list.seq < read.list.list.seq) book.set(read.list.signer, read.list);
+      } else if (read.reason === "malformed" || (read.reason === "signature-wrong" && !isSigstore(bytes))) {
         throw damaged(path);
       }
       // other keys or other roots than before: it counts for nothing now, and may again

@@ -56,7 +56,7 @@ function tlsComplaint(thrown: unknown): string | undefined {
     return `speaks no TLS that can be understood here (${code}): is it an http:// address?`;
   }
   if (!/CERT|SIGNATURE$|^UNABLE_TO_|^INVALID_|^HOSTNAME_/.test(code)) return undefined;
-  const next = "name the certificate of its maker in NODE_EXTRA_CA_CERTS, or fetch the document and verify the file";
+  const next = "fetch it yourself and give the file. Commands that run no node heed NODE_EXTRA_CA_CERTS as well";
   return `shows a TLS certificate that does not hold here (${code}): ${next}`;
 }
 

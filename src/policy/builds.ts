@@ -218,8 +218,10 @@ export function judgeBuild(
   nowMs: number,
 ): BuildVerdict {
   if (build === undefined) return { outcome: "not-told" };
-  const said = lists.flatMap(({ list, signer }) => list.builds.map((listed) => ({ listed, list, signer })));
-  const named = said.filter(({ listed }) => listed.digest === build.digest);
+  // for every request and host: nothing is made of the other thousand
+  const named = lists.flatMap(({ list, signer }) =>
+    list.builds.filter(({ digest }) => digest === build.digest).map((listed) => ({ listed, list, signer })),
+  );
   const revoked = named.find(({ listed }) => listed.revoked);
   if (revoked) return { outcome: "revoked", version: revoked.listed.version, signer: revoked.signer };
   if (lists.length === 0) return { outcome: "no-list" };
@@ -271,6 +273,17 @@ export function acceptedDigests(lists: readonly VerifiedBuildList[], nowMs: numb
     list.builds.filter((build) => inTime(build, list, nowMs).outcome === "accepted").map(({ digest }) => digest),
   );
   return new Set(accepted.filter((digest) => !revoked.has(digest)));
+}
+
+/** The next moment at which something on the lists begins or ends, Unix ms; until then they say the same. */
+export function nextChange(lists: readonly VerifiedBuildList[], nowMs: number): number {
+  let next = Number.POSITIVE_INFINITY;
+  for (const { list } of lists) {
+    for (const { notBeforeMs, expiresMs } of [list, ...list.builds]) {
+      for (const atMs of [notBeforeMs, expiresMs]) if (atMs !== undefined && atMs > nowMs && atMs < next) next = atMs;
+    }
+  }
+  return next;
 }
 
 /**

@@ -2,7 +2,7 @@
  * How a hardened node begins: whatever its starter has set, the process that stays runs without it, says so, keeps its
  * place (id, stdio, signals, exit code), and takes nothing with it when it is killed.
  */
-import { type ChildProcess, fork } from "node:child_process";
+import { type ChildProcess, fork, spawnSync } from "node:child_process";
 import {
   copyFileSync,
   cpSync,
@@ -91,7 +91,7 @@ describe.skipIf(!onLinux)("a dirty start", () => {
     await expectClean(node, [flag]);
   });
 
-  it("is loaded by the start before, and by nothing that holds prompts", async () => {
+  it("H1: is loaded by the start before, and by nothing that holds prompts", async () => {
     await using node = await startProcess(["client"], {
       env: { ...clean, ...usual, NODE_OPTIONS: `--require ${spy}` },
     });
@@ -101,14 +101,35 @@ describe.skipIf(!onLinux)("a dirty start", () => {
     expect(node.ready.pid).toBe(node.pid);
   });
 
-  it("believes no mark: once forged it starts afresh again, and what is left after two is told as open", async () => {
+  it("believes no mark: once forged it starts afresh again, and after two it does not start with what is left", async () => {
     const dirty = { ...clean, ...usual, NODE_PATH: folder };
     await using once = await startProcess(["client"], { env: { ...dirty, SEALMESH_STAGE: "1 " } });
     await expectClean(once, ["NODE_PATH"]);
-    await using twice = await startProcess(["client"], { env: { ...dirty, SEALMESH_STAGE: "2 " } });
-    const { hardening, posture } = await twice.status();
-    expect(hardening.node.environment).toEqual({ state: "open", why: "set by the starter: NODE_PATH" });
-    expect(posture).toMatchObject({ says_hardened: false, doors: { environment: "open" } });
+    for (const left of ["NODE_PATH", "NAPI_RS_NATIVE_LIBRARY_PATH"]) {
+      const env = { ...clean, ...usual, [left]: folder, SEALMESH_STAGE: "2 " };
+      const { code, stderr } = await runCommand(["client", "--data-dir", tempDir()], { env });
+      expect(stderr).toContain(`${left} can read prompts or send them elsewhere, and cannot be taken away here`);
+      expect(code).toBe(78);
+    }
+  });
+
+  it.each([
+    ["--", "client"],
+    ["client", "--data-dir", "-h"],
+  ])("is refused where main.ts misses the command: %s %s", async (...words) => {
+    const env = { ...clean, ...usual, SEALMESH_DATA_DIR: tempDir(), NODE_PATH: folder };
+    const { code, stderr } = await runCommand(words, { env, cwd: tempDir() });
+    expect(stderr).toContain('"client" must be the first word');
+    expect(code).toBe(64);
+  });
+
+  it("keeps a file that the starter has opened, where a flag names it", async () => {
+    const token = join(tempDir(), "token");
+    writeFileSync(token, "bogus");
+    const script = `exec "$@" --join-file /dev/fd/3 3<${token}`;
+    const words = ["-c", script, "sh", process.execPath, mainFile, "client", "--data-dir", tempDir()];
+    const { stderr } = spawnSync("/bin/sh", words, { env: { ...usual, NODE_PATH: folder }, encoding: "utf8" });
+    expect(stderr).toContain("the invite is cut off");
   });
 
   // --inspect-brk waits for a debugger before it runs anything at all: there is nothing to refuse yet
@@ -191,7 +212,7 @@ function copyWithout(name: string): string {
 }
 
 describe("steps", () => {
-  it("leaves out what the configuration names, and says so", async () => {
+  it("H2: leaves out what the configuration names, and says so", async () => {
     const file = join(tempDir(), "config.toml");
     writeFileSync(file, "[hardening]\ninspector = false\ndebugger = false\n");
     await using node = await startProcess(["serve", "--model", demoModel, "--config", file]);

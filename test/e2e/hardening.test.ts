@@ -53,7 +53,7 @@ describe.skipIf(doorsMissing !== undefined)("another process of the same user", 
       }
     });
 
-    it("attaches gdb to node and engine", async () => {
+    it("H3: attaches gdb to node and engine", async () => {
       const { pids } = await victimOf(protection);
       for (const target of ["node", "engine"] as const) {
         const attempt = await attachDebugger(pids[target]);

@@ -39,7 +39,7 @@ export function applyOnMac(steps: HardeningSteps, native: Native): boolean {
 
 export function macDoors(native: Native | undefined, denied: boolean): MacDoors {
   if (native === undefined) {
-    const without = unknown("it cannot be asked without koffi");
+    const without = unknown("it was not asked: that needs koffi, and a step that loads it");
     return { debugger: without, "core-dumps": without };
   }
   return { debugger: debuggerDoor(native.signingFlags(), denied), "core-dumps": coreDumpsDoor(native) };

@@ -61,7 +61,10 @@ export function privilegesDoor(root: string = "/"): DoorReport {
 export function debuggerDoor(native: Native | undefined, root: string = "/"): DoorReport {
   const tracer = threadFacts(root, "TracerPid").find((pid) => pid !== 0);
   if (tracer !== undefined) return open(`process ${tracer} traces this one`);
-  if (native === undefined) return unknown("nobody traces this process; whether one may cannot be asked without koffi");
+  if (native === undefined)
+    return unknown(
+      "nobody traces this process; whether one may was not asked: that needs koffi, and a step that loads it",
+    );
   return native.prctl(prctlOptions.getDumpable, 0) === 0
     ? closed("not dumpable, and nobody traces it: other processes of its user can neither attach nor read its memory")
     : open("dumpable: other processes of its user can attach to it and read its memory");
