@@ -88,7 +88,7 @@ export const doorTexts: Readonly<Record<Door, string>> = {
   arguments: "It was started without flags that load code, open a debugger, or write memory to a file.",
   "core-dumps": "A crash leaves no image of its memory.",
   debugger:
-    "Other programs of its user can neither attach to it nor read its memory, and none was attached at its start.",
+    "From its start on, other programs of its user can neither attach to it nor open its memory, and none was attached then.",
   inspector: "Node's own debugger is shut, and no signal opens it.",
   privileges: "Nothing that it starts can gain rights that it does not have.",
   "memory-lock": "Inference keys stay in memory and do not go to swap.",

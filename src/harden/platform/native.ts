@@ -21,6 +21,9 @@ const denyAttach = 31;
 const signingStatus = 0;
 /** RLIMIT_CORE is the same number on both. */
 const coreLimit = 4;
+/** SIGPROF and SIG_IGN of signal.h, the same on both. */
+const profileSignal = 27;
+const ignored = 1;
 /** F_SETFD of fcntl.h. */
 const setDescriptorFlags = 2;
 
@@ -76,9 +79,12 @@ function bind(koffi: Koffi, platform: NodeJS.Platform, library: string | null): 
   const setrlimit: Call = libc.func("int setrlimit(int resource, const uint8_t *limits)");
   const getrlimit: Call = libc.func("int getrlimit(int resource, _Out_ uint8_t *limits)");
   // it takes what it takes by its second argument, and macOS passes such arguments in another way
+  const signal: Call = libc.func("intptr_t signal(int number, intptr_t handler)");
   const fcntl: Call = libc.func("int fcntl(int descriptor, int command, ...)");
   return {
     execve: (file, words, environment) => {
+      // one that --cpu-prof has under way would end the new program, which has no handler for it yet
+      signal(profileSignal, ignored);
       execve(file, [...words, null], [...environment, null]);
       return koffi.errno();
     },
