@@ -51,6 +51,8 @@ describe.skipIf(swtpmMissing !== undefined)("a client that demands a maker's wor
       engines[index]?.url ?? "",
       "--join",
       relay.ready.invite,
+      // one relay, so that its tap has all that goes through one
+      "--no-relay-traffic",
     ];
     proven = await startProcess([...serving(0), "--tpm", tpm.place, "--config", file("host.toml")]);
     unproven = await startProcess([...serving(1), "--debug-tap", file("unproven.jsonl")]);
@@ -103,8 +105,10 @@ describe.skipIf(swtpmMissing !== undefined)("a client that demands a maker's wor
       expect(error.message).toContain(unproven.ready.endpoint_id.slice(0, 10));
       expect(error.message).toContain("--require-attested-hosts=vendor");
       expect((await peerOf(client, unproven)).attestation).toMatchObject({ tier: "none", allowed: false });
-      const opened = tapped(file("unproven.jsonl")).filter(({ alpn, first }) =>
-        alpn === "mesh-llm/1" ? first === meshStreams.http : first === sealStreams.relayed,
+      // what it opens itself is sealed bytes of others, which it may carry as a relay
+      const opened = tapped(file("unproven.jsonl")).filter(
+        ({ alpn, first, openedBy }) =>
+          openedBy === "peer" && (alpn === "mesh-llm/1" ? first === meshStreams.http : first === sealStreams.relayed),
       );
       expect(opened).toEqual([]);
       const asked = tapped(file("relay.jsonl")).filter(
@@ -224,6 +228,7 @@ function consoleOf(node: NodeProcess): readonly string[] {
 
 interface TappedStream {
   readonly alpn: string;
+  readonly openedBy: string;
   /** Type of the stream. */
   readonly first: number;
   /** What was sent by the side that opened it. */
@@ -232,15 +237,23 @@ interface TappedStream {
 
 /** Streams as their openers wrote them. */
 function tapped(path: string): readonly TappedStream[] {
-  const streams = new Map<string, { alpn: string; hex: string }>();
+  const streams = new Map<string, { alpn: string; openedBy: string; hex: string }>();
   for (const line of readFileSync(path, "utf8").trim().split("\n")) {
     const entry = JSON.parse(line) as Readonly<Record<string, string | number>>;
     const byOpener = (entry["opened_by"] === "us") === (entry["direction"] === "out");
     if (!byOpener) continue;
     const name = `${entry["connection"]} ${entry["stream"]}`;
-    const stream = streams.get(name) ?? { alpn: String(entry["alpn"]), hex: "" };
+    const stream = streams.get(name) ?? {
+      alpn: String(entry["alpn"]),
+      openedBy: String(entry["opened_by"]),
+      hex: "",
+    };
     stream.hex += String(entry["hex"]);
     streams.set(name, stream);
   }
-  return [...streams.values()].map(({ alpn, hex }) => ({ alpn, hex, first: fromHex(hex.slice(0, 2), 1)[0] ?? 0 }));
+  return [...streams.values()].map(({ hex, ...stream }) => ({
+    ...stream,
+    hex,
+    first: fromHex(hex.slice(0, 2), 1)[0] ?? 0,
+  }));
 }
