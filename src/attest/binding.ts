@@ -9,7 +9,7 @@
  */
 import { createHash } from "node:crypto";
 import type { EndpointId } from "../base/brand.ts";
-import { concat, empty, fromHex, u32le } from "../base/bytes.ts";
+import { concat, empty, fromHex, lengthPrefixed } from "../base/bytes.ts";
 import { evidenceLabels } from "../wire/labels.ts";
 import type { Expected } from "./evidence.ts";
 
@@ -25,10 +25,9 @@ export interface BindingParts {
 
 /** @returns 32 bytes */
 export function evidenceBinding({ endpointId, inferenceKey, attestedKey, nonce }: BindingParts): Uint8Array {
-  const parts = [fromHex(endpointId, 32), inferenceKey, attestedKey ?? empty, nonce ?? empty];
-  const framed = parts.flatMap((part) => [u32le(part.length), part]);
+  const parts = lengthPrefixed(fromHex(endpointId, 32), inferenceKey, attestedKey ?? empty, nonce ?? empty);
   const digest = createHash("sha256")
-    .update(concat([evidenceLabels.binding, ...framed]))
+    .update(concat([evidenceLabels.binding, parts]))
     .digest();
   return Uint8Array.from(digest);
 }

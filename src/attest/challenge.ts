@@ -10,18 +10,12 @@
 import { randomBytes } from "node:crypto";
 import type { EndpointId } from "../base/brand.ts";
 import { concat, equal, toBase64, toHex } from "../base/bytes.ts";
-import { isMeshError, MeshError } from "../base/errors.ts";
+import { MeshError, unlessMeshError } from "../base/errors.ts";
 import type { InferenceKey } from "../crypto/inference-keys.ts";
 import { verifyP256 } from "../crypto/p256.ts";
 import { AskerSeal, type OpenedRequest, openRequest } from "../crypto/seal.ts";
 import { type ChallengeProof, decodeChallengeAnswer, encodeChallengeAnswer } from "../wire/attestation.ts";
-import {
-  type Challenge,
-  challengeBytes,
-  challengeNonce,
-  decodeChallenge,
-  referenceChallengeBytes,
-} from "../wire/challenge.ts";
+import { challengeBytes, challengeNonce, decodeChallenge, referenceChallengeBytes } from "../wire/challenge.ts";
 import { limits } from "../wire/limits.ts";
 
 const keyBytes = 32;
@@ -125,7 +119,7 @@ export function openChallenge(sealed: Uint8Array, keys: readonly InferenceKey[],
   if (sealed.length < keyBytes + limits.boxOverheadBytes) throw refused();
   const opened = open(sealed, keys);
   const { plaintext, seal } = opened;
-  const challenge = opened.marked ? readChallenge(plaintext) : undefined;
+  const challenge = opened.marked ? unlessMeshError(() => decodeChallenge(plaintext)) : undefined;
   if (challenge === undefined || challenge.host !== self || !equal(challenge.inferenceKey, opened.key.publicKey)) {
     seal.end();
     throw refused();
@@ -147,15 +141,6 @@ function open(sealed: Uint8Array, keys: readonly InferenceKey[]): OpenedRequest 
     return openRequest(envelope, keys);
   } catch (cause) {
     throw refused(cause);
-  }
-}
-
-function readChallenge(plaintext: Uint8Array): Challenge | undefined {
-  try {
-    return decodeChallenge(plaintext);
-  } catch (thrown) {
-    if (isMeshError(thrown)) return undefined;
-    throw thrown;
   }
 }
 

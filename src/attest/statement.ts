@@ -6,7 +6,16 @@
  *   statement            = issued at u64 LE, Unix ms | p(measurement) | p(posture)       p(x) = u32 LE length | x
  *   nonce of the binding = p(nonce, empty when nobody asked) | statement                 (attest/binding.ts)
  */
-import { concat, empty, fromUtf8, readU32le, readU64le, u32le, u64le, utf8 } from "../base/bytes.ts";
+import {
+  concat,
+  empty,
+  fromUtf8,
+  lengthPrefixed,
+  lengthPrefixedReader,
+  readU64le,
+  u64le,
+  utf8,
+} from "../base/bytes.ts";
 import { MeshError } from "../base/errors.ts";
 
 export interface Statement {
@@ -26,7 +35,7 @@ const maxPostureBytes = 4_096;
 export const maxStatementBytes: number = 8 + 4 + maxMeasurement + 4 + maxPostureBytes;
 
 export function encodeStatement({ issuedAtMs, measurement = "", posture = empty }: Statement): Uint8Array {
-  return concat([u64le(BigInt(issuedAtMs)), ...[utf8(measurement), posture].flatMap(sized)]);
+  return concat([u64le(BigInt(issuedAtMs)), lengthPrefixed(utf8(measurement), posture)]);
 }
 
 /**
@@ -39,18 +48,11 @@ export function decodeStatement(bytes: Uint8Array): Statement {
   if (bytes.length < 8) throw malformed();
   const issuedAtMs = Number(readU64le(bytes, 0));
   if (!Number.isSafeInteger(issuedAtMs)) throw malformed();
-  let at = 8;
-  const part = (max: number): Uint8Array => {
-    if (bytes.length - at < 4) throw malformed();
-    const length = readU32le(bytes, at);
-    at += 4;
-    if (length > max || length > bytes.length - at) throw malformed();
-    at += length;
-    return bytes.slice(at - length, at);
-  };
-  const measurement = fromUtf8(part(maxMeasurement));
-  const posture = part(maxPostureBytes);
-  if (at !== bytes.length || !/^(?:[0-9a-f]{2})*$/.test(measurement)) throw malformed();
+  const parts = lengthPrefixedReader(bytes, 8, malformed);
+  const measurement = fromUtf8(parts.next(maxMeasurement));
+  const posture = parts.next(maxPostureBytes);
+  parts.end();
+  if (!/^(?:[0-9a-f]{2})*$/.test(measurement)) throw malformed();
   return {
     issuedAtMs,
     measurement: measurement === "" ? undefined : measurement,
@@ -60,11 +62,7 @@ export function decodeStatement(bytes: Uint8Array): Statement {
 
 /** What stands in the place of the nonce in the binding. */
 export function boundNonce(nonce: Uint8Array | undefined, statement: Uint8Array): Uint8Array {
-  return concat([...sized(nonce ?? empty), statement]);
-}
-
-function sized(part: Uint8Array): readonly Uint8Array[] {
-  return [u32le(part.length), part];
+  return concat([lengthPrefixed(nonce ?? empty), statement]);
 }
 
 function malformed(): MeshError {

@@ -110,6 +110,39 @@ export function readU64le(source: Uint8Array, offset: number): bigint {
   return view(source).readBigUInt64LE(offset);
 }
 
+/** The parts one after the other, each behind its length as u32 LE. */
+export function lengthPrefixed(...parts: readonly Uint8Array[]): Uint8Array {
+  return concat(parts.flatMap((part) => [u32le(part.length), part]));
+}
+
+/**
+ * Reads what {@link lengthPrefixed} wrote, from `at` on.
+ *
+ * @param malformed what to throw for a part beyond its bound or cut short, and for bytes behind the last one
+ */
+export function lengthPrefixedReader(bytes: Uint8Array, at: number, malformed: () => MeshError): LengthPrefixedReader {
+  return {
+    next(max) {
+      if (bytes.length - at < 4) throw malformed();
+      const length = readU32le(bytes, at);
+      at += 4;
+      if (length > max || length > bytes.length - at) throw malformed();
+      at += length;
+      return bytes.slice(at - length, at);
+    },
+    end() {
+      if (at !== bytes.length) throw malformed();
+    },
+  };
+}
+
+export interface LengthPrefixedReader {
+  /** The next part, of at most `max` bytes; a copy. */
+  next(max: number): Uint8Array;
+  /** Throws unless all has been read. */
+  end(): void;
+}
+
 /** A Buffer over the same memory; stays inside this file's callers, never part of an interface. */
 export function view(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);

@@ -364,6 +364,16 @@ export function isMeshError(value: unknown): value is MeshError {
   return typeof value === "object" && value !== null && marker in value;
 }
 
+/** What `read` gives, or undefined where it throws a MeshError: for input that says nothing if it is malformed. */
+export function unlessMeshError<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (thrown) {
+    if (isMeshError(thrown)) return undefined;
+    throw thrown;
+  }
+}
+
 /** Wraps whatever was thrown: a MeshError passes, anything else becomes `fallback` (E_BUG) with the cause kept. */
 export function toMeshError(thrown: unknown, fallback: ErrorCode = "E_BUG"): MeshError {
   if (isMeshError(thrown)) return thrown;

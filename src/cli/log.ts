@@ -2,7 +2,7 @@
 import { type EndpointId, shortId } from "../base/brand.ts";
 import type { Log, LogEvent, LogLevel } from "../base/log.ts";
 import { withoutControls } from "../wire/gossip.ts";
-import { type Paint, paintFor, printJson, printNote } from "./output.ts";
+import { counted, type Paint, paintFor, printJson, printNote } from "./output.ts";
 
 /** {time, level, event, ...}: time is ISO 8601 in UTC. */
 export const jsonLog: Log = {
@@ -115,8 +115,4 @@ const distrust = {
 
 function short(id: EndpointId): string {
   return shortId(id);
-}
-
-function counted(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }

@@ -37,6 +37,11 @@ export function printNote(text: string): void {
   process.stderr.write(`${text}\n`);
 }
 
+/** "1 pin", "2 pins": for nouns that take an s. */
+export function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}
+
 /** "label   value" with values in one column; values after the first stand below it. */
 export function labelled(label: string, values: readonly string[], paint: Paint): string {
   return values

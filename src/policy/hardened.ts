@@ -7,7 +7,7 @@
  */
 import type { HostProof, PieceProof } from "../attest/proof.ts";
 import { equal } from "../base/bytes.ts";
-import { isMeshError } from "../base/errors.ts";
+import { unlessMeshError } from "../base/errors.ts";
 import { decodePosture, type Door, type Posture, type PosturePlatform } from "../wire/posture.ts";
 
 /** What a host's posture is worth. */
@@ -79,16 +79,7 @@ const read = new WeakMap<Uint8Array, { readonly posture: Posture | undefined }>(
 function readPosture(bytes: Uint8Array): Posture | undefined {
   const known = read.get(bytes);
   if (known) return known.posture;
-  const posture = decoded(bytes);
+  const posture = unlessMeshError(() => decodePosture(bytes));
   read.set(bytes, { posture });
   return posture;
-}
-
-function decoded(bytes: Uint8Array): Posture | undefined {
-  try {
-    return decodePosture(bytes);
-  } catch (thrown) {
-    if (isMeshError(thrown)) return undefined;
-    throw thrown;
-  }
 }

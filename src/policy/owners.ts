@@ -6,9 +6,9 @@
 import { createHash } from "node:crypto";
 import { type EndpointId, endpointIdFromBytes } from "../base/brand.ts";
 import { toHex } from "../base/bytes.ts";
-import { isMeshError } from "../base/errors.ts";
+import { unlessMeshError } from "../base/errors.ts";
 import { verifySignature } from "../crypto/identity.ts";
-import { decodeOwnership, ownershipBytes, type SignedOwnership } from "../wire/ownership.ts";
+import { decodeOwnership, ownershipBytes } from "../wire/ownership.ts";
 
 export type Ownership =
   /** `owner`: 64 lower-case hex digits, SHA-256 of the owner's key. */
@@ -24,7 +24,7 @@ const claimVersion = 1;
 /** @param bytes field 28 as sent; undefined or empty: none was */
 export function ownerOf(bytes: Uint8Array | undefined, id: EndpointId, nowMs: number): Ownership {
   if (bytes === undefined || bytes.length === 0) return { kind: "none" };
-  const signed = decoded(bytes);
+  const signed = unlessMeshError(() => decodeOwnership(bytes));
   if (signed === undefined) return refused("it is malformed");
   const { claim, signature } = signed;
   if (claim.version !== claimVersion) return refused("it is of a version that is not known here");
@@ -42,15 +42,6 @@ export function ownerOf(bytes: Uint8Array | undefined, id: EndpointId, nowMs: nu
 /** @param ownerKey 32 bytes, Ed25519 */
 export function ownerIdOf(ownerKey: Uint8Array): string {
   return toHex(createHash("sha256").update(ownerKey).digest());
-}
-
-function decoded(bytes: Uint8Array): SignedOwnership | undefined {
-  try {
-    return decodeOwnership(bytes);
-  } catch (thrown) {
-    if (isMeshError(thrown)) return undefined;
-    throw thrown;
-  }
 }
 
 function refused(why: string): Ownership {

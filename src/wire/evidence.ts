@@ -7,7 +7,7 @@
  *            | s(endpoint id) | s(inference key) | s(attested key) | s(hash) | s(time)     s(x) = u32 LE length | UTF-8
  *   item   = {"kind":"…","version":1,"evidence":"<base64>","collateral":["<base64>"],"issued_at_ms":0}
  */
-import { concat, fromBase64, fromUtf8, toBase64, u32le, u64le, utf8 } from "../base/bytes.ts";
+import { concat, fromBase64, fromUtf8, lengthPrefixed, toBase64, u64le, utf8 } from "../base/bytes.ts";
 import { isMeshError, MeshError } from "../base/errors.ts";
 import { jsonMembers } from "./json-members.ts";
 import { evidenceLabels } from "./labels.ts";
@@ -61,10 +61,10 @@ export function referenceBlobBytes(attestation: ReferenceAttestation): Uint8Arra
   const { endpointId, inferenceKey, attestedKey, binaryHash, timestamp } = attestation;
   return concat([
     evidenceLabels.referenceBlob,
-    ...[chipName, hardwareModel].map(lengthAndText),
+    lengthPrefixed(...[chipName, hardwareModel].map(utf8)),
     u64le(memoryBytes),
     Uint8Array.from([sip, secureBoot, rdmaDisabled], Number),
-    ...[endpointId, inferenceKey, attestedKey, binaryHash, timestamp].map(lengthAndText),
+    lengthPrefixed(...[endpointId, inferenceKey, attestedKey, binaryHash, timestamp].map(utf8)),
   ]);
 }
 
@@ -184,11 +184,6 @@ export function rfc3339Ms(time: string): number | undefined {
 
 function malformed(what: string, cause?: unknown): MeshError {
   return new MeshError("E_WIRE", `the evidence is malformed: ${what}`, { cause });
-}
-
-function lengthAndText(value: string): Uint8Array {
-  const bytes = utf8(value);
-  return concat([u32le(bytes.length), bytes]);
 }
 
 function text(value: string): string {

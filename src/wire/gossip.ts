@@ -10,7 +10,7 @@ import { type MessageInitShape, create, toBinary } from "@bufbuild/protobuf";
 import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
 import { type EndpointId, endpointIdFromBytes } from "../base/brand.ts";
 import { empty, fromHex, utf8 } from "../base/bytes.ts";
-import { MeshError, isMeshError } from "../base/errors.ts";
+import { MeshError, unlessMeshError } from "../base/errors.ts";
 import { type EndpointAddress, decodeAddress, encodeAddress } from "./address.ts";
 import {
   GossipFrameSchema,
@@ -247,13 +247,7 @@ function ownershipFrom({ nodeOwnership }: PeerAnnouncement): Uint8Array | undefi
 
 /** Text that does not parse counts as no address, as in the reference. */
 function addressFrom(bytes: Uint8Array): EndpointAddress | undefined {
-  if (bytes.length === 0) return undefined;
-  try {
-    return decodeAddress(bytes);
-  } catch (thrown) {
-    if (isMeshError(thrown)) return undefined;
-    throw thrown;
-  }
+  return bytes.length === 0 ? undefined : unlessMeshError(() => decodeAddress(bytes));
 }
 
 /** Whether text may be a name: short, and nothing in it that a terminal or a log would act on. */

@@ -6,7 +6,7 @@
  * The order is the reference's: signature, node, inference key, flags, time, build. Its results become factors here.
  */
 import { fromBase64, toBase64 } from "../../base/bytes.ts";
-import { isMeshError } from "../../base/errors.ts";
+import { unlessMeshError } from "../../base/errors.ts";
 import { ecKey, verifyEcdsa } from "../../crypto/p256.ts";
 import {
   decodeReferenceBlob,
@@ -33,7 +33,7 @@ export const secureEnclave: EvidenceKind = {
   note: "Whether the key is inside a Secure Enclave cannot be checked by anyone but its owner. Not yet run on Apple hardware.",
   verify(input: VerifyInput): Verified {
     if (input.item.version !== 1) return endedEarly({ parse: unknown("unknown-kind") });
-    const blob = parse(input.item.evidence);
+    const blob = unlessMeshError(() => decodeReferenceBlob(input.item.evidence));
     if (blob === undefined) return endedEarly({ parse: fail("malformed") });
     return judge(blob, input);
   },
@@ -45,15 +45,6 @@ export async function signReferenceBlob(
   sign: (message: Uint8Array) => Promise<Uint8Array>,
 ): Promise<Uint8Array> {
   return encodeReferenceBlob({ attestation, signature: await sign(referenceBlobBytes(attestation)) });
-}
-
-function parse(evidence: Uint8Array): ReferenceBlob | undefined {
-  try {
-    return decodeReferenceBlob(evidence);
-  } catch (thrown) {
-    if (isMeshError(thrown)) return undefined;
-    throw thrown;
-  }
 }
 
 function judge({ attestation, signature }: ReferenceBlob, input: VerifyInput): Verified {
@@ -86,12 +77,7 @@ function judge({ attestation, signature }: ReferenceBlob, input: VerifyInput): V
 }
 
 function readKey(base64: string): ReturnType<typeof ecKey> | undefined {
-  try {
-    return ecKey(fromBase64(base64));
-  } catch (thrown) {
-    if (isMeshError(thrown)) return undefined;
-    throw thrown;
-  }
+  return unlessMeshError(() => ecKey(fromBase64(base64)));
 }
 
 /** Texts are compared as texts, so that there is one way only to name a node or a key. */

@@ -7,9 +7,9 @@
  *   signature = ECDSA P-256 over SHA-256("sealmesh-software-evidence-v1\0" | signed), r | s
  *   binding   = attest/binding.ts, which covers the statement too
  */
-import { concat, equal, readU32le, u32le } from "../../base/bytes.ts";
+import { concat, equal, lengthPrefixed, readU32le } from "../../base/bytes.ts";
 import { verifyP256, p256Point } from "../../crypto/p256.ts";
-import { isMeshError } from "../../base/errors.ts";
+import { unlessMeshError } from "../../base/errors.ts";
 import { evidenceLabels } from "../../wire/labels.ts";
 import { type BindingParts, evidenceBinding, expectedBinding } from "../binding.ts";
 import {
@@ -77,7 +77,7 @@ export function signSoftwareEvidence(parts: SoftwareEvidenceParts): Uint8Array {
   const { endpointId, inferenceKey, attestedKey, nonce, issuedAtMs, measurement, posture, sign } = parts;
   const statement = encodeStatement({ issuedAtMs, measurement, posture });
   const binding = evidenceBinding({ endpointId, inferenceKey, attestedKey, nonce: boundNonce(nonce, statement) });
-  const signed = concat([attestedKey, u32le(statement.length), statement, binding]);
+  const signed = concat([attestedKey, lengthPrefixed(statement), binding]);
   return concat([signed, sign(concat([evidenceLabels.software, signed]))]);
 }
 
@@ -96,20 +96,11 @@ function readParts(evidence: Uint8Array): Parts | undefined {
   const end = at + length + bindingBytes;
   if (length > maxStatementBytes || evidence.length !== end + signatureBytes) return undefined;
   const statementBytes = evidence.slice(at, at + length);
-  try {
-    const statement = decodeStatement(statementBytes);
-    return { signed: evidence.slice(0, end), attestedKey: evidence.slice(0, keyBytes), statement, statementBytes };
-  } catch (thrown) {
-    if (isMeshError(thrown)) return undefined;
-    throw thrown;
-  }
+  const statement = unlessMeshError(() => decodeStatement(statementBytes));
+  if (!statement) return undefined;
+  return { signed: evidence.slice(0, end), attestedKey: evidence.slice(0, keyBytes), statement, statementBytes };
 }
 
 function isPoint(sec1: Uint8Array): boolean {
-  try {
-    return p256Point(sec1).length === keyBytes;
-  } catch (thrown) {
-    if (isMeshError(thrown)) return false;
-    throw thrown;
-  }
+  return unlessMeshError(() => p256Point(sec1))?.length === keyBytes;
 }

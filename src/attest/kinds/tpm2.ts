@@ -8,8 +8,8 @@
  * @see attestation.md §2.4 · TCG TPM 2.0 Library, Part 1, "Attestation"
  */
 import { createHash } from "node:crypto";
-import { concat, empty, equal, latin1, u32le } from "../../base/bytes.ts";
-import { isMeshError } from "../../base/errors.ts";
+import { concat, empty, equal, latin1, lengthPrefixed } from "../../base/bytes.ts";
+import { unlessMeshError } from "../../base/errors.ts";
 import { explicit, isContext, oid, readDer, sequence, set } from "../../crypto/der.ts";
 import { p256Point, verifyP256 } from "../../crypto/p256.ts";
 import { type Certificate, type ChainFailure, verifyChain } from "../../crypto/x509.ts";
@@ -56,12 +56,12 @@ export const tpm2: EvidenceKind = {
   note: "It vouches for a key in a TPM, not for the machine around it or for what that runs. Tried with an emulator so far, not yet with a chip.",
   verify(input: VerifyInput): Verified {
     if (input.item.version !== 1) return endedEarly({ parse: unknown("unknown-kind") });
-    const parts = readOr(undefined, () => readParts(input.item.evidence));
+    const parts = unlessMeshError(() => readParts(input.item.evidence));
     return parts === undefined ? endedEarly({ parse: fail("malformed") }) : judge(parts, input);
   },
   residence(item, secret) {
     if (item.version !== 1) return undefined;
-    return readOr(undefined, () => {
+    return unlessMeshError(() => {
       const { attestationKey, endorsementKey } = readParts(item.evidence);
       if (readAttestedKey(attestationKey) === undefined || !isStatementKey(attestationKey)) return undefined;
       if (endorsementKey === undefined || !takesCredentials(endorsementKey)) return undefined;
@@ -94,15 +94,6 @@ function readParts(bytes: Uint8Array): Parts {
     quote: decodeQuote(evidence.quote),
     signature: decodeSignature(evidence.signature),
   };
-}
-
-function readOr<T, U>(otherwise: U, read: () => T): T | U {
-  try {
-    return read();
-  } catch (thrown) {
-    if (isMeshError(thrown)) return otherwise;
-    throw thrown;
-  }
 }
 
 function judge(parts: Parts, input: VerifyInput): Verified {
@@ -147,7 +138,7 @@ function readAttestedKey({ key, scheme, nameHash, aesBits, policy }: PublicArea)
   if (key.kind !== "ec" || key.curve !== "P-256" || scheme === undefined) return undefined;
   // a policy would be a second way to use the key, or to have a TPM speak for a key that it only knows by its name
   if (nameHash !== "sha256" || aesBits !== undefined || policy.length > 0) return undefined;
-  return readOr(undefined, () => p256Point(pointOf(key)));
+  return unlessMeshError(() => p256Point(pointOf(key)));
 }
 
 /** The signature over the whole statement, and that the statement names the key which signed it. */
@@ -228,8 +219,8 @@ function judgeResidence(
 
 /** SHA-256 over both public areas, each behind its u32 length. */
 function residenceProof(...areas: readonly PublicArea[]): Uint8Array {
-  const framed = areas.flatMap(({ bytes }) => [u32le(bytes.length), bytes]);
-  return Uint8Array.from(createHash("sha256").update(concat(framed)).digest());
+  const prefixed = lengthPrefixed(...areas.map(({ bytes }) => bytes));
+  return Uint8Array.from(createHash("sha256").update(prefixed).digest());
 }
 
 /** One value holds node, keys, nonce and time, so what differs cannot be told apart. */
@@ -269,7 +260,7 @@ function pcrClaim({ pcrValues }: TpmEvidence, { pcrs }: Quote, by: Source): NonN
 /** Maker and firmware as the certificate's alternative name has them; none when it cannot be read. */
 function namesIn({ extensions }: Certificate): Pick<Claims, "tpmManufacturer" | "tpmFirmware"> {
   const extension = extensions.get(alternativeName);
-  const texts = extension && readOr(undefined, () => readTpmNames(extension.value));
+  const texts = extension && unlessMeshError(() => readTpmNames(extension.value));
   const [maker, version] = [texts?.get("2.23.133.2.1"), texts?.get("2.23.133.2.3")];
   return {
     ...(maker === undefined ? {} : { tpmManufacturer: { value: maker, by: "vendor" } }),

@@ -26,7 +26,7 @@ import {
   withoutPins,
 } from "../../policy/pins.ts";
 import { type Command, type CommandGroup, takesWord } from "../command.ts";
-import { paintFor, printJson, printLine, printNote, table } from "../output.ts";
+import { counted, paintFor, printJson, printLine, printNote, table } from "../output.ts";
 
 /** A full book of pins, in bytes of JSON, is half of this. */
 const bookBytes = 16_777_216;
@@ -438,8 +438,4 @@ function importSummary(changes: readonly Change[], unconfirmed: number): string 
   const parts = [`${counted(changes.length - unchanged, "pin")} changed`, `${unchanged} as before`];
   if (unconfirmed > 0) parts.push(`${unconfirmed} left out, since nobody has confirmed them`);
   return parts.join(", ");
-}
-
-function counted(count: number, what: string): string {
-  return `${count} ${what}${count === 1 ? "" : "s"}`;
 }

@@ -10,7 +10,7 @@
  * @see attestation.md §3.1 · kSecAttrTokenOID in Apple's SecItemPriv.h: the chip's own wrapped form of a key
  */
 import { concat, equal, utf8 } from "../../../base/bytes.ts";
-import { isMeshError, MeshError } from "../../../base/errors.ts";
+import { MeshError, unlessMeshError } from "../../../base/errors.ts";
 import { p256Point, verifyP256 } from "../../../crypto/p256.ts";
 import type { KeyLife, KeyStore } from "../collector.ts";
 import type { Failure, Ref, Scope, SecurityFramework } from "./security-framework.ts";
@@ -178,13 +178,7 @@ async function handleOf(scope: Scope, key: Ref): Promise<Uint8Array | undefined>
 }
 
 function readPoint(bytes: Uint8Array): Uint8Array | undefined {
-  if (bytes.length !== pointBytes) return undefined;
-  try {
-    return p256Point(bytes);
-  } catch (thrown) {
-    if (isMeshError(thrown)) return undefined;
-    throw thrown;
-  }
+  return bytes.length === pointBytes ? unlessMeshError(() => p256Point(bytes)) : undefined;
 }
 
 function isFailure(result: Ref | Failure): result is Failure {

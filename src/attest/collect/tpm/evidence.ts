@@ -8,7 +8,7 @@
  *   collateral = certificate of the EK, then those between it and a root, as DER; empty if there is none
  *   extra data of the quote = attest/binding.ts, which covers the statement too (attest/statement.ts)
  */
-import { concat, readU32le, u32le } from "../../../base/bytes.ts";
+import { concat, lengthPrefixed, lengthPrefixedReader } from "../../../base/bytes.ts";
 import { MeshError } from "../../../base/errors.ts";
 import { maxStatementBytes } from "../../statement.ts";
 import { structureLimits } from "./structures.ts";
@@ -32,8 +32,7 @@ const pcrBytes = 32;
 
 export function encodeTpmEvidence(evidence: TpmEvidence): Uint8Array {
   const { statement, attestationKey, quote, signature, pcrValues, endorsementKey } = evidence;
-  const parts = [statement, attestationKey, quote, signature, concat(pcrValues), endorsementKey];
-  return concat(parts.flatMap((part) => [u32le(part.length), part]));
+  return lengthPrefixed(statement, attestationKey, quote, signature, concat(pcrValues), endorsementKey);
 }
 
 /**
@@ -42,22 +41,15 @@ export function encodeTpmEvidence(evidence: TpmEvidence): Uint8Array {
  */
 export function decodeTpmEvidence(bytes: Uint8Array): TpmEvidence {
   const malformed = (): MeshError => new MeshError("E_WIRE", "the TPM evidence is malformed");
-  let at = 0;
-  const part = (max: number): Uint8Array => {
-    if (bytes.length - at < 4) throw malformed();
-    const length = readU32le(bytes, at);
-    at += 4;
-    if (length > max || length > bytes.length - at) throw malformed();
-    at += length;
-    return bytes.slice(at - length, at);
-  };
-  const statement = part(maxStatementBytes);
-  const attestationKey = part(structureLimits.publicArea);
-  const quote = part(structureLimits.quote);
-  const signature = part(structureLimits.signature);
-  const pcrs = part(structureLimits.pcrs * pcrBytes);
-  const endorsementKey = part(structureLimits.publicArea);
-  if (at !== bytes.length || pcrs.length % pcrBytes !== 0) throw malformed();
+  const parts = lengthPrefixedReader(bytes, 0, malformed);
+  const statement = parts.next(maxStatementBytes);
+  const attestationKey = parts.next(structureLimits.publicArea);
+  const quote = parts.next(structureLimits.quote);
+  const signature = parts.next(structureLimits.signature);
+  const pcrs = parts.next(structureLimits.pcrs * pcrBytes);
+  const endorsementKey = parts.next(structureLimits.publicArea);
+  parts.end();
+  if (pcrs.length % pcrBytes !== 0) throw malformed();
   const pcrValues = Array.from({ length: pcrs.length / pcrBytes }, (_, index) =>
     pcrs.subarray(index * pcrBytes, (index + 1) * pcrBytes),
   );

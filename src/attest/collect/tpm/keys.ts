@@ -6,7 +6,7 @@
  * @see TCG EK Credential Profile 2.5, templates L-1, L-2, H-3 · attestation.md §3.2
  */
 import { fromHex } from "../../../base/bytes.ts";
-import { isMeshError } from "../../../base/errors.ts";
+import { unlessMeshError } from "../../../base/errors.ts";
 import { type Certificate, parseCertificate } from "../../../crypto/x509.ts";
 import { type LoadedKey, readNv, readPublic, withPrimary } from "./commands.ts";
 import type { TpmDevice } from "./device.ts";
@@ -118,10 +118,5 @@ function readCertificate(content: Uint8Array): Certificate | undefined {
   const [tag, form, high = 0, low = 0] = content;
   // a SEQUENCE with a length of two bytes: no certificate is shorter than 256
   if (tag !== 0x30 || form !== 0x82) return undefined;
-  try {
-    return parseCertificate(content.slice(0, 4 + high * 256 + low));
-  } catch (thrown) {
-    if (isMeshError(thrown)) return undefined;
-    throw thrown;
-  }
+  return unlessMeshError(() => parseCertificate(content.slice(0, 4 + high * 256 + low)));
 }
