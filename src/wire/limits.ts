@@ -39,6 +39,12 @@ export const limits = {
   capabilitiesPerRecord: 64,
   /** Models in a record: 128 of ordinary names stay below recordBytes. */
   modelsPerRecord: 128,
+  /** Credential in a record: eight links of some 250 bytes, twice. */
+  credentialBytes: 4_096,
+  /** Members that invited one another, the creator's own link included. */
+  credentialLinks: 8,
+  /** Grants that one node may have taken back at a time; they count for as long as what they granted would. */
+  revokedGrantsPerRecord: 64,
   /** SignedRecords in one reply: one now, a few when replies for several nodes come. */
   recordsPerReply: 64,
   /** SignedBuildList as a whole: buildsPerList of ordinary ones need 25 KiB, and a bundle stands beside them. */

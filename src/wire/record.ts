@@ -13,6 +13,7 @@ import { type EndpointId, endpointIdFromBytes } from "../base/brand.ts";
 import { concat, fromHex, utf8 } from "../base/bytes.ts";
 import { MeshError } from "../base/errors.ts";
 import { type RecordModel as RecordModelMessage, RecordSchema, SignedRecordSchema } from "./gen/sealmesh_pb.ts";
+import { isName, type Role } from "./gossip.ts";
 import { labels } from "./labels.ts";
 import { limits } from "./limits.ts";
 import { decodeMessage } from "./protobuf.ts";
@@ -34,6 +35,18 @@ export interface RecordFields {
   readonly models?: readonly RecordModel[];
   /** A SecurityPosture as it came, see posture.ts: not looked into here; absent = not told. */
   readonly posture?: Uint8Array;
+  /** What it is in the mesh; absent = not told. */
+  readonly role?: Role;
+  /** Its program's, as in gossip. */
+  readonly version?: string;
+  /** For people. */
+  readonly name?: string;
+  /** 32 bytes: SHA-256 of the serialized address that belongs to this record. */
+  readonly addressDigest?: Uint8Array;
+  /** How it was admitted, see admission.ts: not looked into here; absent = it was not, or need not be. */
+  readonly credential?: Uint8Array;
+  /** Ids of its grants that it has taken back, 16 bytes each. */
+  readonly revokedGrants?: readonly Uint8Array[];
 }
 
 export interface RecordModel {
@@ -78,13 +91,20 @@ export function encodeRecord(fields: RecordFields): Uint8Array {
       kinds: [...kinds],
     })),
     ...(posture === undefined ? {} : { posture }),
+    role: fields.role === undefined ? 0 : roleNumbers[fields.role],
+    ...(fields.version === undefined ? {} : { version: fields.version }),
+    ...(fields.name === undefined ? {} : { name: fields.name }),
+    ...(fields.addressDigest === undefined ? {} : { addressDigest: fields.addressDigest }),
+    ...(fields.credential === undefined ? {} : { credential: fields.credential }),
+    revokedGrants: [...(fields.revokedGrants ?? [])],
   });
   return toBinary(RecordSchema, message);
 }
 
 /**
  * @param signed at most limits.recordBytes; the result shares no memory with it
- * @throws       E_WIRE not such a message, a key that is not 32 bytes, a time beyond 2^53 ms, too many capabilities or models, a posture that is too long
+ * @throws       E_WIRE not such a message, a key that is not 32 bytes, a time beyond 2^53 ms, too many capabilities, models or
+ *               revoked grants, a posture or a credential that is too long, an id or a digest of another length
  */
 export function decodeRecord(signed: Uint8Array): RecordFields {
   checkSize(signed);
@@ -107,6 +127,17 @@ export function decodeRecord(signed: Uint8Array): RecordFields {
   if (posture !== undefined && posture.length > limits.postureBytes) {
     throw new MeshError("E_WIRE", `the posture in a record has more than ${limits.postureBytes} bytes`);
   }
+  const { credential, revokedGrants, addressDigest, version, name } = message;
+  if (credential !== undefined && credential.length > limits.credentialBytes) {
+    throw new MeshError("E_WIRE", `the credential in a record has more than ${limits.credentialBytes} bytes`);
+  }
+  if (revokedGrants.length > limits.revokedGrantsPerRecord || revokedGrants.some((id) => id.length !== 16)) {
+    throw new MeshError("E_WIRE", "a record has too many revoked grants, or one whose id has not 16 bytes");
+  }
+  if (addressDigest !== undefined && addressDigest.length !== 32) {
+    throw new MeshError("E_WIRE", "the digest of an address has 32 bytes");
+  }
+  const role = roles.find((known) => roleNumbers[known] === message.role);
   return {
     endpointId: endpointIdFromBytes(message.endpointId),
     seq: message.seq,
@@ -117,8 +148,18 @@ export function decodeRecord(signed: Uint8Array): RecordFields {
     capabilities,
     ...(models.length === 0 ? {} : { models: models.map(modelOf) }),
     ...(posture === undefined ? {} : { posture: posture.slice() }),
+    ...(role === undefined ? {} : { role }),
+    ...(version !== undefined && isName(version) ? { version } : {}),
+    ...(name !== undefined && isName(name) ? { name } : {}),
+    ...(addressDigest === undefined ? {} : { addressDigest: addressDigest.slice() }),
+    ...(credential === undefined ? {} : { credential: credential.slice() }),
+    ...(revokedGrants.length === 0 ? {} : { revokedGrants: revokedGrants.map((id) => id.slice()) }),
   };
 }
+
+/** As NodeRole of the reference (protocol.md §3.2). */
+const roleNumbers = { worker: 1, host: 2, client: 3 } as const;
+const roles = ["worker", "host", "client"] as const;
 
 function modelOf({ name, context, busy, queue, kinds }: RecordModelMessage): RecordModel {
   return { name, context, busy: busy > 0, queue, kinds: modelKinds.filter((kind) => kinds.includes(kind)) };
