@@ -3,9 +3,11 @@
  *
  * @see wire.md §2
  */
+import { createHash } from "node:crypto";
 import type { EndpointId } from "../base/brand.ts";
 import { equal } from "../base/bytes.ts";
 import { MeshError } from "../base/errors.ts";
+import { encodeAddress, type EndpointAddress } from "../wire/address.ts";
 import { limits } from "../wire/limits.ts";
 import {
   decodeRecord,
@@ -24,6 +26,11 @@ export interface VerifiedRecord {
   readonly bytes: Uint8Array;
   /** What the signature covers; the bytes around it are anybody's. */
   readonly signed: Uint8Array;
+}
+
+/** Field 11: ties an address, which is too long for a record, to its owner. @returns 32 bytes */
+export function addressDigest(address: EndpointAddress): Uint8Array {
+  return new Uint8Array(createHash("sha256").update(encodeAddress(address)).digest());
 }
 
 export function signRecord(identity: Identity, fields: Omit<RecordFields, "endpointId">): VerifiedRecord {

@@ -4,10 +4,10 @@
  * @see protocol.md §3.2-3.4 · wire.md §1, §2
  */
 import type { EndpointId } from "../base/brand.ts";
-import { fromBase64, toBase64 } from "../base/bytes.ts";
+import { equal, fromBase64, toBase64 } from "../base/bytes.ts";
 import { isUsableKey } from "../crypto/box.ts";
 import { ownerOf } from "../policy/owners.ts";
-import type { VerifiedRecord } from "../crypto/record.ts";
+import { addressDigest, type VerifiedRecord } from "../crypto/record.ts";
 import type { EndpointAddress } from "../wire/address.ts";
 import type { Announcement, GossipFrame, ModelRuntime, Role } from "../wire/gossip.ts";
 import { decodePosture, type Posture } from "../wire/posture.ts";
@@ -62,13 +62,17 @@ export function ownEntry({ id, self, address, withPosture }: OwnEntryParts): Ann
   };
 }
 
-/** A peer's entry for others: what it said itself, its record and its owner's word byte for byte; never posture or evidence (protocol.md §3.4). */
-export function relayedEntry(peer: Peer): Announcement {
+/** A peer's entry for others, and whether we are linked with it: what it said itself, its record and its owner's word byte for byte; never posture or evidence (protocol.md §3.4). */
+export function relayedEntry(peer: Peer, inContact: boolean): Announcement {
   const { id, role, version, hostname, models, runtimes, address, record, announced } = peer;
   const said = { id, role, version, hostname, models, runtimes, address };
   const key = record?.fields.inferenceKey ?? (announced.kind === "key" ? announced.key : undefined);
   // an owner's word is signed and names the node: it is the same from everybody
-  return { ...entryOf(said, role === "host" ? relayedHttpPort : undefined, key, record), ownership: peer.ownership };
+  return {
+    ...entryOf(said, role === "host" ? relayedHttpPort : undefined, key, record),
+    ownership: peer.ownership,
+    inContact,
+  };
 }
 
 type Said = Pick<Announcement, "id" | "role" | "version" | "hostname" | "models" | "runtimes" | "address">;
@@ -103,7 +107,10 @@ export function claimOf(entry: Announcement, record: VerifiedRecord | undefined,
   const isOwned = ownerOf(entry.ownership, id, nowMs).kind === "owned";
   const ownership = isOwned ? entry.ownership : undefined;
   const saidPosture = readPosture(entry.posture);
-  return { id, role, models, runtimes, version, hostname, address, key, record, blob, ownership, saidPosture };
+  const signed = record?.fields.addressDigest;
+  const addressSigned = !!signed && !!address && equal(signed, addressDigest(address));
+  const said = { id, role, models, runtimes, version, hostname, address, addressSigned };
+  return { ...said, key, record, blob, ownership, saidPosture, inContact: entry.inContact };
 }
 
 /** The first item that is a posture: of another version's meaning none is, and costs nothing. */

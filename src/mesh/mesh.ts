@@ -8,7 +8,7 @@ import { type EndpointId, shortId } from "../base/brand.ts";
 import { equal } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
 import { sleep, unlessAborted, withDeadline } from "../base/deadline.ts";
-import { isMeshError, MeshError, toMeshError } from "../base/errors.ts";
+import { isMeshError, MeshError, toMeshError, unlessMeshError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { ByteStream } from "../base/stream.ts";
 import { type VerifiedRecord, verifyRecord } from "../crypto/record.ts";
@@ -23,12 +23,16 @@ import {
 } from "../transport/transport.ts";
 import { settle } from "../tunnel/lifetime.ts";
 import type { EndpointAddress } from "../wire/address.ts";
+import type { MemberRole } from "../wire/admission.ts";
 import { encodeFrame, StreamReader } from "../wire/frame.ts";
 import {
+  type Announcement,
   decodeGossip,
+  decodePeerDown,
   decodePeerLeaving,
   decodeRouteRequest,
   encodeGossip,
+  encodePeerDown,
   encodePeerLeaving,
   encodeRouteTable,
   type GossipFrame,
@@ -38,16 +42,22 @@ import { decodeRecordReply, decodeRecordRequest, encodeRecordReply, encodeRecord
 import { meshStreams, sealStreams } from "../wire/stream-types.ts";
 import { Connections } from "./connections.ts";
 import { claimOf, ownEntry, relayedEntry, type SelfDescription, takesPosture } from "./entries.ts";
+import { type Admittance, type Gate, openGate } from "./gate.ts";
 import {
+  dueInMs,
   emptyMembership,
   keyStanding,
+  type Known,
   type Membership,
   type MembershipAction,
   type MembershipEvent,
+  membershipLimits,
+  type MembershipLimits,
   type Peer,
   type Shown,
   step,
 } from "./membership.ts";
+import { type Telling, tellingFor } from "./telling.ts";
 
 /** A stream that is not the mesh's own business, type byte taken. */
 export type StreamHandler = (stream: ByteStream, reader: StreamReader, from: EndpointId) => Promise<void>;
@@ -60,8 +70,13 @@ export interface MeshOptions {
   /** Keys seen in earlier sessions, and where to keep new ones. */
   readonly shown: ReadonlyMap<EndpointId, Shown>;
   readonly onShown: (shown: ReadonlyMap<EndpointId, Shown>) => void;
+  /** Members of earlier sessions, their records as they were; and where to keep those of now. @default none are kept */
+  readonly known?: readonly KnownMember[];
+  readonly onKnown?: (known: readonly KnownMember[]) => void;
   /** Called after peers or their models changed. */
   readonly onChange: () => void;
+  /** Who may be a member. @default everybody */
+  readonly gate?: Gate;
   /**
    * Given the build lists that a peer passes on in its own entry. @returns whether one was taken over, and is to be told on
    * @default they are not looked at
@@ -77,39 +92,37 @@ export interface MeshOptions {
     /** sealmesh/1 challenge and evidence, from a peer that we met; absent = not offered. */
     readonly challenge?: StreamHandler;
     readonly evidence?: StreamHandler;
+    /** sealmesh/1 admission, from anybody; absent = not offered. */
+    readonly admission?: StreamHandler;
   };
   /** Whether peers that others name are dialed. With route "relay" a client reaches hosts through relays alone. @default true */
   readonly meetMentioned?: boolean;
+  /** Numbers of membership. @default membershipLimits */
+  readonly rules?: Partial<MembershipLimits>;
   readonly timing?: Partial<MeshTiming>;
 }
 
+/** A member as it is kept on disk. */
+export interface KnownMember {
+  readonly address: EndpointAddress;
+  /** SignedRecord as received; undefined: it had none. */
+  readonly record: Uint8Array | undefined;
+}
+
 export interface MeshTiming {
-  readonly heartbeatMs: number;
   readonly dialMs: number;
   readonly gossipMs: number;
   readonly typeByteMs: number;
-  /** Waits between attempts to reach a lost peer; after the last it counts as lost. */
-  readonly redialMs: readonly number[];
-  /** Waits before looking after a node that we joined by: the first while it is connected, the others as it stays away. */
-  readonly joinRetryMs: readonly number[];
-  /** Changes within this time are told once. */
-  readonly announceAfterMs: number;
+  /** How often it is looked whether members still are. */
+  readonly judgeMs: number;
 }
 
 const meshTiming: MeshTiming = {
-  heartbeatMs: 60_000,
   dialMs: 10_000,
   gossipMs: 10_000,
   typeByteMs: 10_000,
-  redialMs: [500, 2_000, 8_000],
-  joinRetryMs: [2_000, 5_000, 15_000, 60_000],
-  announceAfterMs: 100,
+  judgeMs: 10_000,
 };
-
-/** Peers gossiped with in one heartbeat (protocol.md §3.5). */
-const heartbeatPeers = 5;
-/** How often silent peers are looked for, ms. */
-const membershipTickMs = 30_000;
 
 export class Mesh {
   readonly #options: MeshOptions;
@@ -122,15 +135,19 @@ export class Mesh {
   readonly #takingPosture = new WeakSet<Connection>();
   /** Build lists that were told on a connection: they are kilobytes, and gossip goes out every other second. */
   readonly #listsTold = new WeakMap<Connection, readonly Uint8Array[]>();
+  /** Gossip under way on a connection, and whether there is more to say after it. */
+  readonly #gossiping = new WeakMap<Connection, { again: boolean }>();
   readonly #stopping = new AbortController();
-  readonly #timers = new Set<NodeJS.Timeout>();
-  #announcing: NodeJS.Timeout | undefined;
-  /** Who told us the only news there is to tell. */
-  #newsFrom: EndpointId | undefined;
+  readonly #rules: MembershipLimits;
+  readonly #gate: Gate;
+  #ticking: NodeJS.Timeout | undefined;
+  #judging: NodeJS.Timeout | undefined;
 
   constructor(options: MeshOptions) {
     this.#options = options;
     this.#timing = { ...meshTiming, ...options.timing };
+    this.#rules = { ...membershipLimits, meetMentioned: options.meetMentioned ?? true, ...options.rules };
+    this.#gate = options.gate ?? openGate;
     this.#state = emptyMembership(options.transport.id, options.shown);
     this.#connections = new Connections({
       transport: options.transport,
@@ -143,8 +160,10 @@ export class Mesh {
 
   start(): void {
     void this.#connections.accept();
-    this.#every(this.#timing.heartbeatMs, () => this.#heartbeat());
-    this.#every(Math.min(membershipTickMs, this.#timing.heartbeatMs), () => this.#apply({ kind: "tick" }));
+    const known = (this.#options.known ?? []).flatMap((member) => this.#remembered(member));
+    const seed = Math.floor(Math.random() * 2 ** 32);
+    this.#apply({ kind: "start", known, seed, role: this.#options.describe().role });
+    this.#judging = setInterval(() => this.#judgeMembers(), this.#timing.judgeMs);
   }
 
   get peers(): readonly Peer[] {
@@ -157,6 +176,13 @@ export class Mesh {
 
   keyStanding(id: EndpointId): KeyStanding {
     return keyStanding(this.#state, id, this.#options.clock.now());
+  }
+
+  /** What a peer may do as a member; undefined: it is none. */
+  roleOf(id: EndpointId): MemberRole | undefined {
+    const peer = this.peer(id);
+    const admittance = peer && this.#judge(peer);
+    return admittance?.kind === "member" ? admittance.role : undefined;
   }
 
   rttMs(id: EndpointId): number | undefined {
@@ -176,41 +202,32 @@ export class Mesh {
   }
 
   /**
-   * Stays joined, in the background, until the mesh is closed: whenever there is no connection to the node that an invite
-   * names, it is dialed again, later each time. This is how a member comes back after its peers were away.
+   * Stays joined until the mesh is closed: whenever there is no connection to the node that an invite names, it is dialed
+   * again, later each time. This is how a member comes back after its peers were away.
    */
   keepJoined(address: EndpointAddress): void {
-    const { joinRetryMs } = this.#timing;
-    const waitAfter = (failures: number): number => joinRetryMs[Math.min(failures, joinRetryMs.length - 1)] ?? 1_000;
-    const stay = async (): Promise<void> => {
-      for (let failures = 0; ;) {
-        await sleep(waitAfter(failures), this.#stopping.signal);
-        try {
-          if (!this.isConnected(address.id)) await this.#meet(address, this.#stopping.signal);
-          failures = 0;
-        } catch (thrown) {
-          if (failures === 0) this.#logJoinFailure(address.id, thrown); // the rest of a series says nothing new
-          failures += 1;
-        }
-      }
-    };
-    stay().catch(() => undefined); // ends by close() only
+    this.#apply({ kind: "seek", address });
   }
 
   /** Tells everybody connected what has changed, soon and once; a single teller need not hear its own news. */
   announce(newsFrom?: EndpointId): void {
-    if (this.#stopping.signal.aborted) return;
-    if (this.#announcing) {
-      if (newsFrom !== this.#newsFrom) this.#newsFrom = undefined;
-      return;
-    }
-    this.#newsFrom = newsFrom;
-    this.#announcing = this.#later(this.#timing.announceAfterMs, () => {
-      this.#announcing = undefined;
-      for (const connection of this.#connections.all("mesh-llm/1")) {
-        if (connection.peer !== this.#newsFrom) this.#gossipSoon(connection);
-      }
-    });
+    this.#apply({ kind: "news", role: this.#options.describe().role, from: newsFrom });
+  }
+
+  /**
+   * A stream of type admission to a node that need not know us yet, type byte written.
+   * @throws E_UNREACHABLE, E_LOST, E_ABORTED
+   */
+  async openAdmission(address: EndpointAddress, signal: AbortSignal): Promise<ByteStream> {
+    const connection = await this.#connections.connect(address, "sealmesh/1", this.#timing.dialMs, signal);
+    const stream = await openUnlessAborted(connection, signal);
+    await this.#say(stream, Uint8Array.of(sealStreams.admission), this.#timing.gossipMs, signal);
+    return stream;
+  }
+
+  /** Looks at once whether all members still are: what the gate goes by has changed. */
+  judgeMembers(): void {
+    this.#judgeMembers();
   }
 
   /**
@@ -280,7 +297,8 @@ export class Mesh {
   /** Tells the peers that we leave, then closes every connection and the transport. */
   async close(): Promise<void> {
     this.#stopping.abort(new MeshError("E_CLOSED", "the node is stopping"));
-    for (const timer of this.#timers) clearTimeout(timer);
+    clearTimeout(this.#ticking);
+    clearInterval(this.#judging);
     const frame = encodeFrame(encodePeerLeaving(this.#options.transport.id));
     const goodbyes = this.#connections.all("mesh-llm/1").map((connection) => sayGoodbye(connection, frame));
     if (goodbyes.length > 0) {
@@ -294,8 +312,7 @@ export class Mesh {
   #ended(connection: Connection, reason: CloseReason): void {
     if (connection.alpn !== "mesh-llm/1" || this.#stopping.signal.aborted) return;
     const left = reason.by === "peer" && reason.code === closeCodes.leaving;
-    if (left) this.#apply({ kind: "left", id: connection.peer });
-    else void this.#reviveOrLose(connection.peer);
+    this.#apply({ kind: "unlinked", id: connection.peer, why: left ? "left" : "lost" });
     this.#options.onChange();
   }
 
@@ -306,11 +323,14 @@ export class Mesh {
     const from = connection.peer;
     if (connection.alpn === "mesh-llm/1") {
       if (type === meshStreams.gossip) return await this.#answerGossip(connection, stream, reader);
-      if (type === meshStreams.routes) return await this.#answerRoutes(stream, reader);
+      if (type === meshStreams.routes) return await this.#answerRoutes(stream, reader, from);
       this.#requireMet(from);
       if (type === meshStreams.http) return await this.#options.handlers.http(stream, reader, from);
       if (type === meshStreams.peerLeaving) return await this.#takeLeaving(stream, reader, from);
+      if (type === meshStreams.peerDown) return await this.#takeDown(stream, reader, from);
     } else {
+      const { admission } = this.#options.handlers;
+      if (type === sealStreams.admission && admission) return await admission(stream, reader, from);
       this.#requireMet(from);
       if (type === sealStreams.record) return await this.#answerRecord(stream, reader);
       if (type === sealStreams.relayed) return await this.#options.handlers.relayed(stream, reader, from);
@@ -324,7 +344,9 @@ export class Mesh {
 
   /** Nothing but gossip before gossip: being named by a third node admits nobody (protocol.md §2, §11 E2). */
   #requireMet(id: EndpointId): void {
-    if (!this.peer(id)?.met) throw new MeshError("E_REFUSED", "no gossip exchange has been completed with this peer");
+    const peer = this.peer(id);
+    if (!peer?.met) throw new MeshError("E_REFUSED", "no gossip exchange has been completed with this peer");
+    if (this.#judge(peer).kind === "refused") throw new MeshError("E_REFUSED", "this peer is no member any more");
   }
 
   #addressOf(id: EndpointId): EndpointAddress {
@@ -349,52 +371,34 @@ export class Mesh {
     return connection;
   }
 
-  /** A connection ended that nobody closed on purpose: try a few times, then count the peer as lost. */
-  async #reviveOrLose(id: EndpointId): Promise<void> {
-    for (const wait of this.#timing.redialMs) {
-      try {
-        await sleep(wait, this.#stopping.signal);
-        const peer = this.peer(id);
-        if (!peer || this.isConnected(id)) return;
-        if (!peer.met || !this.#mayMeet(peer)) break;
-        await this.#meet(this.#addressOf(id), this.#stopping.signal);
-        return;
-      } catch {
-        if (this.#stopping.signal.aborted) return;
-      }
-    }
-    this.#apply({ kind: "lost", id });
-  }
-
   // ---- gossip
 
   async #gossip(connection: Connection, signal?: AbortSignal): Promise<void> {
     const stream = await connection.open();
     try {
       await this.#say(stream, Uint8Array.of(meshStreams.gossip), this.#timing.gossipMs, signal);
-      const { frame, buildLists } = this.#frameFor(connection);
-      await this.#say(stream, frame, this.#timing.gossipMs, signal);
+      const told = this.#tellingOn(connection);
+      await this.#say(stream, told.frame, this.#timing.gossipMs, signal);
       await stream.finish();
       const reader = new StreamReader(stream);
       const what = `the gossip of ${shortId(connection.peer)}`;
       const reply = await this.#frame(reader, what, limits.controlFrameBytes, signal);
-      this.#listsTold.set(connection, buildLists);
+      told.heard();
       this.#take(decodeGossip(reply, connection.peer), connection);
       settle(stream, reader);
     } catch (thrown) {
       stream.abort(codeForPeer(thrown));
-      throw thrown;
+      throw (await wasRefused(connection)) ? notAdmitted(connection.peer, thrown) : thrown;
     }
   }
 
   async #answerGossip(connection: Connection, stream: ByteStream, reader: StreamReader): Promise<void> {
-    // refused before it is answered, answered before it is taken (protocol.md §3.1)
     const frame = decodeGossip(await this.#frame(reader, "a gossip frame"), connection.peer);
-    this.#noteKind(frame, connection);
-    const answer = this.#frameFor(connection);
-    await this.#answerWith(stream, reader, answer.frame);
-    this.#listsTold.set(connection, answer.buildLists);
+    // taken before it is answered: the answer leaves out what the sender has, and is for members only
     this.#take(frame, connection);
+    const told = this.#tellingOn(connection);
+    await this.#answerWith(stream, reader, told.frame);
+    told.heard();
   }
 
   /** By the newest that the peer says of itself on this connection. */
@@ -403,22 +407,37 @@ export class Mesh {
     else this.#takingPosture.delete(connection);
   }
 
+  /** @throws E_REFUSED the sender may not be a member: nothing of the frame is taken, and the connection ends */
   #take(frame: GossipFrame, connection: Connection): void {
+    const { peer: from } = connection;
+    const verified = frame.announcements
+      .filter(({ id }) => id !== this.#state.self)
+      .map((entry) => ({ entry, record: entry.record && this.#verify(entry.record, entry.id) }));
+    const own = verified.findLast(({ entry }) => entry.id === from);
+    const admittance = this.#judge({ id: from, record: own?.record, ownership: own?.entry.ownership });
+    if (admittance.kind === "refused") {
+      this.#options.log.write("warn", { event: "peer-refused", peer: from, code: "E_REFUSED", what: admittance.why });
+      connection.close(closeCodes.refused);
+      throw new MeshError("E_REFUSED", admittance.why);
+    }
     this.#greeted.add(connection);
     this.#noteKind(frame, connection);
-    const claims = frame.announcements.map((entry) => {
-      const foreign = entry.id !== this.#state.self;
-      const record = entry.record && foreign ? this.#verify(entry.record, entry.id) : undefined;
+    const claims = verified.flatMap(({ entry, record }) => {
+      const { id, ownership } = entry;
+      if (id !== from && this.#judge({ id, record, ownership }).kind === "refused") return [];
       // what is said of others is not shown, and a frame could hold thousands
-      const posture = entry.id === connection.peer ? entry.posture : [];
-      return claimOf({ ...entry, posture }, record, this.#options.clock.now());
+      return [claimOf({ ...entry, posture: id === from ? entry.posture : [] }, record, this.#options.clock.now())];
     });
-    this.#apply({ kind: "gossip", from: connection.peer, claims });
-    const { buildLists = [] } = frame.announcements.findLast(({ id }) => id === connection.peer) ?? {};
-    if (buildLists.length > 0 && this.#options.onBuildLists?.(buildLists, connection.peer)) {
-      this.announce(connection.peer);
+    this.#apply({ kind: "gossip", from, claims, linked: this.isConnected(from), knows: frame.knownRecords });
+    const { buildLists = [] } = own?.entry ?? {};
+    if (buildLists.length > 0 && this.#options.onBuildLists?.(buildLists, from)) {
+      this.announce(from);
       this.#options.onChange();
     }
+  }
+
+  #judge({ id, record, ownership }: Pick<Peer, "id" | "record" | "ownership">): Admittance {
+    return this.#gate.judge({ id, record, ownership });
   }
 
   /** A record that holds, or undefined: a bad one in an entry costs the record, not the frame. */
@@ -434,42 +453,70 @@ export class Mesh {
     }
   }
 
-  /** u32 LE length | GossipFrame: peers that we met, our own entry last; and the build lists that are told by then. */
-  #frameFor(connection: Connection): { readonly frame: Uint8Array; readonly buildLists: readonly Uint8Array[] } {
+  /** Who had a record that has ended since is known by its address alone. */
+  #remembered({ address, record: bytes }: KnownMember): readonly Known[] {
+    const record = bytes && unlessMeshError(() => verifyRecord(bytes, address.id, this.#options.clock.now()));
+    if (record && this.#judge({ id: address.id, record, ownership: undefined }).kind === "refused") return [];
+    return [{ address, record }];
+  }
+
+  /** u32 LE length | GossipFrame for this connection's peer, and what to call when it has been heard. */
+  #tellingOn(connection: Connection): { readonly frame: Uint8Array; readonly heard: () => void } {
+    const { peer: to } = connection;
+    const { entries, marks, knows }: Telling = tellingFor(this.#state, to, this.#options.clock.now());
     const self = this.#options.describe();
     const { buildLists = [] } = self;
-    const told = this.#listsTold.get(connection) ?? [];
-    const areNews = buildLists.some((list) => !told.includes(list));
+    const listsTold = this.#listsTold.get(connection) ?? [];
+    const areNews = buildLists.some((list) => !listsTold.includes(list));
     const own = ownEntry({
       id: this.#state.self,
       self: { ...self, buildLists: areNews ? buildLists : [] },
       address: this.#options.transport.address(),
       withPosture: this.#takingPosture.has(connection),
     });
-    const others = this.peers.filter((peer) => peer.met && this.isConnected(peer.id)).map(relayedEntry);
-    return { frame: encodeFrame(encodeGossip({ sender: own.id, announcements: [...others, own] })), buildLists };
+    const others = entries.map(({ peer, inContact }) => relayedEntry(peer, inContact));
+    const announcements: readonly Announcement[] = [...others, own];
+    const gossip = encodeGossip({ sender: own.id, announcements, ...(knows ? { knownRecords: knows } : {}) });
+    const heard = (): void => {
+      this.#listsTold.set(connection, buildLists);
+      this.#apply({ kind: "told", to, marks });
+    };
+    return { frame: encodeFrame(gossip), heard };
   }
 
-  #heartbeat(): void {
-    const live = this.#connections.all("mesh-llm/1");
-    const chosen = live.length <= heartbeatPeers ? live : pickRandom(live, heartbeatPeers);
-    for (const connection of chosen) this.#gossipSoon(connection);
-  }
-
+  /** One at a time on each connection: what comes up meanwhile is said in the next. */
   #gossipSoon(connection: Connection): void {
-    this.#gossip(connection).catch((thrown: unknown) => {
-      // a process that hangs or has vanished: QUIC alone would take half a minute to notice
-      if (toMeshError(thrown).code !== "E_TIMEOUT") return;
-      const replaced = this.#connections.live(connection.peer, "mesh-llm/1") !== connection;
-      connection.close(closeCodes.normal);
-      if (replaced) return; // the peer is back, and its new connections are none of this
-      for (const alpn of alpns) this.#connections.live(connection.peer, alpn)?.close(closeCodes.normal);
-    });
+    const underWay = this.#gossiping.get(connection);
+    if (underWay) {
+      underWay.again = true;
+      return;
+    }
+    const current = { again: false };
+    this.#gossiping.set(connection, current);
+    this.#gossip(connection)
+      .catch((thrown: unknown) => {
+        // a process that hangs or has vanished: QUIC alone would take half a minute to notice
+        if (toMeshError(thrown).code !== "E_TIMEOUT") return;
+        current.again = false;
+        const replaced = this.#connections.live(connection.peer, "mesh-llm/1") !== connection;
+        connection.close(closeCodes.normal);
+        if (replaced) return; // the peer is back, and its new connections are none of this
+        for (const alpn of alpns) this.#connections.live(connection.peer, alpn)?.close(closeCodes.normal);
+      })
+      .finally(() => {
+        this.#gossiping.delete(connection);
+        if (current.again && this.#connections.live(connection.peer, "mesh-llm/1") === connection) {
+          this.#gossipSoon(connection);
+        }
+      });
   }
 
   // ---- other mesh streams
 
-  async #answerRoutes(stream: ByteStream, reader: StreamReader): Promise<void> {
+  /** Before gossip too, where anybody may be a member (protocol.md §2). */
+  async #answerRoutes(stream: ByteStream, reader: StreamReader, from: EndpointId): Promise<void> {
+    const { record, ownership } = this.peer(from) ?? {};
+    if (this.#judge({ id: from, record, ownership }).kind === "refused") this.#requireMet(from);
     decodeRouteRequest(await this.#frame(reader, "a route request"));
     const self = this.#options.describe();
     const own = self.models.map((model) => ({ id: this.#state.self, model }));
@@ -483,6 +530,21 @@ export class Mesh {
     await stream.finish();
     settle(stream, reader);
     this.#apply({ kind: "left", id: from });
+  }
+
+  async #takeDown(stream: ByteStream, reader: StreamReader, from: EndpointId): Promise<void> {
+    const about = decodePeerDown(await this.#frame(reader, "word of a peer", limits.relayFrameBytes));
+    await stream.finish();
+    settle(stream, reader);
+    this.#apply({ kind: "peer-down", from, about });
+  }
+
+  async #tellDown(to: EndpointId, about: EndpointId): Promise<void> {
+    const connection = this.#connections.live(to, "mesh-llm/1");
+    if (!connection) return;
+    const stream = await openTyped(connection, meshStreams.peerDown);
+    await this.#say(stream, encodeFrame(encodePeerDown(about)), this.#timing.gossipMs);
+    await stream.finish();
   }
 
   async #answerRecord(stream: ByteStream, reader: StreamReader): Promise<void> {
@@ -522,25 +584,33 @@ export class Mesh {
   // ---- membership
 
   #apply(event: MembershipEvent): void {
-    const { state, actions } = step(this.#state, event, this.#options.clock.now());
+    if (this.#stopping.signal.aborted) return;
+    const before = this.#state;
+    const { state, actions } = step(before, event, this.#options.clock.now(), this.#rules);
     this.#state = state;
     // kept at once and together: a frame may name thousands, and each keeping is a write to disk
     const shown = new Map(actions.flatMap((action) => (action.kind === "remember" ? [[action.id, action.shown]] : [])));
     if (shown.size > 0) this.#options.onShown(shown);
     for (const action of actions) this.#perform(action);
-    if (actions.length > 0) this.#options.onChange();
+    clearTimeout(this.#ticking);
+    this.#ticking = setTimeout(() => this.#apply({ kind: "tick" }), dueInMs(state, this.#rules));
+    if (state.peers !== before.peers) this.#options.onChange();
   }
 
   #perform(action: MembershipAction): void {
     const { log } = this.#options;
     switch (action.kind) {
-      case "meet": {
-        const peer = this.peer(action.id);
-        if (peer && this.#mayMeet(peer)) this.#meet(this.#addressOf(action.id)).catch(() => undefined);
-        return;
+      case "dial":
+        return void this.#dial(action.address);
+      case "gossip": {
+        const connection = this.#connections.live(action.to, "mesh-llm/1");
+        return connection && this.#gossipSoon(connection);
       }
-      case "announce":
-        return this.announce(action.except);
+      case "tell-down":
+        for (const to of action.to) this.#tellDown(to, action.about).catch(() => undefined);
+        return;
+      case "keep":
+        return this.#options.onKnown?.(action.known.map(({ address, record }) => ({ address, record: record?.bytes })));
       case "remember":
         return; // done in #apply
       case "joined": {
@@ -554,35 +624,35 @@ export class Mesh {
     }
   }
 
-  /** Clients need no connection among themselves; a client that always asks through relays needs none to hosts. */
-  #mayMeet(peer: Peer): boolean {
-    const bothClients = peer.role === "client" && this.#options.describe().role === "client";
-    return peer.met || ((this.#options.meetMentioned ?? true) && !bothClients && !this.isConnected(peer.id));
+  async #dial(address: EndpointAddress): Promise<void> {
+    let reached = true;
+    try {
+      await this.#meet(address, this.#stopping.signal);
+    } catch (thrown) {
+      reached = false;
+      // the rest of a series says nothing new
+      const contact = this.#state.contacts.get(address.id);
+      if (contact?.lasting && contact.failures === 0) this.#logJoinFailure(address.id, thrown);
+    }
+    this.#apply({ kind: "dialed", id: address.id, reached });
+  }
+
+  /** Who is no member any more is let go: its credential has ended, or what admitted it was taken back. */
+  #judgeMembers(): void {
+    for (const peer of this.peers) {
+      const admittance = this.#judge(peer);
+      if (admittance.kind === "member") continue;
+      const { log } = this.#options;
+      log.write("warn", { event: "peer-refused", peer: peer.id, code: "E_REFUSED", what: admittance.why });
+      this.#apply({ kind: "expelled", id: peer.id });
+      for (const alpn of alpns) this.#connections.live(peer.id, alpn)?.close(closeCodes.refused);
+    }
   }
 
   #logJoinFailure(peer: EndpointId, thrown: unknown): void {
     if (this.#stopping.signal.aborted) return;
     const { code, message } = toMeshError(thrown);
     this.#options.log.write("warn", { event: "join-failed", peer, code, what: message });
-  }
-
-  // ---- timers
-
-  #every(ms: number, run: () => void): void {
-    // jitter keeps nodes that started together from speaking together
-    this.#later(ms * (0.9 + Math.random() * 0.2), () => {
-      run();
-      this.#every(ms, run);
-    });
-  }
-
-  #later(ms: number, run: () => void): NodeJS.Timeout {
-    const timer = setTimeout(() => {
-      this.#timers.delete(timer);
-      run();
-    }, ms);
-    this.#timers.add(timer);
-    return timer;
   }
 }
 
@@ -620,11 +690,16 @@ function codeForPeer(thrown: unknown): number {
   return thrown.code === "E_WIRE" ? abortCodes.protocol : abortCodes.refused;
 }
 
-function pickRandom<T>(items: readonly T[], count: number): T[] {
-  const rest = [...items];
-  const picked: T[] = [];
-  while (picked.length < count && rest.length > 0) {
-    picked.push(...rest.splice(Math.floor(Math.random() * rest.length), 1));
-  }
-  return picked;
+/** Whether the peer has ended the connection because we are none of its mesh; known a moment after our stream has broken. */
+async function wasRefused(connection: Connection): Promise<boolean> {
+  const reason = await Promise.race([connection.closed, sleep(refusalMs).then(() => undefined)]);
+  return reason?.by === "peer" && reason.code === closeCodes.refused;
+}
+
+/** Between the end of a stream and that of its connection, ms. */
+const refusalMs = 100;
+
+function notAdmitted(peer: EndpointId, cause: unknown): MeshError {
+  const why = `${shortId(peer)} does not admit this node to its mesh; ask a member for an invite (sealmesh invite)`;
+  return new MeshError("E_REFUSED", why, { cause });
 }

@@ -16,6 +16,7 @@ import { MeshError, toMeshError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { Places } from "../base/places.ts";
 import { identityFrom } from "../crypto/identity.ts";
+import { addressDigest } from "../crypto/record.ts";
 import { InferenceKeys } from "../crypto/inference-keys.ts";
 import { answer, type AnswerParts, type Arrival, ask, type AskParts } from "../exchange.ts";
 import { Affinity } from "../mesh/affinity.ts";
@@ -34,6 +35,7 @@ import { SeenCache } from "../tunnel/seen.ts";
 import { encodeInvite, strictest } from "../wire/invite.ts";
 import { limits } from "../wire/limits.ts";
 import { encodePosture, type Posture } from "../wire/posture.ts";
+import type { Role } from "../wire/gossip.ts";
 import type { RecordModel } from "../wire/record.ts";
 import type { HostPort, NodeConfig } from "./config.ts";
 import { policyStatus } from "./attestation-report.ts";
@@ -50,7 +52,8 @@ import { openAiServer } from "./http/openai.ts";
 import { Measurements } from "./measurements.ts";
 import { Metrics } from "./metrics.ts";
 import { type BuildDigests, postureDocument, postureOf } from "./posture.ts";
-import { RecordKeeper } from "./record-keeper.ts";
+import { decodeKnownMembers, encodeKnownMembers } from "./known-members.ts";
+import { RecordKeeper, type RecordKeeperOptions } from "./record-keeper.ts";
 import { choose, type RoutingParts } from "./routing.ts";
 import { openState, type State } from "./state.ts";
 import { Trust } from "./trust.ts";
@@ -131,6 +134,7 @@ class RunningNode implements Node {
   #parts: Parts | undefined;
   /** Before the other parts, for what the first record says of them. */
   #engines: Engines | undefined;
+  #transport: Transport | undefined;
   #measurement: BuildDigests | undefined;
   #exchanges = 0;
   #drainUntilMs = Number.POSITIVE_INFINITY;
@@ -219,9 +223,21 @@ class RunningNode implements Node {
     const proven = (key: Uint8Array): boolean => attester.isPrepared(key);
     this.#engines = engines;
     const posture = (): Uint8Array => encodePosture(this.#posture());
-    const records = new RecordKeeper({ identity, keys, clock, capabilities, models, posture, nextSeq, proven });
+    const described = (): ReturnType<RecordKeeperOptions["described"]> => {
+      const at = this.#transport?.address();
+      const { name } = config;
+      return {
+        role: this.#role(engines),
+        version: announcedVersion,
+        ...(name === undefined ? {} : { name }),
+        ...(at ? { addressDigest: addressDigest(at) } : {}),
+      };
+    };
+    const told = { capabilities, models, posture, described };
+    const records = new RecordKeeper({ identity, keys, clock, ...told, nextSeq, proven });
     const builds = await this.#openBuildLists(state);
     const transport = await this.#openTransport(identity.seed);
+    this.#transport = transport;
     const answering: AnswerParts = {
       identity,
       keys,
@@ -288,6 +304,7 @@ class RunningNode implements Node {
     };
     const parts = { endpointId: identity.id, apiUrl, consoleUrl, transport, keys, records, engines, attester, trust };
     this.#parts = { ...parts, measurements, mesh, asking, routing };
+    this.#advanceRecord(); // it names our address now
     await withDeadline(attested, { what: "the first evidence", ms: defaults.firstEvidenceMs }).catch(() => undefined);
     mesh.start();
     trust.proofs.start();
@@ -446,13 +463,11 @@ class RunningNode implements Node {
     builds: BuildLists | undefined,
     apiUrl: string,
   ): Mesh {
-    const { mode, name, relayTraffic, route } = this.#config;
-    // a node that is stopping offers nothing any more
-    const offered = (): readonly string[] => (this.#stopping.signal.aborted ? [] : engines.models());
+    const { name, relayTraffic, route } = this.#config;
     const describe = (): SelfDescription => ({
-      role: mode === "client" ? "client" : offered().length > 0 ? "host" : "worker",
-      models: offered(),
-      runtimes: offered().length > 0 ? engines.runtimes() : [],
+      role: this.#role(engines),
+      models: this.#offered(engines),
+      runtimes: this.#offered(engines).length > 0 ? engines.runtimes() : [],
       httpPort: Number(new URL(apiUrl).port),
       hostname: name,
       version: announcedVersion,
@@ -504,6 +519,14 @@ class RunningNode implements Node {
           this.#notKept(thrown);
         }
       },
+      known: decodeKnownMembers(state.knownMembers.read() ?? ""),
+      onKnown: (known) => {
+        try {
+          state.knownMembers.write(encodeKnownMembers(known));
+        } catch (thrown) {
+          this.#notKept(thrown);
+        }
+      },
       onChange: () => this.#options.onChange?.(),
       ...(builds ? { onBuildLists: (lists, from) => builds.hear(lists, from) } : {}),
       meetMentioned: route !== "relay",
@@ -514,6 +537,15 @@ class RunningNode implements Node {
         ...(relayTraffic ? { relay: this.#relayStream } : {}),
       },
     });
+  }
+
+  /** A node that is stopping offers nothing any more. */
+  #offered(engines: Engines): readonly string[] {
+    return this.#stopping.signal.aborted ? [] : engines.models();
+  }
+
+  #role(engines: Engines): Role {
+    return this.#config.mode === "client" ? "client" : this.#offered(engines).length > 0 ? "host" : "worker";
   }
 
   /** Hashes what runs, beside the rest of the start. */

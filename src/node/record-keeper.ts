@@ -5,13 +5,13 @@
  *
  * @see wire.md §2, §6
  */
-import { equal } from "../base/bytes.ts";
+import { equal, toHex } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Identity } from "../crypto/identity.ts";
 import type { InferenceKey, InferenceKeys } from "../crypto/inference-keys.ts";
 import { signRecord, type VerifiedRecord } from "../crypto/record.ts";
 import { limits } from "../wire/limits.ts";
-import type { RecordModel } from "../wire/record.ts";
+import type { RecordFields, RecordModel } from "../wire/record.ts";
 import { defaults } from "./defaults.ts";
 
 export interface RecordKeeperOptions {
@@ -21,6 +21,8 @@ export interface RecordKeeperOptions {
   readonly capabilities: readonly string[];
   /** What the node serves now, and how busy that is. */
   readonly models: () => readonly RecordModel[];
+  /** What it says of itself besides: role, version, name, where it is. */
+  readonly described: () => Pick<RecordFields, "role" | "version" | "name" | "addressDigest">;
   /** How the process that sees prompts is closed to others now, as encoded (wire/posture.ts). */
   readonly posture: () => Uint8Array;
   readonly nextSeq: (nowMs: number) => bigint;
@@ -54,12 +56,13 @@ export class RecordKeeper {
    * @throws E_STATE the new number cannot be kept; the old record stands, and the next call tries again
    */
   advance(): "rotated" | "renewed" | undefined {
-    const { keys, clock, models, posture } = this.#options;
+    const { keys, clock, models, posture, described } = this.#options;
     keys.advance();
     if (this.#mayPublish(keys.current)) this.#key = keys.current;
     const { inferenceKey, issuedAtMs, models: signed, posture: told } = this.#record.fields;
     const rotated = !inferenceKey || !equal(inferenceKey, this.#key.publicKey);
-    const changed = JSON.stringify(models()) !== JSON.stringify(signed) || !told || !equal(told, posture());
+    const said = JSON.stringify(this.#described(this.#record.fields)) === JSON.stringify(this.#described(described()));
+    const changed = JSON.stringify(models()) !== JSON.stringify(signed) || !said || !told || !equal(told, posture());
     if (!rotated && !changed && clock.now() < issuedAtMs + defaults.recordRefreshMs) return undefined;
     this.#record = this.#sign();
     return rotated ? "rotated" : "renewed";
@@ -71,8 +74,12 @@ export class RecordKeeper {
     return proven(publicKey) || clock.now() >= createdMs + defaults.evidencePatienceMs;
   }
 
+  #described({ role, version, name, addressDigest }: ReturnType<RecordKeeperOptions["described"]>): readonly unknown[] {
+    return [role, version, name, addressDigest && toHex(addressDigest)];
+  }
+
   #sign(): VerifiedRecord {
-    const { identity, clock, capabilities, models, posture, nextSeq } = this.#options;
+    const { identity, clock, capabilities, models, posture, described, nextSeq } = this.#options;
     const now = clock.now();
     return signRecord(identity, {
       seq: nextSeq(now),
@@ -83,6 +90,7 @@ export class RecordKeeper {
       capabilities,
       models: models(),
       posture: posture(),
+      ...described(),
     });
   }
 }

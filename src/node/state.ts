@@ -11,6 +11,7 @@
  *     builds.json          0600  newest list of known builds of each signer (node/build-lists.ts)
  *     enclave-key          0600  Apple's form of the attested key: of use on this machine's chip alone, to any process there
  *     measured.json        0600  digests of models, with what their files looked like (node/measurements.ts)
+ *     known-members.json   0600  members to look for after a restart (node/known-members.ts)
  *     lock                 0600  the process that uses the directory: its id and when it started
  *
  * Wider modes are refused: whoever can read `key`, or replace it, can be this node.
@@ -49,6 +50,8 @@ export interface State {
   readonly pins: PinStore;
   /** Whatever the platform keeps of the attested key (Secure Enclave). */
   readonly enclaveKey: { read(): Uint8Array | undefined; write(bytes: Uint8Array): void };
+  /** Text of known-members.json. @throws E_STATE */
+  readonly knownMembers: { read(): string | undefined; write(text: string): void };
   /** Text of measured.json. @throws E_STATE */
   readonly measured: { read(): string | undefined; write(text: string): void };
   /** max(last + 1, now), kept on disk before it is returned. */
@@ -75,6 +78,7 @@ export function openState(directory: string, onDamaged?: (error: MeshError) => v
     const takeForgotten = (): readonly EndpointId[] => dropForgotten(pins, shown);
     takeForgotten(); // while no node was running
     const enclaveKeyPath = join(directory, "enclave-key");
+    const knownPath = join(directory, "known-members.json");
     const measuredPath = join(directory, "measured.json");
     return {
       directory,
@@ -87,6 +91,7 @@ export function openState(directory: string, onDamaged?: (error: MeshError) => v
         read: () => readOwnBytes(enclaveKeyPath),
         write: (bytes) => writeAtomic(enclaveKeyPath, bytes),
       },
+      knownMembers: { read: () => readOwn(knownPath), write: (text) => writeAtomic(knownPath, text) },
       measured: { read: () => readOwn(measuredPath), write: (text) => writeAtomic(measuredPath, text) },
       nextRecordSeq: (nowMs) => nextSeq(join(directory, "record-seq"), nowMs),
       close: release,

@@ -9,7 +9,7 @@
 import { type MessageInitShape, create, toBinary } from "@bufbuild/protobuf";
 import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
 import { type EndpointId, endpointIdFromBytes } from "../base/brand.ts";
-import { empty, fromHex, utf8 } from "../base/bytes.ts";
+import { concat, empty, fromHex, readU64le, toHex, u64le, utf8 } from "../base/bytes.ts";
 import { MeshError, unlessMeshError } from "../base/errors.ts";
 import { type EndpointAddress, decodeAddress, encodeAddress } from "./address.ts";
 import {
@@ -61,12 +61,19 @@ export interface Announcement {
   readonly record: Uint8Array | undefined;
   /** Field 1001 as sent: SignedBuildLists that this node passes on, at most limits.buildListsPerFrame. @default none */
   readonly buildLists?: readonly Uint8Array[];
+  /** Field 1002: whether the sender has a connection to it; absent = it does not say, as reference nodes. */
+  readonly inContact?: boolean;
 }
+
+/** The first 16 hex digits of endpoint ids, and the number of the newest record of each that somebody has. */
+export type KnownRecords = ReadonlyMap<string, bigint>;
 
 export interface GossipFrame {
   readonly sender: EndpointId;
   /** The sender's own entry is last when a frame is written; a reader must not rely on it. */
   readonly announcements: readonly Announcement[];
+  /** Field 1000; absent = not told. At most limits.digestItems. */
+  readonly knownRecords?: KnownRecords;
 }
 
 export interface RouteEntry {
@@ -91,6 +98,7 @@ export function encodeGossip(frame: GossipFrame): Uint8Array {
     gen: generation,
     peers: frame.announcements.map(announcementMessage),
     senderId: fromHex(frame.sender, 32),
+    ...(frame.knownRecords ? { knownRecords: digestBytes(frame.knownRecords) } : {}),
   });
   return toBinary(GossipFrameSchema, message);
 }
@@ -122,7 +130,26 @@ function announcementMessage(announcement: Announcement): MessageInitShape<typeo
     ...(evidence === undefined ? {} : { hardwareAttestationBlob: evidence }),
     ...(record === undefined ? {} : { signedRecord: record }),
     signedBuildLists: [...(announcement.buildLists ?? [])],
+    ...(announcement.inContact === undefined ? {} : { inContact: announcement.inContact }),
   };
+}
+
+/** Bytes of an id, and of a number, in an item of a digest. */
+const digestIdBytes = 8;
+const digestItemBytes = 16;
+
+function digestBytes(known: KnownRecords): Uint8Array {
+  return concat([...known].flatMap(([id, seq]) => [fromHex(id, digestIdBytes), u64le(seq)]));
+}
+
+/** A part of an item at the end is left out, and so is what is too much. */
+function digestFrom(bytes: Uint8Array): KnownRecords {
+  const known = new Map<string, bigint>();
+  const items = Math.min(Math.floor(bytes.length / digestItemBytes), limits.digestItems);
+  for (let at = 0; at < items * digestItemBytes; at += digestItemBytes) {
+    known.set(toHex(bytes.subarray(at, at + digestIdBytes)), readU64le(bytes, at + digestIdBytes));
+  }
+  return known;
 }
 
 /**
@@ -142,7 +169,11 @@ export function decodeGossip(bytes: Uint8Array, sender: EndpointId): GossipFrame
   if (frame.peers.length > limits.announcementsPerFrame) {
     throw new MeshError("E_WIRE", `a gossip frame has more than ${limits.announcementsPerFrame} entries`);
   }
-  return { sender, announcements: frame.peers.map(announcementFrom).filter((entry) => entry !== undefined) };
+  return {
+    sender,
+    announcements: frame.peers.map(announcementFrom).filter((entry) => entry !== undefined),
+    ...(frame.knownRecords === undefined ? {} : { knownRecords: digestFrom(frame.knownRecords) }),
+  };
 }
 
 /** Field of a frame that holds an entry, and field of an entry that other versions give other meanings and other types. */
@@ -223,6 +254,7 @@ function announcementFrom(entry: PeerAnnouncement): Announcement | undefined {
     evidence: entry.hardwareAttestationBlob?.slice(),
     record: entry.signedRecord?.slice(),
     ...buildListsFrom(entry),
+    ...(entry.inContact === undefined ? {} : { inContact: entry.inContact }),
   };
 }
 

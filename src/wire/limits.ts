@@ -9,6 +9,10 @@ export const limits = {
   controlFrameBytes: 8_388_608,
   /** Entries of one gossip frame: far above any mesh seen, and the table they go into stays below 100 MB. */
   announcementsPerFrame: 4_096,
+  /** Items of 16 bytes in a digest of known records: twice the peers that a node holds. */
+  digestItems: 8_192,
+  /** What an entry takes besides its record, roughly: ids, address, names. Decides when a frame is full, and nothing else. */
+  entryBytesAbout: 1_024,
   /** Protobuf fields of one control message, nested ones included: decoded objects cost 100 times their wire bytes. */
   fieldsPerFrame: 131_072,
   /** Rows of a route table: announcementsPerFrame hosts with a few models each. */
@@ -37,6 +41,8 @@ export const limits = {
   recordBytes: 16_384,
   /** Short names in a record's capability list. */
   capabilitiesPerRecord: 64,
+  /** Members that are kept on disk for the next start: as many as are looked for. */
+  knownMembers: 256,
   /** Models in a record: 128 of ordinary names stay below recordBytes. */
   modelsPerRecord: 128,
   /** Credential in a record: eight links of some 250 bytes, twice. */

@@ -99,6 +99,7 @@ describe("F1: the life of an inference key", () => {
       clock,
       capabilities: [],
       models: () => [],
+      described: () => ({}),
       posture: () => new Uint8Array(),
       nextSeq,
       proven: () => true,

@@ -62,7 +62,7 @@ export async function askerOf(
     onShown: () => undefined,
     onChange: () => undefined,
     handlers: { http: refuse, relayed: refuse },
-    timing: { joinRetryMs: [60_000] },
+    rules: { returnMs: [60_000, 60_000] },
   });
   onTestFinished(() => mesh.close());
   mesh.start();

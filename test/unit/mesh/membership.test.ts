@@ -56,6 +56,8 @@ function claim(id: EndpointId, more: Partial<Claim> = {}): Claim {
     blob: undefined,
     ownership: undefined,
     saidPosture: undefined,
+    addressSigned: false,
+    inContact: undefined,
     ...more,
   };
 }
@@ -65,7 +67,12 @@ function after(state: Membership, ...events: readonly (readonly [MembershipEvent
 }
 
 const start = emptyMembership(self, new Map());
-const gossip = (from: EndpointId, ...claims: readonly Claim[]): MembershipEvent => ({ kind: "gossip", from, claims });
+const gossip = (from: EndpointId, ...claims: readonly Claim[]): MembershipEvent => ({
+  kind: "gossip",
+  from,
+  claims,
+  linked: true,
+});
 const key = (bytes: Uint8Array): Claim["key"] => ({ kind: "key", key: bytes });
 
 describe("what is believed about a key", () => {
@@ -185,7 +192,11 @@ describe("whatever happens, in whatever order", () => {
       .record({ from: fc.constantFrom(...ids), claims: fc.array(anyClaim, { maxLength: 4 }) })
       .map(({ from, claims }) => gossip(from, ...claims)),
     fc.constantFrom(...ids).map((id): MembershipEvent => ({ kind: "left", id })),
-    fc.constantFrom(...ids).map((id): MembershipEvent => ({ kind: "lost", id })),
+    fc.constantFrom(...ids).map((id): MembershipEvent => ({ kind: "unlinked", id, why: "lost" })),
+    fc.constantFrom(...ids).map((id): MembershipEvent => ({ kind: "dialed", id, reached: false })),
+    fc
+      .record({ from: fc.constantFrom(...ids), about: fc.constantFrom(...ids) })
+      .map((report): MembershipEvent => ({ kind: "peer-down", ...report })),
     fc.constant<MembershipEvent>({ kind: "tick" }),
   );
 

@@ -43,6 +43,7 @@ it.each([
     clock,
     capabilities: ["seal.v1", "relay.v1"],
     models: () => engines.described().map((model) => ({ ...model, context: 0xffff_ffff, busy: true, queue: 256 })),
+    described: () => ({}),
     posture: () => new Uint8Array(limits.postureBytes),
     nextSeq: (nowMs) => BigInt(nowMs),
     proven: () => true,

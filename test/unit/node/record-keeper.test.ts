@@ -17,6 +17,7 @@ it("signs the posture of now, and anew as soon as it has changed", () => {
     clock,
     capabilities: [],
     models: () => [],
+    described: () => ({}),
     posture: () => posture,
     nextSeq: () => (seq += 1n),
     proven: () => true,

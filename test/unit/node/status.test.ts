@@ -27,6 +27,9 @@ const peer: Peer = {
   met: true,
   lastSeenMs: 1,
   lastMentionedMs: 0,
+  newsMs: 0,
+  introducedBy: id,
+  addressSigned: false,
   mentionedBy: new Set(),
 };
 const facts: PeerFacts = {
