@@ -64,7 +64,11 @@ export function sealWithPassphrase(
 }
 
 /** @throws E_OPEN another passphrase, or something was changed: nobody can tell which */
-export function openWithPassphrase({ hardness, salt, nonce, box }: PassphraseBox, passphrase: string, about: Uint8Array): Uint8Array {
+export function openWithPassphrase(
+  { hardness, salt, nonce, box }: PassphraseBox,
+  passphrase: string,
+  about: Uint8Array,
+): Uint8Array {
   const key = keyFrom(passphrase, salt, hardness);
   const end = box.length - tagBytes;
   try {

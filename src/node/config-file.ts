@@ -175,7 +175,14 @@ const sections: { readonly [Name in keyof FileSettings]: KindsOf<FileSettings[Na
   },
 };
 
-export const noFileSettings: FileSettings = { policy: {}, attest: {}, owner: {}, challenge: {}, invite: {}, hardening: {} };
+export const noFileSettings: FileSettings = {
+  policy: {},
+  attest: {},
+  owner: {},
+  challenge: {},
+  invite: {},
+  hardening: {},
+};
 
 /** @param wanted false: --no-hardening, whatever the file says */
 export function hardeningSteps(wanted: boolean, { hardening }: FileSettings): HardeningSteps {

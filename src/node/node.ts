@@ -56,14 +56,7 @@ import { RecordKeeper } from "./record-keeper.ts";
 import { choose, type RoutingParts } from "./routing.ts";
 import { openState, type State } from "./state.ts";
 import { Trust } from "./trust.ts";
-import {
-  admissionStatus,
-  evidenceStatus,
-  exchangesStatus,
-  keyFingerprint,
-  peerStatus,
-  type Status,
-} from "./status.ts";
+import { admissionStatus, evidenceStatus, exchangesStatus, keyFingerprint, peerStatus, type Status } from "./status.ts";
 import { announcedVersion, version } from "./version.ts";
 
 export interface Node {

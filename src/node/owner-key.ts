@@ -160,7 +160,10 @@ function hexOf(value: unknown, bytes: number): Uint8Array | undefined {
 }
 
 /** A file must not have us take the memory of the machine. */
-function within(value: unknown, { least, most }: { readonly least: number; readonly most: number }): number | undefined {
+function within(
+  value: unknown,
+  { least, most }: { readonly least: number; readonly most: number },
+): number | undefined {
   const count = countOf(value);
   return count !== undefined && count >= least && count <= most ? count : undefined;
 }

@@ -227,7 +227,10 @@ function ownClaimOf(of: SignedOwnership, id: EndpointId): OwnClaim {
 
 function refusesEverybody(): MeshError {
   const next = "name one with --trust-owner, or with `sealmesh owner trust`";
-  return new MeshError("E_CONFIG", `--trust-policy allowlist refuses everybody as long as no owner is trusted: ${next}`);
+  return new MeshError(
+    "E_CONFIG",
+    `--trust-policy allowlist refuses everybody as long as no owner is trusted: ${next}`,
+  );
 }
 
 /** @throws E_CONFIG */

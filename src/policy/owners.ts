@@ -53,7 +53,10 @@ export const noOwnerTrust: OwnerTrust = {
 /** What can be said of a claim without knowing the time or whom we trust: dear to find out, and true for ever. */
 export type ReadClaim =
   /** There is none, or nothing that it says is its owner's. */
-  | { readonly kind: "worthless"; readonly status: "unsigned" | "unsupported_protocol" | "mismatched_node_id" | "invalid_signature" }
+  | {
+      readonly kind: "worthless";
+      readonly status: "unsigned" | "unsupported_protocol" | "mismatched_node_id" | "invalid_signature";
+    }
   /** `claim` is what the key of `owner` signed, for this node. */
   | { readonly kind: "signed"; readonly owner: string; readonly claim: OwnershipClaim };
 

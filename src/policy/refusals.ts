@@ -61,16 +61,17 @@ export interface Refusal {
 }
 
 export const always = "always";
-export const demands: Readonly<Record<"hosts" | "owners" | "ownership" | "encryption" | "attested" | "hardened" | "builds", string>> =
-  {
-    hosts: "--allow-hosts",
-    owners: "[policy] owners",
-    ownership: "--trust-policy",
-    encryption: "--require-encryption",
-    attested: "--require-attested-hosts",
-    hardened: "--require-hardened",
-    builds: "--allow-builds",
-  };
+export const demands: Readonly<
+  Record<"hosts" | "owners" | "ownership" | "encryption" | "attested" | "hardened" | "builds", string>
+> = {
+  hosts: "--allow-hosts",
+  owners: "[policy] owners",
+  ownership: "--trust-policy",
+  encryption: "--require-encryption",
+  attested: "--require-attested-hosts",
+  hardened: "--require-hardened",
+  builds: "--allow-builds",
+};
 
 export const refusalRules: Readonly<Record<RuleName, RefusalRule>> = {
   "host-not-listed": {
