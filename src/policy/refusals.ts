@@ -83,7 +83,7 @@ export const refusalRules: Readonly<Record<RuleName, RefusalRule>> = {
   "owner-distrusted": {
     demand: demands.ownership,
     asks: "Were neither the host, its owner nor the owner's claim revoked here, and does it have such an owner as is demanded?",
-    sentence: "It is refused for its owner: {why}.",
+    sentence: "It is refused: {why}.",
     doNext: "See `sealmesh owner status`; the host's owner can sign anew with `sealmesh owner sign-node`.",
   },
   "owner-not-accepted": {
