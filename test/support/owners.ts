@@ -1,7 +1,11 @@
 /** Owners and their claims for tests: keys from one byte, and claims that say what a test wants them to say. */
+import { join } from "node:path";
 import { endpointId, type EndpointId } from "../../src/base/brand.ts";
 import { fromHex } from "../../src/base/bytes.ts";
 import { type Identity, identityFrom } from "../../src/crypto/identity.ts";
+import { newOwnerKey, writeOwnerKey } from "../../src/node/owner-key.ts";
+import { openOwnerBook } from "../../src/node/ownership.ts";
+import { type OwnerList, withListed } from "../../src/policy/owner-book.ts";
 import { ownerIdOf, type OwnerTrust } from "../../src/policy/owners.ts";
 import { encodeOwnership, ownershipBytes, type OwnershipClaim } from "../../src/wire/ownership.ts";
 
@@ -39,6 +43,19 @@ export function claimOf(
     ...says,
   };
   return encodeOwnership({ claim, signature: owner.identity.sign(ownershipBytes(claim)) });
+}
+
+/** A key file without a passphrase, as `sealmesh owner init --no-passphrase` makes it. */
+export function ownerKeyFile(directory: string): { readonly path: string; readonly ownerId: string } {
+  const path = join(directory, "owner-key.json");
+  const key = newOwnerKey(undefined);
+  writeOwnerKey(path, key);
+  return { path, ownerId: key.ownerId };
+}
+
+/** As `sealmesh owner trust` and `revoke` do beside a node that runs. */
+export function listOwner(directory: string, list: OwnerList, id: string): void {
+  openOwnerBook(directory).update((book) => withListed(book, list, id));
 }
 
 export const trusting = (changes: Partial<OwnerTrust>): OwnerTrust => ({

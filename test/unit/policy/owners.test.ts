@@ -1,8 +1,8 @@
 /** Owners: a claim holds as it was made for this node and this time, in no other way, and each policy asks what it says. */
 import { describe, expect, it } from "vitest";
-import { endpointId } from "../../../src/base/brand.ts";
+import { endpointId, endpointIdFromBytes } from "../../../src/base/brand.ts";
 import { fromHex } from "../../../src/base/bytes.ts";
-import { identityFrom } from "../../../src/crypto/identity.ts";
+import { identityFrom, verifySignature } from "../../../src/crypto/identity.ts";
 import {
   judgeOwner,
   noOwnerTrust,
@@ -100,6 +100,14 @@ describe("a claim that does not hold", () => {
     const raised = Uint8Array.from({ length: 32 }, (_, at) => Number((scalar >> BigInt(8 * at)) & 0xffn));
     signature.set(raised, 32);
     expect(statusOf(made({}, signature))).toBe("invalid_signature");
+  });
+
+  it("a key of low order, whose signature ordinary verification takes for every message", () => {
+    const neutral = fromHex(`01${"00".repeat(31)}`);
+    const forged = Uint8Array.from([...neutral, ...new Uint8Array(32)]);
+    const says = { ownerKey: neutral, ownerId: ownerIdOf(neutral) };
+    expect(verifySignature(endpointIdFromBytes(neutral), ownershipBytes({ ...claim, ...says }), forged)).toBe(true);
+    expect(statusOf(made(says, forged))).toBe("invalid_signature");
   });
 
   it("ends at its own time", () => {
