@@ -68,7 +68,7 @@ function typedLine(input: Terminal["input"]): Promise<string> {
             return end(() => reject(new MeshError("E_ABORTED", "no passphrase was given")));
           case "\u007f":
           case "\b":
-            line = [...line].slice(0, -1).join("");
+            line = line.replace(/.$/su, "");
             break;
           default:
             if (line.length < mostCharacters) line += character;

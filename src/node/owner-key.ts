@@ -90,6 +90,7 @@ export function openOwnerKey({ ownerId, publicKey, protection }: OwnerKeyFile, p
   if (!identity || !equal(fromHex(identity.id, 32), publicKey)) {
     throw new MeshError("E_OPEN", "the public key in the file does not belong to the secret one");
   }
+  if (protection.kind === "passphrase") seed.fill(0); // the identity signs with a copy of its own
   return { ownerId, publicKey, sign: (message) => identity.sign(message) };
 }
 
