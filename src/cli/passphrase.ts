@@ -13,7 +13,7 @@ const mostCharacters = 1_024;
 
 const thisTerminal: Terminal = { input: process.stdin, output: process.stderr };
 
-/** @throws E_USAGE there is no terminal · E_ABORTED Ctrl-C or Ctrl-D */
+/** @throws E_USAGE there is no terminal, or Ctrl-C or Ctrl-D was typed */
 export async function askPassphrase(question: string, terminal: Terminal = thisTerminal): Promise<string> {
   const { input, output } = terminal;
   if (!input.isTTY)
@@ -65,7 +65,7 @@ function typedLine(input: Terminal["input"]): Promise<string> {
             return end(() => resolve(line));
           case "\u0003": // Ctrl-C: raw mode makes no signal of it
           case "\u0004":
-            return end(() => reject(new MeshError("E_ABORTED", "no passphrase was given")));
+            return end(() => reject(new MeshError("E_USAGE", "no passphrase was given: nothing was written")));
           case "\u007f":
           case "\b":
             line = line.replace(/.$/su, "");

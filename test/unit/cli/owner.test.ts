@@ -294,9 +294,9 @@ describe("a passphrase that is typed", () => {
     expect(terminal.raw).toEqual([true, false]);
   });
 
-  it("E_ABORTED: Ctrl-C", async () => {
+  it("E_USAGE: Ctrl-C", async () => {
     const terminal = typing("corr\u0003");
-    await rejectsWith("E_ABORTED", askPassphrase("Passphrase: ", terminal));
+    await rejectsWith("E_USAGE", askPassphrase("Passphrase: ", terminal));
     expect(terminal.raw).toEqual([true, false]);
   });
 
