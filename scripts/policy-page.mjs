@@ -30,9 +30,14 @@ const demanding = [
     "One of the builds of this signed list, a file or an `https` address, by the host's own signed word. Whose lists count, `--build-keys` says: [docs/builds.md](builds.md).",
   ],
   [
+    "--trust-policy <policy>",
+    "[owner] trust_policy",
+    "An owner, of any peer: none is asked for with `off` and `prefer-owned`, any with `require-owned`, a trusted one with `allowlist`. Under each but `off`, what was revoked here is refused: [owners.md](owners.md).",
+  ],
+  [
     "",
     "[policy] owners",
-    "One of these owners: ids of 64 hex digits, as mesh-llm's owner keys have them. The owner must have signed that the host is theirs, and that must not have expired. sealmesh makes no such claim for its own nodes yet, so this admits nodes of mesh-llm only.",
+    "One of these owners: ids of 64 hex digits, as mesh-llm's owner keys have them. The owner must have signed that the host is theirs, and that must not have expired, nor have been revoked here: [owners.md](owners.md).",
   ],
   [
     "--accept-unchallenged",

@@ -22,6 +22,7 @@ import { AskerSeal, type OpenedRequest, openRequest } from "./crypto/seal.ts";
 import type { Affinity } from "./mesh/affinity.ts";
 import { AskError, type Attempt, brokenOff, Trial } from "./mesh/attempt.ts";
 import { type HostChoice, type HostLoad, orderHosts, relaysTo } from "./mesh/choose.ts";
+import type { Peer } from "./mesh/membership.ts";
 import type { Mesh } from "./mesh/mesh.ts";
 import type { Proofs } from "./mesh/proofs.ts";
 import { openAiError } from "./openai/errors.ts";
@@ -35,7 +36,7 @@ import {
   type SealedRoute,
 } from "./policy/decide.ts";
 import { postureFacts } from "./policy/hardened.ts";
-import { ownerOf } from "./policy/owners.ts";
+import { judgeOwner, noOwnerTrust, type OwnerVerdict } from "./policy/owners.ts";
 import type { Policy } from "./policy/policy.ts";
 import { abortCodes } from "./transport/transport.ts";
 import { coalesced, paddedJson } from "./tunnel/disguise.ts";
@@ -209,11 +210,13 @@ function withMoreRoom<Route extends { readonly host: EndpointId }>(
 }
 
 async function candidates(request: AskRequest, parts: AskParts): Promise<readonly HostChoice[]> {
-  const { mesh, load, affinity, clock } = parts;
+  const { mesh, policy, load, affinity, clock } = parts;
   const { model, needTokens, conversation } = request;
   const preferred = affinity.of(conversation)?.host;
+  const isOwned = ({ id, ownership }: Peer): boolean =>
+    policy.ownership?.prefers(policy.ownership.judge(id, ownership)) ?? false;
   const order = (): readonly HostChoice[] =>
-    orderHosts(mesh, { model, needTokens, preferred, load, nowMs: clock.now() });
+    orderHosts(mesh, { model, needTokens, preferred, isOwned, load, nowMs: clock.now() });
   const hosts = order();
   if (hosts.length === 0) {
     throw new MeshError("E_MODEL", `no machine of the mesh serves the model "${model}"`, { param: "model" });
@@ -258,16 +261,23 @@ async function withKnownKeys(
 }
 
 /** What there is to decide by about a host, as of now. */
-export function factsOf(id: EndpointId, { mesh, proofs, policy, clock }: FactParts): HostFacts {
-  const ownership = policy.owners && mesh.peer(id)?.ownership;
-  const owned = ownership && ownerOf(ownership, id, clock.now());
-  const owner = owned?.kind === "owned" ? owned.owner : undefined;
+export function factsOf(id: EndpointId, parts: FactParts): HostFacts {
+  const { mesh, proofs } = parts;
+  const ownership = ownershipOf(id, parts);
+  const owner = ownership?.status === "verified" ? ownership.owner : undefined;
   const key = mesh.keyStanding(id);
   const proof = proofs.of(id);
   const { record, saidPosture } = mesh.peer(id) ?? {};
   const inRecord = key.kind === "record" ? record?.fields.posture : undefined;
   const posture = postureFacts({ inRecord, inGossip: saidPosture !== undefined, proof });
-  return { id, key, proof, owner, posture };
+  return { id, key, proof, owner, distrusted: ownership?.refusal, posture };
+}
+
+/** Undefined where nobody wants to know. */
+function ownershipOf(id: EndpointId, { mesh, policy, clock }: FactParts): OwnerVerdict | undefined {
+  const claim = mesh.peer(id)?.ownership;
+  if (policy.ownership) return policy.ownership.judge(id, claim);
+  return policy.owners && judgeOwner(claim, id, noOwnerTrust, clock.now());
 }
 
 type FactParts = Pick<AskParts, "mesh" | "proofs" | "policy" | "clock">;

@@ -50,6 +50,9 @@ export type LogEvent =
       readonly reason: "challenge-missed" | "challenge-failed" | "pin-changed";
     }
   | { readonly event: "host-trusted"; readonly peer: EndpointId }
+  | { readonly event: "claim-signed"; readonly owner: string; readonly cert: string; readonly expires: string }
+  | { readonly event: "claim-not-renewed"; readonly code: ErrorCode; readonly what: string }
+  | { readonly event: "owners-not-read"; readonly code: ErrorCode; readonly what: string }
   | { readonly event: "key-rotated"; readonly fingerprint: string }
   | {
       readonly event: "exchange-asked";

@@ -5,6 +5,7 @@ import { client } from "./commands/client.ts";
 import { demo } from "./commands/demo.ts";
 import { explain } from "./commands/explain.ts";
 import { measure } from "./commands/measure.ts";
+import { owner } from "./commands/owner.ts";
 import { serve } from "./commands/serve.ts";
 import { status } from "./commands/status.ts";
 import { trust } from "./commands/trust.ts";
@@ -18,6 +19,7 @@ export const commands: readonly (Command | CommandGroup)[] = [
   explain,
   verify,
   trust,
+  owner,
   builds,
   measure,
   demo,

@@ -43,8 +43,9 @@ export function repeated(value: string, before: readonly string[] | undefined): 
  * @param syntax "<word>", or "[word]" for one that may be missing
  */
 export function takesWord(command: Commander, name: string, syntax: string, description: string): Commander {
+  const place = command.registeredArguments.length; // behind the words before it
   return command.argument(syntax, description).hook("preAction", (self) => {
-    self.setOptionValue(name, self.args[0]);
+    self.setOptionValue(name, self.args[place]);
   });
 }
 

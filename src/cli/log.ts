@@ -71,6 +71,12 @@ function sentence(entry: LogEvent): string | undefined {
       return entry.what === "" ? undefined : `this installation is not whole: ${entry.what}`;
     case "build-changed":
       return `${counted(entry.files, "file")} on disk differ from what this node runs (${entry.what}); if that was you, restart it`;
+    case "claim-signed":
+      return `owner ${entry.owner} has signed for this node until ${entry.expires}`;
+    case "claim-not-renewed":
+      return `the owner's claim was not renewed: ${entry.what}`;
+    case "owners-not-read":
+      return `${entry.what} What stood there before counts on.`;
     case "key-rotated":
       return `the inference key is now ${entry.fingerprint}`;
     case "exchange-asked":

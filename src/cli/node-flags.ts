@@ -131,6 +131,20 @@ export function addNodeFlags(command: Commander): void {
       ).argParser(repeated),
     );
   command
+    .optionsGroup("Owners:")
+    .option("--owner-key <file>", "owner's key that signs that this node is theirs, of `sealmesh owner init`")
+    .option("--owner-passphrase-file <file>", "file whose first line is the passphrase of that key")
+    .addOption(
+      new Option("--trust-owner <id>", "owner whose nodes are trusted; may be repeated (docs/owners.md)").argParser(
+        repeated,
+      ),
+    )
+    .option(
+      "--trust-policy <policy>",
+      "what is asked of peers: off, prefer-owned (what was revoked is refused, hosts of known owners come first), " +
+        "require-owned or allowlist (only nodes of trusted owners) (default: prefer-owned)",
+    );
+  command
     .optionsGroup("Output:")
     .addOption(
       new Option("--log-format <format>", "pretty, or json: one object a line on stdout, among them the ready line")

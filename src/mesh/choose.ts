@@ -55,6 +55,8 @@ export interface Wanted {
   readonly needTokens: number | undefined;
   /** Host of the conversation's earlier turns. */
   readonly preferred: EndpointId | undefined;
+  /** Whether its owner is one that is preferred. @default all are alike */
+  readonly isOwned?: (peer: Peer) => boolean;
   readonly load: HostLoad;
   readonly nowMs: number;
 }
@@ -71,11 +73,11 @@ export const relayCapability = "relay.v1";
 
 /**
  * Hosts that serve exactly this model. Behind all others come those whose context the request does not seem to fit (it is
- * an estimate), then those that have just failed, then those without a free place, then those that do not tell their
- * context; among equals counts who is near and has little to do.
+ * an estimate), then those that have just failed, then those of no preferred owner, then those without a free place, then those that do
+ * not tell their context; among equals counts who is near and has little to do.
  */
 export function orderHosts(mesh: Mesh, wanted: Wanted): readonly HostChoice[] {
-  const { model, needTokens, preferred, load, nowMs } = wanted;
+  const { model, needTokens, preferred, isOwned = () => true, load, nowMs } = wanted;
   return mesh.peers
     .filter((peer) => peer.role === "host" && peer.models.includes(model))
     .map((peer) => {
@@ -85,6 +87,7 @@ export function orderHosts(mesh: Mesh, wanted: Wanted): readonly HostChoice[] {
       const rank = [
         contextTokens !== undefined && needTokens !== undefined && needTokens > contextTokens ? 1 : 0,
         load.avoids(id, nowMs) ? 1 : 0,
+        isOwned(peer) ? 0 : 1,
         told?.busy ? 1 : 0,
         contextTokens === undefined ? 1 : 0,
         load.of(id) + (told?.queue ?? 0) + distance(mesh, id) - (id === preferred ? prefixWorth : 0),

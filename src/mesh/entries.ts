@@ -6,8 +6,8 @@
 import type { EndpointId } from "../base/brand.ts";
 import { equal, fromBase64, toBase64 } from "../base/bytes.ts";
 import { isUsableKey } from "../crypto/box.ts";
-import { ownerOf } from "../policy/owners.ts";
 import { addressDigest, type VerifiedRecord } from "../crypto/record.ts";
+import { judgeOwner, noOwnerTrust } from "../policy/owners.ts";
 import type { EndpointAddress } from "../wire/address.ts";
 import type { Announcement, GossipFrame, ModelRuntime, Role } from "../wire/gossip.ts";
 import { decodePosture, type Posture } from "../wire/posture.ts";
@@ -27,6 +27,8 @@ export interface SelfDescription {
   readonly blob?: Uint8Array | undefined;
   /** SignedBuildLists that it passes on, as received; the newest last. @default none */
   readonly buildLists?: readonly Uint8Array[];
+  /** Its owner's claim, valid now (field 28). @default none */
+  readonly ownership?: Uint8Array | undefined;
 }
 
 /**
@@ -51,7 +53,7 @@ export interface OwnEntryParts {
 }
 
 export function ownEntry({ id, self, address, withPosture }: OwnEntryParts): Announcement {
-  const { role, httpPort, version, hostname, models, runtimes, record, blob, buildLists = [] } = self;
+  const { role, httpPort, version, hostname, models, runtimes, record, blob, buildLists = [], ownership } = self;
   const said = { id, role, version, hostname, models, runtimes, address };
   const { inferenceKey, posture } = record.fields;
   return {
@@ -59,6 +61,7 @@ export function ownEntry({ id, self, address, withPosture }: OwnEntryParts): Ann
     posture: withPosture && posture ? [posture] : [],
     evidence: blob,
     buildLists,
+    ownership,
   };
 }
 
@@ -104,7 +107,7 @@ export function claimOf(entry: Announcement, record: VerifiedRecord | undefined,
   const key: AnnouncedKey = unusable ? { kind: "bad" } : announcedKey(entry.inferenceKey);
   const { evidence: blob } = entry;
   // one that does not hold must not take the place of one that does
-  const isOwned = ownerOf(entry.ownership, id, nowMs).kind === "owned";
+  const isOwned = judgeOwner(entry.ownership, id, noOwnerTrust, nowMs).status === "verified";
   const ownership = isOwned ? entry.ownership : undefined;
   const saidPosture = readPosture(entry.posture);
   const signed = record?.fields.addressDigest;

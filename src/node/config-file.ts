@@ -10,6 +10,7 @@ import { fromUtf8 } from "../base/bytes.ts";
 import { MeshError, toMeshError } from "../base/errors.ts";
 import { isRecord } from "../base/json.ts";
 import { everyStep, type HardeningSteps, noStep } from "../harden/report.ts";
+import { type TrustPolicy, trustPolicies } from "../policy/owners.ts";
 import { withoutControls } from "../wire/gossip.ts";
 import { type DemandableTier, demandableTiers } from "../wire/invite.ts";
 import { readSmall } from "./own-files.ts";
@@ -84,6 +85,11 @@ const ownerIds = oneAtLeast<string>("owner ids, 64 lower-case hex digits each", 
   return isHex(value, 64) ? value : undefined;
 });
 
+const trustPolicy: Kind<TrustPolicy> = {
+  takes: alternatives(trustPolicies.map((name) => `"${name}"`)),
+  read: (value) => trustPolicies.find((name) => name === value),
+};
+
 const fingerprints: Kind<readonly string[]> = {
   takes: "a list of key fingerprints, 32 lower-case hex digits each, as `sealmesh trust list` shows them",
   read: (value) => listOf(value, (item) => (isHex(item, 32) ? item : undefined)),
@@ -113,6 +119,12 @@ export interface FileSettings {
     readonly tpm?: string;
     readonly tpm_certificates?: readonly string[];
     readonly software?: boolean;
+  };
+  readonly owner: {
+    readonly key?: string;
+    readonly passphrase_file?: string;
+    readonly trust?: readonly string[];
+    readonly trust_policy?: TrustPolicy;
   };
   readonly challenge: { readonly interval?: number };
   readonly invite: {
@@ -151,6 +163,7 @@ const sections: { readonly [Name in keyof FileSettings]: KindsOf<FileSettings[Na
     sigstore_identity: place,
   },
   attest: { refresh: time(1, 3_600), tpm: place, tpm_certificates: files, software: yesOrNo },
+  owner: { key: file, passphrase_file: file, trust: ownerIds, trust_policy: trustPolicy },
   challenge: { interval: time(1, 3_600) },
   invite: { require_attested_hosts: tier, require_encryption: yesOrNo, require_hardened: yesOrNo },
   hardening: {
@@ -162,7 +175,14 @@ const sections: { readonly [Name in keyof FileSettings]: KindsOf<FileSettings[Na
   },
 };
 
-export const noFileSettings: FileSettings = { policy: {}, attest: {}, challenge: {}, invite: {}, hardening: {} };
+export const noFileSettings: FileSettings = {
+  policy: {},
+  attest: {},
+  owner: {},
+  challenge: {},
+  invite: {},
+  hardening: {},
+};
 
 /** @param wanted false: --no-hardening, whatever the file says */
 export function hardeningSteps(wanted: boolean, { hardening }: FileSettings): HardeningSteps {
@@ -202,6 +222,7 @@ export function settingsFrom(text: string, path: string): FileSettings {
   return {
     policy: read("policy"),
     attest: read("attest"),
+    owner: read("owner"),
     challenge: read("challenge"),
     invite: read("invite"),
     hardening: read("hardening"),

@@ -11,6 +11,8 @@ import { fromUtf8 } from "../base/bytes.ts";
 import { MeshError, toMeshError } from "../base/errors.ts";
 import type { RouteSetting } from "../exchange.ts";
 import type { HardeningSteps } from "../harden/report.ts";
+import { isListable } from "../policy/owner-book.ts";
+import { type TrustPolicy, trustPolicies } from "../policy/owners.ts";
 import {
   asksForSomething,
   decodeInvite,
@@ -28,6 +30,7 @@ import { type FileSettings, hardeningSteps, noFileSettings, readConfigFile, type
 import { configFile, noFile } from "./config-place.ts";
 import { defaults } from "./defaults.ts";
 import { readSmall, shellQuoted } from "./own-files.ts";
+import type { OwnerSettings } from "./ownership.ts";
 
 export interface HostPort {
   /** Without brackets, also for IPv6. */
@@ -113,6 +116,8 @@ export interface NodeConfig {
   readonly relayTraffic: boolean;
   readonly policy: PolicySettings;
   readonly attest: AttestSettings;
+  /** Whose this node is, and what is asked of the owners of others. */
+  readonly owner: OwnerSettings;
   /** Hosts whose proof is needed are challenged again this often. */
   readonly challenge: { readonly intervalMs: number };
   /** What members that join by our invites must demand at least; undefined: our invites say nothing of it. */
@@ -155,6 +160,10 @@ export interface Flags {
   readonly requireHardened?: boolean;
   /** true: the flag without a tier. */
   readonly requireAttestedHosts?: string | true;
+  readonly ownerKey?: string;
+  readonly ownerPassphraseFile?: string;
+  readonly trustOwner?: readonly string[];
+  readonly trustPolicy?: string;
   readonly allowHosts?: readonly string[];
   readonly acceptUnchallenged?: boolean;
   readonly allowBuilds?: readonly string[];
@@ -200,6 +209,7 @@ export function resolveConfig(mode: "serve" | "client", flags: Flags): NodeConfi
     relayTraffic: flags.relayTraffic ?? true,
     policy: policySettings(flags, file),
     attest: attestSettings(flags, file),
+    owner: ownerSettings(flags, file),
     challenge: { intervalMs: file.challenge.interval ?? defaults.challengeIntervalMs },
     invitePolicy: invitePolicy(flags, file),
     maxRunning: count(flags.maxRunning ?? environment("MAX_RUNNING"), "--max-running", 1) ?? defaults.exchangesTotal,
@@ -349,6 +359,37 @@ function attestSettings(flags: Flags, { attest }: FileSettings): AttestSettings 
     tpmCertificates: certificates(attest.tpm_certificates ?? [], "[attest] tpm_certificates"),
     software: flags.softwareEvidence ?? yes("SOFTWARE_EVIDENCE") ?? attest.software ?? false,
   };
+}
+
+/** @throws E_USAGE */
+function ownerSettings(flags: Flags, { owner }: FileSettings): OwnerSettings {
+  const keyFile = flags.ownerKey ?? environment("OWNER_KEY");
+  const passphraseFile = flags.ownerPassphraseFile ?? environment("OWNER_PASSPHRASE_FILE");
+  const trusted = flags.trustOwner ?? listed(environment("TRUST_OWNER"));
+  const policy = trustPolicy(flags.trustPolicy ?? environment("TRUST_POLICY")) ?? owner.trust_policy;
+  return {
+    keyFile: keyFile === undefined ? owner.key : resolve(keyFile),
+    passphraseFile: passphraseFile === undefined ? owner.passphrase_file : resolve(passphraseFile),
+    trusted: trusted === undefined ? (owner.trust ?? []) : ownerIds(trusted),
+    // what was revoked is refused without being asked; whom to prefer must be said
+    policy: policy ?? "prefer-owned",
+    prefersStrangers: policy === "prefer-owned",
+  };
+}
+
+function trustPolicy(text: string | undefined): TrustPolicy | undefined {
+  const policy = trustPolicies.find((known) => known === text);
+  if (policy !== undefined || text === undefined) return policy;
+  throw new MeshError("E_USAGE", `--trust-policy takes ${trustPolicies.join(", ")}, not "${text}"`);
+}
+
+function ownerIds(given: readonly string[]): readonly string[] {
+  const ids = given.flatMap((text) => text.split(",")).map((text) => text.trim());
+  for (const id of ids) {
+    if (isListable("trustedOwners", id)) continue;
+    throw new MeshError("E_USAGE", `--trust-owner takes an owner id, 64 lower-case hex digits, not "${id}"`);
+  }
+  return ids;
 }
 
 function invitePolicy(flags: Flags, { invite }: FileSettings): MinimumPolicy | undefined {

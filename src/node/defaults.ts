@@ -76,6 +76,15 @@ export const defaults = {
   /** Longest that a start waits for the addresses of lists, ms: until they answer, what is on disk counts. */
   firstBuildListsMs: 3_000,
 
+  // owners
+  /** A claim that a node signs for itself, and how long before its end it signs the next, ms (protocol.md §10). */
+  claimLifeMs: 604_800_000,
+  claimRenewMs: 129_600_000,
+  /** A key that could not sign is tried again after so long, ms: somebody has to bring it back. */
+  claimRetryMs: 60_000,
+  /** Nodes whose claims are remembered, as shown and as heard: as many as the largest mesh has; 2 KiB each at most. */
+  ownersKept: 4_096,
+
   // evidence
   /** Evidence is made anew this often, ms: twice inside the 660 s for which others take it (protocol.md §8.5). */
   evidenceRefreshMs: 300_000,

@@ -53,19 +53,13 @@ import { Measurements } from "./measurements.ts";
 import { Metrics } from "./metrics.ts";
 import { type BuildDigests, postureDocument, postureOf } from "./posture.ts";
 import { decodeKnownMembers, encodeKnownMembers } from "./known-members.ts";
+import { ownerReport } from "./owner-status.ts";
+import { Ownership } from "./ownership.ts";
 import { RecordKeeper, type RecordKeeperOptions } from "./record-keeper.ts";
 import { choose, type RoutingParts } from "./routing.ts";
 import { openState, type State } from "./state.ts";
 import { Trust } from "./trust.ts";
-import {
-  admissionStatus,
-  evidenceStatus,
-  exchangesStatus,
-  keyFingerprint,
-  noOwner,
-  peerStatus,
-  type Status,
-} from "./status.ts";
+import { admissionStatus, evidenceStatus, exchangesStatus, keyFingerprint, peerStatus, type Status } from "./status.ts";
 import { announcedVersion, version } from "./version.ts";
 
 export interface Node {
@@ -155,6 +149,7 @@ class RunningNode implements Node {
     const measurements = this.#measure(state);
     const identity = identityFrom(state.identitySeed);
     const keys = new InferenceKeys({ clock });
+    const ownership = this.#openOwnership(state, identity.id);
     this.#closers.push(() => keys.wipe());
     const attester = new Attester({
       collectors: this.#collectors(state),
@@ -255,7 +250,7 @@ class RunningNode implements Node {
       },
       draining: () => this.#stopping.signal.aborted,
     };
-    const mesh = this.#openMesh(transport, state, records, engines, answering, attester, builds, apiUrl);
+    const mesh = this.#openMesh(transport, state, records, engines, answering, attester, builds, ownership, apiUrl);
     this.#closers.push(() => mesh.close());
     const trust = new Trust({
       self: identity.id,
@@ -265,6 +260,7 @@ class RunningNode implements Node {
       log: this.#log,
       pins: state.pins,
       builds,
+      ownership,
       own: () => ({
         endpointId: identity.id,
         inferenceKey: records.key.publicKey,
@@ -303,14 +299,16 @@ class RunningNode implements Node {
       now: () => clock.now(),
     };
     const parts = { endpointId: identity.id, apiUrl, consoleUrl, transport, keys, records, engines, attester, trust };
-    this.#parts = { ...parts, measurements, mesh, asking, routing };
+    this.#parts = { ...parts, measurements, ownership, mesh, asking, routing };
     this.#advanceRecord(); // it names our address now
     await withDeadline(attested, { what: "the first evidence", ms: defaults.firstEvidenceMs }).catch(() => undefined);
     mesh.start();
     trust.proofs.start();
     // looked at often, not once when it is due: timers stand still while a machine sleeps
     this.#every(defaults.recordCheckMs, () => {
-      if (this.#advanceRecord()) mesh.announce();
+      const owners = ownership.advance();
+      if (this.#advanceRecord() || owners.claim) mesh.announce();
+      if (owners.lists) this.#options.onChange?.();
       attester.refreshIfDue(config.attest.refreshMs);
       this.#forget(state, mesh, trust);
     });
@@ -350,7 +348,7 @@ class RunningNode implements Node {
   }
 
   status(): Status {
-    const { endpointId, apiUrl, engines, mesh, records, attester, trust, measurements } = this.#need();
+    const { endpointId, apiUrl, engines, mesh, records, attester, trust, measurements, ownership } = this.#need();
     const { mode, name, route, relayTraffic } = this.#config;
     const hosted = engines.models();
     const serving = hosted.length > 0 ? "serving" : engines.loading ? "loading" : "standby";
@@ -365,7 +363,8 @@ class RunningNode implements Node {
       name: name ?? null,
       node_state: state,
       node_status: `${state.charAt(0).toUpperCase()}${state.slice(1)}`,
-      owner: noOwner,
+      owner: ownerReport(ownership.own),
+      trust_policy: ownership.policy,
       is_host: hosted.length > 0,
       is_client: mode === "client",
       api_port: Number(new URL(apiUrl).port),
@@ -408,6 +407,7 @@ class RunningNode implements Node {
           proof: trust.proofs.of(peer.id),
           decision: trust.decision(peer.id),
           posture: trust.posture(peer.id),
+          owner: ownership.judge(peer.id, peer.ownership),
           build: trust.build(peer.id),
         }),
       ),
@@ -429,6 +429,12 @@ class RunningNode implements Node {
     const { bind, irohRelays, tap } = this.#config;
     const transport = await kind.start({ secretKey, alpns, bind, irohRelays });
     return tap === undefined ? transport : tapTransport(transport, fileTap(tap));
+  }
+
+  /** @throws E_STATE, E_CONFIG */
+  #openOwnership({ directory }: State, id: EndpointId): Ownership {
+    const { name: label, owner: settings } = this.#config;
+    return new Ownership({ id, settings, directory, clock: this.#clock, log: this.#log, label });
   }
 
   /** @throws E_STATE, E_CONFIG */
@@ -461,6 +467,7 @@ class RunningNode implements Node {
     answering: AnswerParts,
     attester: Attester,
     builds: BuildLists | undefined,
+    ownership: Ownership,
     apiUrl: string,
   ): Mesh {
     const { name, relayTraffic, route } = this.#config;
@@ -474,6 +481,7 @@ class RunningNode implements Node {
       record: records.current,
       blob: attester.blob,
       buildLists: builds?.newest ?? [],
+      ownership: ownership.claim,
     });
     const { attestAnswering, attestRelayed, attestCarrying, attestTiming, dialMs } = defaults;
     const reach: AttestServeParts["reach"] = (id, signal) => {
@@ -737,6 +745,7 @@ interface Parts {
   readonly attester: Attester;
   readonly measurements: Measurements;
   readonly trust: Trust;
+  readonly ownership: Ownership;
   readonly asking: AskParts;
   readonly routing: RoutingParts;
 }

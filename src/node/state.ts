@@ -8,6 +8,9 @@
  *     pins.json            0600  attested keys of peers, from first contact or by the operator (policy/pins.ts), and what
  *                                the operator had forgotten; also written by `sealmesh trust`
  *     pins.json.lock       0600  the process that writes pins.json, for the time of one write
+ *     node-ownership.json  0600  its owner's claim, of itself or `sealmesh owner` (node/owner-claim.ts)
+ *     trusted-owners.json  0600  owners that are trusted, and what was revoked; also written by `sealmesh owner`
+ *     owner-key.json       0600  the owner's key, where `sealmesh owner init` put it here
  *     builds.json          0600  newest list of known builds of each signer (node/build-lists.ts)
  *     enclave-key          0600  Apple's form of the attested key: of use on this machine's chip alone, to any process there
  *     measured.json        0600  digests of models, with what their files looked like (node/measurements.ts)
@@ -21,7 +24,7 @@ import { join } from "node:path";
 import { type EndpointId, endpointId } from "../base/brand.ts";
 import { fromHex, toHex } from "../base/bytes.ts";
 import type { MeshError } from "../base/errors.ts";
-import { newIdentitySeed } from "../crypto/identity.ts";
+import { identityFrom, newIdentitySeed } from "../crypto/identity.ts";
 import type { Shown } from "../mesh/membership.ts";
 import {
   isRunning,
@@ -170,6 +173,13 @@ class ShownKeys {
   }
 }
 
+/** The endpoint id of the node that has this directory; undefined: none has so far. @throws E_STATE */
+export function endpointIdIn(directory: string): EndpointId | undefined {
+  const path = join(directory, "key");
+  const text = readOwn(path);
+  return text === undefined ? undefined : identityFrom(seedOf(text, path)).id;
+}
+
 function readIdentity(path: string): Uint8Array {
   const text = readOwn(path);
   if (text === undefined) {
@@ -177,6 +187,11 @@ function readIdentity(path: string): Uint8Array {
     writeAtomic(path, `${toHex(seed)}\n`);
     return seed;
   }
+  return seedOf(text, path);
+}
+
+/** @throws E_STATE */
+function seedOf(text: string, path: string): Uint8Array {
   try {
     return fromHex(text.trim(), 32);
   } catch (cause) {

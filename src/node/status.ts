@@ -19,10 +19,12 @@ import { toBase64, toHex } from "../base/bytes.ts";
 import { contextOf, modelOf } from "../mesh/choose.ts";
 import type { Peer } from "../mesh/membership.ts";
 import type { Decision, KeyStanding } from "../policy/decide.ts";
+import type { OwnerVerdict, TrustPolicy } from "../policy/owners.ts";
 import { type PolicyStatus, shownProof } from "./attestation-report.ts";
 import type { EvidenceState } from "./attester.ts";
 import type { BuildListsStatus, BuildStatus } from "./build-status.ts";
 import type { MeasurementStatus } from "./measurements.ts";
+import { ownerReport, type OwnerReport } from "./owner-status.ts";
 import type { PostureDocument, PostureStatus } from "./posture.ts";
 import type { HardeningStatus } from "./hardening-status.ts";
 import type { Exchanges, ExchangeReport, ExchangeTotals } from "./exchanges.ts";
@@ -40,7 +42,9 @@ export interface Status {
   readonly node_state: NodeState;
   /** The same, capitalised. */
   readonly node_status: string;
-  readonly owner: OwnerStatus;
+  readonly owner: OwnerReport;
+  /** What is asked of peers' owners. */
+  readonly trust_policy: TrustPolicy;
   readonly is_host: boolean;
   readonly is_client: boolean;
   readonly api_port: number;
@@ -118,14 +122,6 @@ export function admissionStatus({ running, queued, maxRunning, maxQueued }: Admi
 
 export type NodeState = "client" | "standby" | "loading" | "serving";
 
-/** Owner identities are not part of this version: every node counts as unsigned. */
-export interface OwnerStatus {
-  readonly status: "unsigned";
-  readonly verified: false;
-}
-
-export const noOwner: OwnerStatus = { status: "unsigned", verified: false };
-
 export interface EvidenceStatus {
   readonly kind: string;
   /** What one must know of this kind before trusting it, such as hardware that it has not run on yet. */
@@ -155,7 +151,7 @@ export interface EngineStatus {
 export interface PeerStatus {
   readonly id: string;
   readonly endpoint_id: EndpointId;
-  readonly owner: OwnerStatus;
+  readonly owner: OwnerReport;
   readonly role: "Worker" | "Host" | "Client";
   readonly state: NodeState;
   readonly hostname: string | null;
@@ -247,16 +243,17 @@ export interface PeerFacts {
   /** For the peer by itself: beside others of its model, a plain one may be refused all the same. */
   readonly decision: Decision;
   readonly posture: PostureStatus;
+  readonly owner: OwnerVerdict;
   /** @default null: nobody's lists count */
   readonly build?: BuildStatus | null;
 }
 
 export function peerStatus(facts: PeerFacts): PeerStatus {
-  const { peer, key, connected, rttMs, relays, route, proof, decision, posture, build = null } = facts;
+  const { peer, key, connected, rttMs, relays, route, proof, decision, posture, owner, build = null } = facts;
   return {
     id: shortId(peer.id),
     endpoint_id: peer.id,
-    owner: noOwner,
+    owner: ownerReport(owner),
     role: peer.role === "host" ? "Host" : peer.role === "client" ? "Client" : "Worker",
     state: peerState(peer),
     hostname: peer.hostname ?? null,

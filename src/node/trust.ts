@@ -11,6 +11,7 @@ import type { Peer } from "../mesh/membership.ts";
 import type { Mesh } from "../mesh/mesh.ts";
 import { Proofs } from "../mesh/proofs.ts";
 import type { Decision } from "../policy/decide.ts";
+import type { OwnerJudge } from "../policy/owners.ts";
 import { type Policy, stricter } from "../policy/policy.ts";
 import { strictest } from "../wire/invite.ts";
 import {
@@ -39,6 +40,8 @@ export interface TrustOptions {
   readonly pins: PinStore;
   /** Undefined: nobody's lists of builds count. */
   readonly builds: BuildLists | undefined;
+  /** Undefined: nobody's owner matters. */
+  readonly ownership?: OwnerJudge | undefined;
   /** This machine as a host: its evidence, and the models that it serves now. */
   readonly own: () => OwnKnown & { readonly models: readonly string[] };
 }
@@ -52,10 +55,10 @@ export class Trust {
   readonly #options: TrustOptions;
 
   constructor(options: TrustOptions) {
-    const { self, config, mesh, clock, log, pins, builds } = options;
+    const { self, config, mesh, clock, log, pins, builds, ownership } = options;
     const { policy, challenge, route } = config;
     this.#options = options;
-    this.policy = policyOf(config, builds);
+    this.policy = { ...policyOf(config, builds), ownership };
     this.proofs = new Proofs({
       self,
       path: { mesh, route, dialMs: defaults.dialMs, ms: defaults.attestMs },

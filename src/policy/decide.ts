@@ -45,6 +45,8 @@ export interface HostFacts {
   readonly proof: HostProof;
   /** Id of the owner whose claim holds (owners.ts); undefined: none does. */
   readonly owner: string | undefined;
+  /** Why it is refused for its owner, in our own words. @default it is not */
+  readonly distrusted?: string | undefined;
   /** What it says of how it is closed to others, and whether that is signed (hardened.ts). */
   readonly posture: PostureFacts;
 }
@@ -94,6 +96,9 @@ export function decide(hosts: readonly HostFacts[], policy: Policy, nowMs: numbe
   return hosts.map((host): Decision => {
     // 1 who it is
     if (!isListed(host, policy)) return refuse(refusal("host-not-listed", demands.hosts));
+    if (host.distrusted !== undefined) {
+      return refuse(refusal("owner-distrusted", demands.ownership, { why: host.distrusted }));
+    }
     if (policy.owners && (host.owner === undefined || !policy.owners.has(host.owner))) {
       return refuse(refusal("owner-not-accepted", demands.owners, { owner: host.owner ?? "not shown" }));
     }

@@ -2,6 +2,7 @@
 import { type Tier, tiers } from "../attest/verdict.ts";
 import type { EndpointId } from "../base/brand.ts";
 import type { AcceptedBuilds } from "./builds.ts";
+import type { OwnerJudge } from "./owners.ts";
 
 export interface Policy {
   /**
@@ -19,6 +20,11 @@ export interface Policy {
   readonly hardened: boolean;
   /** Owner ids (64 hex digits), one of which must own the host; undefined: no owner is asked for. */
   readonly owners: ReadonlySet<string> | undefined;
+  /**
+   * What was revoked, and whether a host needs an owner at all (owners.ts), as of now.
+   * @default nothing was, and none is needed
+   */
+  readonly ownership?: OwnerJudge | undefined;
   /** Builds, one of which the host must say, signed, that it runs (builds.ts); the same word as of now. @default any */
   readonly builds?: AcceptedBuilds | undefined;
   /**

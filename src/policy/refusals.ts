@@ -13,6 +13,7 @@ import { isDigest, isKindName, isPinnable } from "./pins.ts";
 /** In the order in which a decision comes to them. */
 export type RuleName =
   | "host-not-listed"
+  | "owner-distrusted"
   | "owner-not-accepted"
   | "key-withheld"
   | "no-key"
@@ -60,15 +61,17 @@ export interface Refusal {
 }
 
 export const always = "always";
-export const demands: Readonly<Record<"hosts" | "owners" | "encryption" | "attested" | "hardened" | "builds", string>> =
-  {
-    hosts: "--allow-hosts",
-    owners: "[policy] owners",
-    encryption: "--require-encryption",
-    attested: "--require-attested-hosts",
-    hardened: "--require-hardened",
-    builds: "--allow-builds",
-  };
+export const demands: Readonly<
+  Record<"hosts" | "owners" | "ownership" | "encryption" | "attested" | "hardened" | "builds", string>
+> = {
+  hosts: "--allow-hosts",
+  owners: "[policy] owners",
+  ownership: "--trust-policy",
+  encryption: "--require-encryption",
+  attested: "--require-attested-hosts",
+  hardened: "--require-hardened",
+  builds: "--allow-builds",
+};
 
 export const refusalRules: Readonly<Record<RuleName, RefusalRule>> = {
   "host-not-listed": {
@@ -76,6 +79,12 @@ export const refusalRules: Readonly<Record<RuleName, RefusalRule>> = {
     asks: "Is it one of the hosts that you listed?",
     sentence: "It is not on the list of hosts that may be asked.",
     doNext: "Add its endpoint id to the list, if you mean it to be asked.",
+  },
+  "owner-distrusted": {
+    demand: demands.ownership,
+    asks: "Were neither the host, its owner nor the owner's claim revoked here, and does it have such an owner as is demanded?",
+    sentence: "It is refused: {why}.",
+    doNext: "See `sealmesh owner status`; the host's owner can sign anew with `sealmesh owner sign-node`.",
   },
   "owner-not-accepted": {
     demand: demands.owners,

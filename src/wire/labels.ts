@@ -17,6 +17,8 @@ export interface Labels {
   readonly buildList: Uint8Array;
   /** The reference's owner key over the claim that a node is theirs (protocol.md §10). */
   readonly nodeOwnership: Uint8Array;
+  /** Beside an owner's key under its passphrase, in a file (node/owner-key.ts). */
+  readonly ownerKey: Uint8Array;
 }
 
 export const labels: Labels = {
@@ -26,6 +28,7 @@ export const labels: Labels = {
   referenceChallenge: utf8("mesh-llm-challenge-v1:"),
   buildList: utf8("sealmesh-build-list-v1\0"),
   nodeOwnership: utf8("mesh-llm-node-ownership-v1:"),
+  ownerKey: utf8("sealmesh-owner-key-v1\0"),
 };
 
 export interface EvidenceLabels {

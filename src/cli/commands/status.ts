@@ -66,6 +66,7 @@ function statusText(document: Status): string {
     labelled("OpenAI base URL", [`http://127.0.0.1:${api_port}/v1`], paint),
     labelled("endpoint id", [endpoint_id], paint),
     labelled("inference key", [inference_key], paint),
+    labelled("owner", [ownerText(document.owner), `asked of peers: ${document.trust_policy}`], paint),
     labelled("models", models.length > 0 ? models : ["none"], paint),
     labelled("asks hosts", [routeText(document.route)], paint),
     labelled("demands", [policyText(document.policy)], paint),
@@ -211,10 +212,11 @@ function peerTable({ peers }: Status): string {
     peer.sealed,
     proofText(peer),
     saidText(peer),
+    ownerCell(peer.owner),
     peer.inference_key ?? "-",
   ]);
   const places = ["id", "name", "role", "state", "models", "round trip", "route", "prompts"];
-  const heads = [...places, "proven", "says, signed", "inference key"];
+  const heads = [...places, "proven", "says, signed", "owner", "inference key"];
   return table([heads, ...rows], paintFor(process.stdout));
 }
 
@@ -228,6 +230,18 @@ function saidText({ posture: { standing, said } }: Peer): string {
   if (standing === "disagrees") return "two things";
   if (standing !== "signed" || said === null) return "-";
   return said.says_hardened ? "hardened" : "not hardened";
+}
+
+function ownerText({ status, owner_id: id, expires_at_unix_ms: expires }: Status["owner"]): string {
+  if (id === undefined) return status === "unsigned" ? "none" : status;
+  const date = new Date(expires ?? Number.NaN);
+  return `${id} (${status}${Number.isNaN(date.getTime()) ? "" : `, until ${date.toISOString().slice(0, 10)}`})`;
+}
+
+/** The owner by the first digits of its id, as nodes are; what is wrong with a claim that does not count. */
+function ownerCell({ status, owner_id: id }: Peer["owner"]): string {
+  if (status === "unsigned") return "-";
+  return status === "verified" ? (id ?? "").slice(0, 10) : status;
 }
 
 /** A peer without models is asked nothing, so nothing is refused. */

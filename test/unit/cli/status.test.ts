@@ -21,6 +21,7 @@ const peer = {
   rtt_ms: null,
   attestation: { tier: "none", kind: unclean, refusal: unclean },
   posture: untold,
+  owner: { status: "verified", verified: true, owner_id: unclean, node_label: unclean },
 };
 const id = endpointId("ab".repeat(32));
 const policy = {
@@ -71,6 +72,8 @@ const document = {
   api_port: 1,
   models: [unclean],
   inference_key: "k",
+  owner: { status: unclean, verified: false, owner_id: unclean, cert_id: unclean, expires_at_unix_ms: 1e300 },
+  trust_policy: "prefer-owned",
   route: "auto",
   relayed: { streams: 0, bytes: 0, running: 0 },
   relays_for_others: true,
@@ -154,8 +157,8 @@ it("shows what each peer has proven, what this node demands, and why a peer is r
   ];
   const demanding = { ...policy, require_attested_hosts: "vendor", require_encryption: true, allow_hosts: ["a", "b"] };
   const { text } = await printed({ ...document, peers, policy: demanding });
-  expect(text).toMatch(/aaaaaaaaaa .* sealed +vendor \(tpm2\) +hardened +k$/m);
-  expect(text).toMatch(/bbbbbbbbbb .* refused +none +- +-$/m);
+  expect(text).toMatch(/aaaaaaaaaa .* sealed +vendor \(tpm2\) +hardened +\S+ +k$/m);
+  expect(text).toMatch(/bbbbbbbbbb .* refused +none +- +\S+ +-$/m);
   expect(text).toMatch(/^ {2}bbbbbbbbbb is refused: It has answered no challenge\.$/m);
   expect(text).not.toContain("cccccccccc is refused");
   expect(text).toMatch(/demands +evidence of tier `vendor` or higher, sealed prompts only, one of 2 listed hosts$/m);
@@ -200,4 +203,18 @@ it("says what this node measured of itself, and what has changed on disk since",
   const unmeasured = { ...measured, state: "not-measured", build: null, why: "no build" };
   expect((await printed({ ...document, measurement: unmeasured })).text).toMatch(/build +not measured: no build/);
   expect((await printed({ ...document, measurement: undefined })).text).not.toMatch(/^ +build /m);
+});
+
+it("says whose this node is, and whose the peers are", async () => {
+  const owned = { status: "verified", verified: true, owner_id: id, expires_at_unix_ms: Date.UTC(2026, 4, 5) };
+  const [one] = document.peers;
+  const peers = [
+    { ...one, owner: owned },
+    { ...one, owner: { status: "expired", verified: false, owner_id: id } },
+    { ...one, owner: { status: "unsigned", verified: false } },
+  ];
+  const { text } = await printed({ ...document, owner: owned, peers });
+  expect(text).toMatch(new RegExp(`owner +${id} \\(verified, until 2026-05-05\\)\\n +asked of peers: prefer-owned`));
+  const cells = text.split("\n").flatMap((line) => / (abababab..|expired|-) {2,}-$/.exec(line)?.[1] ?? []);
+  expect(cells).toEqual(["ababababab", "expired", "-"]);
 });

@@ -122,6 +122,17 @@ describe("hosts", () => {
     expect(ordered(machines)).toBe(order);
   });
 
+  it.each<[string, Readonly<Record<string, Facts>>, string]>([
+    ["come before nearer and idle ones", { a: { rtt: 0 }, b: { rtt: 900, running: 3 } }, "ba"],
+    ["come before others also when they are busy", { a: {}, b: { told: { busy: true } } }, "ba"],
+    ["come behind others when they have just failed", { a: {}, b: { avoided: true } }, "ab"],
+    ["come behind others when the request does not fit", { a: {}, b: { told: { context: 1 } } }, "ab"],
+    ["are ordered among themselves like all", { a: {}, b: { rtt: 40 }, c: { rtt: 0 } }, "cba"],
+  ])("of a preferred owner %s", (_name, machines, order) => {
+    const isOwned = ({ id }: Peer): boolean => nameOf(id) !== "a";
+    expect(ordered(machines, { isOwned })).toBe(order);
+  });
+
   it("without an estimate nobody is too small", () => {
     expect(ordered({ a: { told: { context: 1 } }, b: {} }, { needTokens: undefined })).toBe("ab");
   });

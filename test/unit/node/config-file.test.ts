@@ -47,6 +47,11 @@ describe("what a file says", () => {
       tpm = "/dev/tpmrm0"
       tpm_certificates = ["tpm/maker.der"]
       software = true
+      [owner]
+      key = "owner-key.json"
+      passphrase_file = "/run/secrets/owner"
+      trust = ["${id}"]
+      trust_policy = "allowlist"
       [challenge]
       interval = "90s"
       [invite]
@@ -73,6 +78,12 @@ describe("what a file says", () => {
         tpm: "/dev/tpmrm0",
         tpm_certificates: ["/etc/sealmesh/tpm/maker.der"],
         software: true,
+      },
+      owner: {
+        key: "/etc/sealmesh/owner-key.json",
+        passphrase_file: "/run/secrets/owner",
+        trust: [id],
+        trust_policy: "allowlist",
       },
       challenge: { interval: 90_000 },
       invite: { require_attested_hosts: "key", require_encryption: true },
@@ -118,7 +129,7 @@ describe("what is refused, with file, setting and what it takes", () => {
     ["[attest]\nrequire_encryption = true", ["it belongs below [policy] or [invite]"]],
     ["require_encryption = true", ["require_encryption belongs below [policy] or [invite]"]],
     ["[polcy]\n", ["did you mean [policy]?"]],
-    ["[network]\n", ["there are [policy], [attest], [challenge], [invite] and [hardening]"]],
+    ["[network]\n", ["there are [policy], [attest], [owner], [challenge], [invite] and [hardening]"]],
     ["policy = true", ["write [policy]"]],
     ["policy = 1979-05-27", ["write [policy]"]],
     ["invite = 1979-05-27T07:32:00Z", ["write [invite]"]],
@@ -157,6 +168,8 @@ describe("what is refused, with file, setting and what it takes", () => {
     ["attest", "refresh = 0.5", "from 1 s"],
     ["attest", "refresh = inf", "from 1 s"],
     ["attest", 'tpm = ""', "not empty"],
+    ["owner", "trust = []", "one at least"],
+    ["owner", 'trust_policy = "on"', '"off", "prefer-owned", "require-owned" or "allowlist"'],
     ["challenge", "interval = 0", "from 1 s to 3600 s"],
     ["invite", "require_encryption = 1", "true or false"],
   ])("[%s] %s takes %s", (section, line, takes) => {

@@ -8,6 +8,8 @@ import { admissionStatus, exchangesStatus, peerStatus, type PeerFacts } from "..
 import { allow, allowUnproven, provenHost, provenPiece, refusalText, refuse } from "../../support/attestation.ts";
 import { untold } from "../../support/postures.ts";
 import { report } from "./reports.ts";
+import { judgeOwner, noOwnerTrust } from "../../../src/policy/owners.ts";
+import { claimOf, ownerFrom } from "../../support/owners.ts";
 
 const id = endpointId("cc".repeat(32));
 const peer: Peer = {
@@ -42,12 +44,52 @@ const facts: PeerFacts = {
   proof: noProof,
   decision: allowUnproven("plain"),
   posture: untold,
+  owner: judgeOwner(undefined, peer.id, noOwnerTrust, 0),
 };
 
 /** Of the record, what status looks at. */
 function withRecord(models: readonly object[]): Peer {
   return { ...peer, record: { fields: { models } } as unknown as NonNullable<Peer["record"]> };
 }
+
+describe("a peer's owner", () => {
+  const nowMs = 1_000_000_000;
+  const shownOf = (bytes: Uint8Array): unknown =>
+    peerStatus({ ...facts, owner: judgeOwner(bytes, peer.id, noOwnerTrust, nowMs) }).owner;
+  const owner = ownerFrom(4);
+
+  it("is unsigned where it shows none, in the reference's form", () => {
+    expect(peerStatus(facts).owner).toEqual({ status: "unsigned", verified: false });
+  });
+
+  it("is told with what was signed", () => {
+    expect(shownOf(claimOf(owner, peer.id, nowMs, { nodeLabel: "rack 4" }))).toEqual({
+      status: "verified",
+      verified: true,
+      owner_id: owner.id,
+      cert_id: "11".repeat(16),
+      expires_at_unix_ms: nowMs + 1_800_000,
+      node_label: "rack 4",
+    });
+  });
+
+  it("is told when the claim has expired, and not when nobody has signed it", () => {
+    expect(shownOf(claimOf(owner, peer.id, nowMs - 3_600_000))).toMatchObject({
+      status: "expired",
+      verified: false,
+      owner_id: owner.id,
+    });
+    expect(shownOf(Uint8Array.of(1))).toEqual({ status: "invalid_signature", verified: false });
+  });
+
+  it("says nothing to a terminal but short text", () => {
+    const texts = { nodeLabel: `\u001b[2J${"x".repeat(99)}`, hostnameHint: "a\u202eb" };
+    expect(shownOf(claimOf(owner, peer.id, nowMs, texts))).toMatchObject({
+      node_label: `\ufffd[2J${"x".repeat(60)}`,
+      hostname_hint: "a\ufffdb",
+    });
+  });
+});
 
 describe("a peer's models", () => {
   it("come with their context from gossip, and null for what nobody said", () => {

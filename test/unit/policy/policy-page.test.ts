@@ -56,6 +56,7 @@ interface Made {
 /** For each rule a host that it refuses. */
 const made: Readonly<Record<RuleName, Made>> = {
   "host-not-listed": { facts: host(), policy: demanding({ hosts: new Set([otherId]) }) },
+  "owner-distrusted": { facts: host({ distrusted: "its owner was revoked" }), policy: openPolicy },
   "owner-not-accepted": { facts: host({ owner: "1f".repeat(32) }), policy: demanding({ owners: new Set([owner]) }) },
   "key-withheld": {
     facts: host({ key: { kind: "withheld", why: "it shows an inference key that cannot be used" } }),
@@ -168,6 +169,7 @@ describe("sentences", () => {
     expect(Object.values(made).map((one) => refused(one).text)).toMatchInlineSnapshot(`
       [
         "--allow-hosts: host-not-listed: It is not on the list of hosts that may be asked.",
+        "--trust-policy: owner-distrusted: It is refused: its owner was revoked.",
         "[policy] owners: owner-not-accepted: Its owner is 1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f, and only those on your list are accepted.",
         "key-withheld: There is no key to seal to: it shows an inference key that cannot be used.",
         "no-key: Nothing is known about its inference key at first hand.",
