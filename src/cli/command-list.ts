@@ -5,6 +5,7 @@ import { client } from "./commands/client.ts";
 import { demo } from "./commands/demo.ts";
 import { explain } from "./commands/explain.ts";
 import { measure } from "./commands/measure.ts";
+import { relay } from "./commands/relay.ts";
 import { serve } from "./commands/serve.ts";
 import { status } from "./commands/status.ts";
 import { trust } from "./commands/trust.ts";
@@ -14,6 +15,7 @@ import { version } from "./commands/version.ts";
 export const commands: readonly (Command | CommandGroup)[] = [
   serve,
   client,
+  relay,
   status,
   explain,
   verify,

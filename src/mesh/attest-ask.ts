@@ -25,6 +25,7 @@ import { limits } from "../wire/limits.ts";
 import { sealStreams } from "../wire/stream-types.ts";
 import { relaysNaming, relaysTo } from "./choose.ts";
 import type { Mesh } from "./mesh.ts";
+import type { Roles } from "./roles.ts";
 
 /** How hosts are reached. */
 export interface AskPath {
@@ -37,6 +38,8 @@ export interface AskPath {
    * hardware hangs takes about four seconds to say so.
    */
   readonly ms: number;
+  /** @default everybody may carry */
+  readonly roles?: Roles;
 }
 
 export interface EvidenceAsk {
@@ -111,13 +114,13 @@ async function askHost<Reply extends { readonly code: AttestCode }>(
   path: AskPath,
   signal: AbortSignal,
 ): Promise<Reply> {
-  const { mesh, route, ms } = path;
+  const { route, ms, mesh } = path;
   // its protocol has no such streams: it would be asked in vain, and a connection made for nothing
   if (!mesh.peer(host)?.record) {
     throw new MeshError("E_REFUSED", `${shortId(host)} has no signed record, so it answers no challenges`);
   }
   const untilMs = performance.now() + ms;
-  const relays = route === "direct" ? [] : relaysInTurn(mesh, host).slice(0, maxRelays);
+  const relays = route === "direct" ? [] : relaysInTurn(path, host).slice(0, maxRelays);
   const ways = [...(route === "relay" ? [] : [undefined]), ...relays];
   let failure = new MeshError("E_UNREACHABLE", `no relay leads to ${shortId(host)}`);
   for (const [index, relay] of ways.entries()) {
@@ -146,10 +149,10 @@ async function askHost<Reply extends { readonly code: AttestCode }>(
 }
 
 /** Those that have named the host first, in another order each time: one that lies must not always be the one asked. */
-function relaysInTurn(mesh: Mesh, host: EndpointId): readonly EndpointId[] {
-  const naming = relaysNaming(mesh, host);
+function relaysInTurn({ mesh, roles }: AskPath, host: EndpointId): readonly EndpointId[] {
+  const naming = relaysNaming(mesh, host, { roles });
   const shuffled = naming.map((id) => ({ id, at: Math.random() })).toSorted((a, b) => a.at - b.at);
-  return [...shuffled.map(({ id }) => id), ...relaysTo(mesh, host).filter((id) => !naming.includes(id))];
+  return [...shuffled.map(({ id }) => id), ...relaysTo(mesh, host, { roles }).filter((id) => !naming.includes(id))];
 }
 
 /** @param relay undefined: over the host's own connection */

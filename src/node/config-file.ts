@@ -115,6 +115,8 @@ export interface FileSettings {
     readonly software?: boolean;
   };
   readonly challenge: { readonly interval?: number };
+  /** Megabytes a second, and streams at a time, that are carried for others. */
+  readonly relay: { readonly rate?: number; readonly streams?: number };
   readonly invite: {
     readonly require_attested_hosts?: TierSetting;
     readonly require_encryption?: boolean;
@@ -152,6 +154,7 @@ const sections: { readonly [Name in keyof FileSettings]: KindsOf<FileSettings[Na
   },
   attest: { refresh: time(1, 3_600), tpm: place, tpm_certificates: files, software: yesOrNo },
   challenge: { interval: time(1, 3_600) },
+  relay: { rate: whole(1, 10_000), streams: whole(1, 10_000) },
   invite: { require_attested_hosts: tier, require_encryption: yesOrNo, require_hardened: yesOrNo },
   hardening: {
     environment: yesOrNo,
@@ -162,7 +165,14 @@ const sections: { readonly [Name in keyof FileSettings]: KindsOf<FileSettings[Na
   },
 };
 
-export const noFileSettings: FileSettings = { policy: {}, attest: {}, challenge: {}, invite: {}, hardening: {} };
+export const noFileSettings: FileSettings = {
+  policy: {},
+  attest: {},
+  challenge: {},
+  relay: {},
+  invite: {},
+  hardening: {},
+};
 
 /** @param wanted false: --no-hardening, whatever the file says */
 export function hardeningSteps(wanted: boolean, { hardening }: FileSettings): HardeningSteps {
@@ -203,6 +213,7 @@ export function settingsFrom(text: string, path: string): FileSettings {
     policy: read("policy"),
     attest: read("attest"),
     challenge: read("challenge"),
+    relay: read("relay"),
     invite: read("invite"),
     hardening: read("hardening"),
   };
@@ -304,6 +315,14 @@ function time(leastSeconds: number, mostSeconds: number): Kind<number> {
       if (typeof seconds !== "number" || !(seconds >= leastSeconds && seconds <= mostSeconds)) return undefined;
       return Math.round(seconds * 1_000);
     },
+  };
+}
+
+function whole(least: number, most: number): Kind<number> {
+  return {
+    takes: `a whole number from ${least} to ${most}`,
+    read: (value) =>
+      Number.isInteger(value) && Number(value) >= least && Number(value) <= most ? Number(value) : undefined,
   };
 }
 

@@ -48,8 +48,10 @@ it.each([
   const asker = scripted([concat([open, Uint8Array.of(envelopeByte)])], byAsker, true);
   const host = scripted([Uint8Array.of(envelopeByte)], byHost);
   const carried = carry(asker.stream, new StreamReader(asker.stream), {
+    from: endpointId("2".repeat(64)),
     reach: () => Promise.resolve(host.stream),
     admit: () => true,
+    reachMs: 40,
     firstByteMs: 60_000,
     idleMs: 40,
   });
