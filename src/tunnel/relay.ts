@@ -148,7 +148,7 @@ async function readOpen(reader: StreamReader, ms: number): Promise<RelayOpen | u
 /**
  * To the target itself, else through one relay more if the bytes have not come through one.
  *
- * @returns what the asker is told when there is none: the most that one of them has said
+ * @returns what the asker is told when there is none; that another relay was busy is worth telling
  */
 async function wayTo(open: RelayOpen, gone: AbortSignal, options: CarryOptions): Promise<Way | RelayCode> {
   const { target, hops } = open;
@@ -159,21 +159,21 @@ async function wayTo(open: RelayOpen, gone: AbortSignal, options: CarryOptions):
     const leftMs = Math.max(0, untilMs - performance.now());
     return waysBehind > 0 ? leftMs / 2 : leftMs;
   };
-  let code: RelayCode = relayCodes.unknownTarget;
   const reaching = options.reach(target, within(others.length));
   if (reaching) {
     const stream = await openTarget(reaching, hops + 1, { ms: within(others.length), signal: gone });
     if (stream) return { stream, reader: stream, via: undefined };
-    code = relayCodes.unreachable;
   }
+  const refusals: RelayCode[] = [];
   for (const [index, onward] of others.entries()) {
     const ms = within(others.length - 1 - index);
     const way = await openOnward(onward, target, { hops: hops + 1, ms, signal: gone });
     if (typeof way !== "number") return way;
     onward.failed();
-    code = way === relayCodes.busy ? way : relayCodes.unreachable;
+    refusals.push(way);
   }
-  return code;
+  if (refusals.includes(relayCodes.busy)) return relayCodes.busy;
+  return reaching || others.length > 0 ? relayCodes.unreachable : relayCodes.unknownTarget;
 }
 
 /** A stream at the target that announces the envelope; undefined: it does not take one. */
