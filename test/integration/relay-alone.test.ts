@@ -52,8 +52,13 @@ describe("a relay", () => {
     await eventually("all is counted", () => relay.status().relayed.streams === 3);
     const { relayed } = relay.status();
     expect(relayed).toMatchObject({
-      ...{ streams: 3, onward: 0, broken: 0, refused: 1, running: 0 },
-      ...{ max_streams: 2, max_bytes_per_second: 16_000_000 },
+      streams: 3,
+      onward: 0,
+      broken: 0,
+      refused: 1,
+      running: 0,
+      max_streams: 2,
+      max_bytes_per_second: 16_000_000,
     });
     const short = [client.endpointId, host.endpointId, stranger.id].map((id) => id.slice(0, 10));
     expect(relayed.peers.map(({ id }) => id).toSorted()).toEqual(short.toSorted());

@@ -48,12 +48,13 @@ async function scene(
 
 /** Through a relay, signed. */
 async function askRelayed(
-  { open, parts }: AnsweringHost,
+  host: AnsweringHost,
   request: RawRequest = {},
 ): Promise<{ answer: Promise<RawAnswer>; ended: Promise<{ how: string }> }> {
+  const { parts } = host;
   const asker = newAsker();
   const sealed = sealAsk(asker, parts.identity.id, parts.keys.current.publicKey, request, true);
-  const { ours, ended } = await open({ kind: "relayed", relay });
+  const { ours, ended } = await host.open({ kind: "relayed", relay });
   await ours.write(encodeFrame(encodeRelayedOpen({ hops: 1 })));
   await ours.write(sealed.bytes);
   await ours.finish();
