@@ -21,7 +21,7 @@ import type { InferenceKeys } from "./crypto/inference-keys.ts";
 import { AskerSeal, type OpenedRequest, openRequest } from "./crypto/seal.ts";
 import type { Affinity } from "./mesh/affinity.ts";
 import { AskError, type Attempt, brokenOff, Trial } from "./mesh/attempt.ts";
-import { type HostChoice, type HostLoad, orderHosts, type RelayFacts, relaysTo } from "./mesh/choose.ts";
+import { type HostChoice, type HostLoad, isFar, orderHosts, type RelayFacts, relaysTo } from "./mesh/choose.ts";
 import type { Mesh } from "./mesh/mesh.ts";
 import type { Proofs } from "./mesh/proofs.ts";
 import type { Roles } from "./mesh/roles.ts";
@@ -460,46 +460,59 @@ async function attemptPlain(
   }
 }
 
+/** Another way is tried while nothing of the request was sent: what a relay says before that harms nothing but its own place. */
 async function openPath(
   request: AskRequest,
   route: SealedRoute,
   trial: Trial,
   parts: AskParts,
 ): Promise<{ stream: ByteStream; reader: StreamReader }> {
-  const { mesh, timing, load, clock } = parts;
-  const { signal } = request;
-  trial.use(undefined);
   let failure = new MeshError("E_UNREACHABLE", `no relay of the mesh knows ${shortId(route.host)}`);
-  if (parts.route !== "relay") {
-    try {
-      const stream = await mesh.openTunnel(route.host, { dialMs: trial.within(timing.dialMs), signal });
-      return { stream, reader: new StreamReader(stream) };
-    } catch (thrown) {
-      failure = toMeshError(thrown);
-      if (parts.route === "direct" || !route.relayable || signal.aborted) throw failure;
-      trial.failedWay(failure);
-    }
-  }
-  // another relay is tried while nothing of the request was sent: what one says before that harms nothing but its own place
-  const relays = relaysTo(mesh, route.host, relayFacts(parts));
-  for (const relay of trial.freshFirst(relays).slice(0, maxAttempts)) {
+  for (const relay of waysTo(route, trial, parts)) {
     trial.use(relay);
     try {
-      const stream = await mesh.openSeal(relay, { dialMs: trial.within(timing.dialMs), signal });
-      const reader = new StreamReader(stream);
-      const startedMs = performance.now();
-      await askRelay(stream, reader, route.host, { ms: trial.within(timing.relayMs), signal });
-      load.reached(relay, route.host, performance.now() - startedMs, clock.now());
-      return { stream, reader };
+      return await openWay(relay, route.host, { request, trial, parts });
     } catch (thrown) {
-      failure = brokenOff(thrown, "E_RELAY");
-      if (signal.aborted) throw failure;
+      failure = brokenOff(thrown, relay ? "E_RELAY" : "E_LOST");
+      if (request.signal.aborted) throw failure;
       trial.failedWay(failure);
-      avoid(parts, relay);
-      if (trial.late) break;
+      if (relay) avoid(parts, relay);
+      if (relay && trial.late) break;
     }
   }
   throw failure;
+}
+
+/** The host's own connection (undefined) and relays, in the order in which they are tried. */
+function waysTo({ host, relayable }: SealedRoute, trial: Trial, parts: AskParts): readonly (EndpointId | undefined)[] {
+  const { mesh, route, load, clock } = parts;
+  const direct = route === "relay" ? [] : [undefined];
+  if (route === "direct" || !relayable) return direct;
+  const relays = trial.freshFirst(relaysTo(mesh, host, relayFacts(parts))).slice(0, maxAttempts);
+  return isFar(mesh, host, load, clock.now()) ? [...relays, ...direct] : [...direct, ...relays];
+}
+
+async function openWay(
+  relay: EndpointId | undefined,
+  host: EndpointId,
+  { request, trial, parts }: { readonly request: AskRequest; readonly trial: Trial; readonly parts: AskParts },
+): Promise<{ stream: ByteStream; reader: StreamReader }> {
+  const { mesh, timing, load, clock } = parts;
+  const { signal } = request;
+  const dialing = { dialMs: trial.within(timing.dialMs), signal };
+  if (!relay) {
+    const stream = await mesh.openTunnel(host, dialing).catch((thrown: unknown) => {
+      if (!signal.aborted) load.missed(host, clock.now());
+      throw thrown;
+    });
+    return { stream, reader: new StreamReader(stream) };
+  }
+  const stream = await mesh.openSeal(relay, dialing);
+  const reader = new StreamReader(stream);
+  const startedMs = performance.now();
+  await askRelay(stream, reader, host, { ms: trial.within(timing.relayMs), signal });
+  load.reached(relay, host, performance.now() - startedMs, clock.now());
+  return { stream, reader };
 }
 
 function makeHead(

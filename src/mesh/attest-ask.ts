@@ -23,7 +23,7 @@ import {
 import { encodeFrame, StreamReader } from "../wire/frame.ts";
 import { limits } from "../wire/limits.ts";
 import { sealStreams } from "../wire/stream-types.ts";
-import { relaysNaming, relaysTo } from "./choose.ts";
+import { type HostLoad, isFar, relaysNaming, relaysTo } from "./choose.ts";
 import type { Mesh } from "./mesh.ts";
 import type { Roles } from "./roles.ts";
 
@@ -40,6 +40,10 @@ export interface AskPath {
   readonly ms: number;
   /** @default everybody may carry */
   readonly roles?: Roles;
+  /** Which hosts this node cannot connect to, as exchanges know it too. @default each is tried directly first */
+  readonly load?: HostLoad;
+  /** Unix ms; @default Date.now */
+  readonly now?: () => number;
 }
 
 export interface EvidenceAsk {
@@ -121,7 +125,10 @@ async function askHost<Reply extends { readonly code: AttestCode }>(
   }
   const untilMs = performance.now() + ms;
   const relays = route === "direct" ? [] : relaysInTurn(path, host).slice(0, maxRelays);
-  const ways = [...(route === "relay" ? [] : [undefined]), ...relays];
+  const direct = route === "relay" ? [] : [undefined];
+  const now = path.now ?? Date.now;
+  const far = path.load && isFar(mesh, host, path.load, now());
+  const ways = far ? [...relays, ...direct] : [...direct, ...relays];
   let failure = new MeshError("E_UNREACHABLE", `no relay leads to ${shortId(host)}`);
   for (const [index, relay] of ways.entries()) {
     const leftMs = untilMs - performance.now();
@@ -133,6 +140,7 @@ async function askHost<Reply extends { readonly code: AttestCode }>(
     } catch (thrown) {
       if (signal.aborted) throw abortError(signal);
       failure = brokenOff(thrown, host);
+      if (!relay && failure.code === "E_UNREACHABLE") path.load?.missed(host, now());
       if (relay || ofTheWay.has(failure.code)) continue;
       throw failure;
     }

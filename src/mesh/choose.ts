@@ -24,6 +24,8 @@ interface WayTime {
 const wayTimeLifeMs = 600_000;
 /** Ways whose time is remembered; those measured longest ago go first. */
 const wayTimes = 1_024;
+/** A host that could not be connected to is asked through relays first for so long, ms, unless a connection comes about. */
+const farForMs = 60_000;
 
 /**
  * What this node itself knows of hosts and relays: exchanges under way, who has just failed or sent us away, and how fast
@@ -32,6 +34,7 @@ const wayTimes = 1_024;
 export class HostLoad {
   readonly #running = new Map<EndpointId, number>();
   readonly #avoided = new Map<EndpointId, number>();
+  readonly #farUntil = new Map<EndpointId, number>();
   /** By relay and host, the latest measured last. */
   readonly #ways = new Map<string, WayTime>();
 
@@ -64,6 +67,16 @@ export class HostLoad {
 
   avoids(host: EndpointId, nowMs: number): boolean {
     return nowMs < (this.#avoided.get(host) ?? 0);
+  }
+
+  /** No connection to a host could be made. */
+  missed(host: EndpointId, nowMs: number): void {
+    this.#farUntil.set(host, nowMs + farForMs);
+  }
+
+  /** Whether that is so, as far as it was tried lately. */
+  misses(host: EndpointId, nowMs: number): boolean {
+    return nowMs < (this.#farUntil.get(host) ?? 0);
   }
 
   /** A relay has reached a host within `ms` after it was asked. */
@@ -147,6 +160,11 @@ export interface RelayFacts {
   readonly nowMs?: number;
   /** @default everybody may carry */
   readonly roles?: Roles | undefined;
+}
+
+/** Whether relays come before the host's own connection: each try to make one costs seconds where there is no way. */
+export function isFar(mesh: Mesh, host: EndpointId, load: HostLoad, nowMs: number): boolean {
+  return load.misses(host, nowMs) && !mesh.isConnected(host);
 }
 
 /** Members that carry envelopes and have named the host, best first: they surely know it. */

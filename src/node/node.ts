@@ -252,10 +252,12 @@ class RunningNode implements Node {
     };
     const mesh = this.#openMesh(transport, state, records, engines, answering, attester, builds, apiUrl);
     this.#closers.push(() => mesh.close());
+    const load = new HostLoad();
     const trust = new Trust({
       self: identity.id,
       config,
       mesh,
+      load,
       clock,
       log: this.#log,
       pins: state.pins,
@@ -269,7 +271,6 @@ class RunningNode implements Node {
       }),
     });
     this.#closers.push(() => trust.proofs.close());
-    const load = new HostLoad();
     const affinity = new Affinity({ clock });
     const asking: AskParts = {
       mesh,

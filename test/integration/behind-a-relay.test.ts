@@ -55,6 +55,23 @@ describe("a client behind a relay", () => {
     await engine.close();
   });
 
+  it("tries the host's own connection once, and then asks through the relay at once", async () => {
+    const mesh = attackedMesh();
+    const host = await handHost(mesh);
+    const { client } = await behind(mesh, host);
+    const failedWays = async (): Promise<unknown> => {
+      expect((await call(client)).content).toBe("fine");
+      return client.status().exchanges.recent[0]?.attempts.map(({ failed_ways: ways }) => ways.map((way) => way.relay));
+    };
+    expect(await failedWays()).toEqual([[null]]);
+    expect(await failedWays()).toEqual([[]]);
+    mesh.network.unblock(client.endpointId, host.id);
+    await host.meet(client);
+    host.handlers.http = async (stream, reader) =>
+      answerSealed(stream, await openAsk(reader, host.key), chatResponse("direct"));
+    expect((await call(client)).content).toBe("direct");
+  });
+
   it("hears of a new key as soon as the relay does, while the old one holds", async () => {
     const mesh = attackedMesh();
     const host = await handHost(mesh);

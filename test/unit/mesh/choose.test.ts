@@ -4,6 +4,7 @@ import { type EndpointId, endpointId } from "../../../src/base/brand.ts";
 import {
   contextOf,
   HostLoad,
+  isFar,
   orderHosts,
   relayCapability,
   relaysNaming,
@@ -165,6 +166,21 @@ describe("what this node knows of a host", () => {
     expect([load.avoids(a, 9), load.avoids(a, 10), load.avoids(b, 9)]).toEqual([true, false, false]);
     load.trust(a);
     expect(load.avoids(a, 9)).toBe(false);
+  });
+});
+
+describe("a host that could not be connected to", () => {
+  it("is asked through relays first for a minute, unless there is a connection", () => {
+    const load = new HostLoad();
+    const host = idOf("h");
+    let connected = false;
+    const mesh = { isConnected: () => connected } as unknown as Mesh;
+    const far = (afterMs: number): boolean => isFar(mesh, host, load, nowMs + afterMs);
+    expect(far(0)).toBe(false);
+    load.missed(host, nowMs);
+    expect([far(0), far(59_999), far(60_000)]).toEqual([true, true, false]);
+    connected = true;
+    expect(far(0)).toBe(false);
   });
 });
 
