@@ -218,7 +218,7 @@ async function candidates(request: AskRequest, parts: AskParts): Promise<readonl
   const { model, needTokens, conversation } = request;
   const preferred = affinity.of(conversation)?.host;
   const order = (): readonly HostChoice[] =>
-    orderHosts(mesh, { model, needTokens, preferred, load, nowMs: clock.now(), ...(roles ? { roles } : {}) });
+    orderHosts(mesh, { model, needTokens, preferred, load, nowMs: clock.now(), roles });
   const hosts = order();
   if (hosts.length === 0) {
     throw new MeshError("E_MODEL", `no machine of the mesh serves the model "${model}"`, { param: "model" });
@@ -253,7 +253,8 @@ async function withKnownKeys(
   // of a host that others only name, nothing is known at first hand: meet it, or ask for its record, if its key has expired
   const unclear = hosts.filter(({ key }) => key.kind === "unknown" || key.kind === "withheld").slice(0, maxAttempts);
   const learning = Promise.allSettled(unclear.map((host) => learnKey(host, request, parts)));
-  await withDeadline(learning, { what: "the hosts' keys", ms: parts.timing.pathMs }).catch(() => undefined);
+  const { signal } = request;
+  await withDeadline(learning, { what: "the hosts' keys", ms: parts.timing.pathMs, signal }).catch(() => undefined);
   return order();
 }
 
@@ -269,7 +270,9 @@ async function learnKey({ id, key }: HostChoice, { signal }: AskRequest, parts: 
     }
   }
   for (const relay of relaysTo(mesh, id, relayFacts(parts)).slice(0, maxAttempts)) {
-    await mesh.refreshRecord(id, relay, options).catch(() => undefined);
+    const asking = mesh.refreshRecord(id, relay, options);
+    // one that keeps silent must leave time for the next
+    await withDeadline(asking, { what: "the record", ms: timing.pathMs / maxAttempts, signal }).catch(() => undefined);
     if (mesh.keyStanding(id).kind === "record") return;
   }
 }
@@ -401,7 +404,7 @@ async function sealAndSend(
     // 1 a stream to the host, direct or through a relay
     const { stream, reader } = await openPath(request, route, trial, parts);
     close = closing(stream, reader, request.signal, end);
-    if (trial.relay) leaveRelay = parts.load.add(trial.relay);
+    if (trial.relay && !request.signal.aborted) leaveRelay = parts.load.add(trial.relay);
     // 2 the HTTP request with the signed head, sealed to the host's inference key
     const relayed = trial.relay && { credential: parts.credential?.() };
     const head = makeHead(request, route, seal, relayed, clock.now() + clockOffsetMs, identity);
@@ -467,6 +470,7 @@ async function openPath(
   trial: Trial,
   parts: AskParts,
 ): Promise<{ stream: ByteStream; reader: StreamReader }> {
+  trial.use(undefined);
   let failure = new MeshError("E_UNREACHABLE", `no relay of the mesh knows ${shortId(route.host)}`);
   for (const relay of waysTo(route, trial, parts)) {
     trial.use(relay);
@@ -680,7 +684,7 @@ async function answerOpened(
 ): Promise<Answered> {
   const { clock, seen, timing } = parts;
   const respond = (response: ByteSource): Promise<boolean> => sealResponse(stream, opened.seal, response, timing);
-  // 3 a request of ours, in time, from whom it says
+  // 3 a request of ours, in time, from whom it says, who may ask
   const request = await readRequest(bytesSource(opened.plaintext)).catch(async (thrown: unknown) => {
     const error = toMeshError(thrown);
     // the same words as on every other way: a larger request is no wrong one

@@ -104,7 +104,7 @@ export interface Wanted {
   readonly load: HostLoad;
   readonly nowMs: number;
   /** @default everybody may answer */
-  readonly roles?: Roles;
+  readonly roles?: Roles | undefined;
 }
 
 /** Round trips closer than this count as the same distance, ms. */
