@@ -61,7 +61,6 @@ export const defaults = {
   // relaying
   /** Streams carried at a time (--relay-streams); one asker gets half of them. */
   relayStreamsTotal: 256,
-  relayStreamsPerAsker: 128,
   /**
    * Megabytes carried in a second (--relay-rate), both directions together; one asker gets half: far above what answers
    * need, so that it slows down nobody but who fills lines, and above the 8 MB/s that one connection manages.

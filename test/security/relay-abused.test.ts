@@ -134,7 +134,7 @@ describe("a relay", () => {
     const { relay, asker, target, connection, mesh } = await scene();
     target.handlers.relayed = () => new Promise(() => undefined);
     const held = [];
-    for (let count = 0; count < defaults.relayStreamsPerAsker; count += 1) {
+    for (let count = 0; count < defaults.relayStreamsTotal / 2; count += 1) {
       const opened = await openRelay(connection, target.id);
       expect(opened.code).toBe(relayCodes.ok);
       held.push(opened.stream);
