@@ -21,10 +21,11 @@ import type { InferenceKeys } from "./crypto/inference-keys.ts";
 import { AskerSeal, type OpenedRequest, openRequest } from "./crypto/seal.ts";
 import type { Affinity } from "./mesh/affinity.ts";
 import { AskError, type Attempt, brokenOff, Trial } from "./mesh/attempt.ts";
-import { type HostChoice, type HostLoad, orderHosts, relaysTo } from "./mesh/choose.ts";
+import { type HostChoice, type HostLoad, isFar, orderHosts, type RelayFacts, relaysTo } from "./mesh/choose.ts";
 import type { Peer } from "./mesh/membership.ts";
 import type { Mesh } from "./mesh/mesh.ts";
 import type { Proofs } from "./mesh/proofs.ts";
+import type { Roles } from "./mesh/roles.ts";
 import { openAiError } from "./openai/errors.ts";
 import { refusalOf } from "./openai/refusal.ts";
 import {
@@ -86,6 +87,10 @@ export interface AskParts {
   /** Whether requests are padded, so that their size tells less (protocol.md §11 E6). */
   readonly pad: boolean;
   readonly timing: AskTiming;
+  /** @default every member may answer and carry */
+  readonly roles?: Roles;
+  /** How this node was admitted, for hosts that it reaches through relays and that may not know it. @default an open mesh */
+  readonly credential?: () => Uint8Array | undefined;
 }
 
 export interface AskTiming {
@@ -210,13 +215,13 @@ function withMoreRoom<Route extends { readonly host: EndpointId }>(
 }
 
 async function candidates(request: AskRequest, parts: AskParts): Promise<readonly HostChoice[]> {
-  const { mesh, policy, load, affinity, clock } = parts;
+  const { mesh, policy, load, affinity, clock, roles } = parts;
   const { model, needTokens, conversation } = request;
   const preferred = affinity.of(conversation)?.host;
   const isOwned = ({ id, ownership }: Peer): boolean =>
     policy.ownership?.prefers(policy.ownership.judge(id, ownership)) ?? false;
   const order = (): readonly HostChoice[] =>
-    orderHosts(mesh, { model, needTokens, preferred, isOwned, load, nowMs: clock.now() });
+    orderHosts(mesh, { model, needTokens, preferred, isOwned, load, nowMs: clock.now(), roles });
   const hosts = order();
   if (hosts.length === 0) {
     throw new MeshError("E_MODEL", `no machine of the mesh serves the model "${model}"`, { param: "model" });
@@ -245,19 +250,38 @@ async function withKnownKeys(
   hosts: readonly HostChoice[],
   order: () => readonly HostChoice[],
   request: AskRequest,
-  { mesh, route, timing }: AskParts,
+  parts: AskParts,
 ): Promise<readonly HostChoice[]> {
-  const usable = hosts.some(({ key }) => key.kind === "record" || key.kind === "announced");
-  if (usable || route === "relay") return hosts;
-  // of a host that others only name, nothing is known at first hand: meet it, or ask it for a key that has expired
+  if (hosts.some(({ key }) => key.kind === "record" || key.kind === "announced")) return hosts;
+  // of a host that others only name, nothing is known at first hand: meet it, or ask for its record, if its key has expired
   const unclear = hosts.filter(({ key }) => key.kind === "unknown" || key.kind === "withheld").slice(0, maxAttempts);
-  const options = { dialMs: timing.dialMs, signal: request.signal };
-  await Promise.allSettled(
-    unclear.map(({ id, key }) =>
-      key.kind === "unknown" ? mesh.ensureMet(id, options) : mesh.refreshRecord(id, id, options),
-    ),
-  );
+  const learning = Promise.allSettled(unclear.map((host) => learnKey(host, request, parts)));
+  const { signal } = request;
+  await withDeadline(learning, { what: "the hosts' keys", ms: parts.timing.pathMs, signal }).catch(() => undefined);
   return order();
+}
+
+/** From the host itself, else from relays that have its record: it is signed, whoever passes it on. @throws E_UNREACHABLE */
+async function learnKey({ id, key }: HostChoice, { signal }: AskRequest, parts: AskParts): Promise<void> {
+  const { mesh, route, timing } = parts;
+  const options = { dialMs: timing.dialMs, signal };
+  if (route !== "relay") {
+    try {
+      return await (key.kind === "unknown" ? mesh.ensureMet(id, options) : mesh.refreshRecord(id, id, options));
+    } catch (thrown) {
+      if (route === "direct") throw thrown;
+    }
+  }
+  for (const relay of relaysTo(mesh, id, relayFacts(parts)).slice(0, maxAttempts)) {
+    const asking = mesh.refreshRecord(id, relay, options);
+    // one that keeps silent must leave time for the next
+    await withDeadline(asking, { what: "the record", ms: timing.pathMs / maxAttempts, signal }).catch(() => undefined);
+    if (mesh.keyStanding(id).kind === "record") return;
+  }
+}
+
+function relayFacts({ load, clock, roles }: AskParts): RelayFacts {
+  return { load, nowMs: clock.now(), roles };
 }
 
 /** What there is to decide by about a host, as of now. */
@@ -380,14 +404,20 @@ async function sealAndSend(
 ): Promise<HttpResponse> {
   const { clock, identity, timing } = parts;
   const seal = new AskerSeal(route.hostKey);
-  const end = endedOrGone(() => seal.end(), request.signal);
+  let leaveRelay = (): void => undefined;
+  const end = endedOrGone(() => {
+    seal.end();
+    leaveRelay();
+  }, request.signal);
   let close: (whole: boolean) => void = end;
   try {
     // 1 a stream to the host, direct or through a relay
     const { stream, reader } = await openPath(request, route, trial, parts);
     close = closing(stream, reader, request.signal, end);
+    if (trial.relay && !request.signal.aborted) leaveRelay = parts.load.add(trial.relay);
     // 2 the HTTP request with the signed head, sealed to the host's inference key
-    const head = makeHead(request, route, seal, trial.relay !== undefined, clock.now() + clockOffsetMs, identity);
+    const relayed = trial.relay && { credential: parts.credential?.() };
+    const head = makeHead(request, route, seal, relayed, clock.now() + clockOffsetMs, identity);
     const headers = [...allowedRequestHeaders(request.headers), ...sealedHeadFields(head)];
     const plaintext = encodeRequest({ method: request.method, path: request.path, headers, body: request.body });
     trial.sent = true;
@@ -443,49 +473,67 @@ async function attemptPlain(
   }
 }
 
+/** Another way is tried while nothing of the request was sent: what a relay says before that harms nothing but its own place. */
 async function openPath(
   request: AskRequest,
   route: SealedRoute,
   trial: Trial,
   parts: AskParts,
 ): Promise<{ stream: ByteStream; reader: StreamReader }> {
-  const { mesh, timing, load, clock } = parts;
-  const { signal } = request;
   trial.use(undefined);
   let failure = new MeshError("E_UNREACHABLE", `no relay of the mesh knows ${shortId(route.host)}`);
-  if (parts.route !== "relay") {
-    try {
-      const stream = await mesh.openTunnel(route.host, { dialMs: trial.within(timing.dialMs), signal });
-      return { stream, reader: new StreamReader(stream) };
-    } catch (thrown) {
-      failure = toMeshError(thrown);
-      if (parts.route === "direct" || !route.relayable || signal.aborted) throw failure;
-    }
-  }
-  const avoided = (relay: EndpointId): number => Number(load.avoids(relay, clock.now()));
-  const relays = relaysTo(mesh, route.host).toSorted((a, b) => avoided(a) - avoided(b));
-  for (const relay of trial.freshFirst(relays).slice(0, maxAttempts)) {
+  for (const relay of waysTo(route, trial, parts)) {
     trial.use(relay);
     try {
-      const stream = await mesh.openSeal(relay, { dialMs: trial.within(timing.dialMs), signal });
-      const reader = new StreamReader(stream);
-      await askRelay(stream, reader, route.host, { ms: trial.within(timing.relayMs), signal });
-      return { stream, reader };
+      return await openWay(relay, route.host, { request, trial, parts });
     } catch (thrown) {
-      failure = brokenOff(thrown, "E_RELAY");
-      if (signal.aborted) throw failure;
-      avoid(parts, relay);
-      if (trial.late) break;
+      failure = brokenOff(thrown, relay ? "E_RELAY" : "E_LOST");
+      if (request.signal.aborted) throw failure;
+      trial.failedWay(failure);
+      if (relay) avoid(parts, relay);
+      if (relay && trial.late) break;
     }
   }
   throw failure;
+}
+
+/** The host's own connection (undefined) and relays, in the order in which they are tried. */
+function waysTo({ host, relayable }: SealedRoute, trial: Trial, parts: AskParts): readonly (EndpointId | undefined)[] {
+  const { mesh, route, load, clock } = parts;
+  const direct = route === "relay" ? [] : [undefined];
+  if (route === "direct" || !relayable) return direct;
+  const relays = trial.freshFirst(relaysTo(mesh, host, relayFacts(parts))).slice(0, maxAttempts);
+  return isFar(mesh, host, load, clock.now()) ? [...relays, ...direct] : [...direct, ...relays];
+}
+
+async function openWay(
+  relay: EndpointId | undefined,
+  host: EndpointId,
+  { request, trial, parts }: { readonly request: AskRequest; readonly trial: Trial; readonly parts: AskParts },
+): Promise<{ stream: ByteStream; reader: StreamReader }> {
+  const { mesh, timing, load, clock } = parts;
+  const { signal } = request;
+  const dialing = { dialMs: trial.within(timing.dialMs), signal };
+  if (!relay) {
+    const stream = await mesh.openTunnel(host, dialing).catch((thrown: unknown) => {
+      if (!signal.aborted) load.missed(host, clock.now());
+      throw thrown;
+    });
+    return { stream, reader: new StreamReader(stream) };
+  }
+  const stream = await mesh.openSeal(relay, dialing);
+  const reader = new StreamReader(stream);
+  const startedMs = performance.now();
+  await askRelay(stream, reader, host, { ms: trial.within(timing.relayMs), signal });
+  load.reached(relay, host, performance.now() - startedMs, clock.now());
+  return { stream, reader };
 }
 
 function makeHead(
   request: AskRequest,
   route: SealedRoute,
   seal: AskerSeal,
-  relayed: boolean,
+  relayed: { readonly credential: Uint8Array | undefined } | undefined,
   timeMs: number,
   identity: Identity,
 ): SealedHead {
@@ -494,7 +542,7 @@ function makeHead(
   if (!relayed) return { ...head, signature: undefined }; // QUIC proves us on a direct stream
   const { method, path, body } = request;
   const signed = headSigningBytes({ ...head, ephemeralKey: seal.ephemeralKey, method, path, body });
-  return { ...head, signature: identity.sign(signed) };
+  return { ...head, signature: identity.sign(signed), credential: relayed.credential };
 }
 
 /** Asks for the host's record once; a route to its key of now, or undefined when there is none that may be used. */
@@ -560,6 +608,11 @@ export interface AnswerParts {
   readonly timing: AnswerTiming;
   /** Whether this host is stopping: running exchanges finish, new ones are sent elsewhere. */
   readonly draining: () => boolean;
+  /**
+   * Whether who asks may: undefined, or a sentence of ours why not. The asker is proven by then; `credential` is what it
+   * sends along through a relay, not yet checked. @default every member may
+   */
+  readonly mayAsk?: (asker: EndpointId, credential: Uint8Array | undefined) => string | undefined;
 }
 
 export interface AnswerTiming extends AnswerPace {
@@ -641,7 +694,7 @@ async function answerOpened(
 ): Promise<Answered> {
   const { clock, seen, timing } = parts;
   const respond = (response: ByteSource): Promise<boolean> => sealResponse(stream, opened.seal, response, timing);
-  // 3 a request of ours, in time, from whom it says
+  // 3 a request of ours, in time, from whom it says, who may ask
   const request = await readRequest(bytesSource(opened.plaintext)).catch(async (thrown: unknown) => {
     const error = toMeshError(thrown);
     // the same words as on every other way: a larger request is no wrong one
@@ -656,6 +709,11 @@ async function answerOpened(
     throw new MeshError("E_CLOCK", "the asker's clock differs");
   }
   const asker = provenAsker(request, head, opened, ephemeralKey, arrival, parts.identity.id);
+  const refused = refusedAsker(asker, head?.credential, parts);
+  if (refused) {
+    await respond(errorResponse(refused, now));
+    throw refused;
+  }
   // 4 never seen before
   try {
     const marks = [`key ${toHex(ephemeralKey)}`, ...(head ? [`id ${asker} ${toHex(head.id)}`] : [])];
@@ -684,8 +742,9 @@ async function answerPlain(
   let served: ByteSource;
   try {
     const request = await withDeadline(readRequest(reader), taking);
-    served = parts.draining()
-      ? errorResponse(stopping(), parts.clock.now())
+    const refused = refusedAsker(peer, undefined, parts) ?? (parts.draining() ? stopping() : undefined);
+    served = refused
+      ? errorResponse(refused, parts.clock.now())
       : parts.serve({ ...request, headers: allowedRequestHeaders(request.headers) }, peer, stream.aborted);
   } catch (thrown) {
     const error = toMeshError(thrown);
@@ -728,6 +787,15 @@ function provenAsker(
 }
 
 // --------------------------------------------------------------------------------------------------- helpers
+
+function refusedAsker(
+  asker: EndpointId,
+  credential: Uint8Array | undefined,
+  { mayAsk }: AnswerParts,
+): MeshError | undefined {
+  const why = mayAsk?.(asker, credential);
+  return why === undefined ? undefined : new MeshError("E_REFUSED", why);
+}
 
 function stopping(): MeshError {
   return new MeshError("E_DRAINING", "this host is stopping");

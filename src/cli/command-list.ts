@@ -6,6 +6,7 @@ import { demo } from "./commands/demo.ts";
 import { explain } from "./commands/explain.ts";
 import { measure } from "./commands/measure.ts";
 import { owner } from "./commands/owner.ts";
+import { relay } from "./commands/relay.ts";
 import { serve } from "./commands/serve.ts";
 import { status } from "./commands/status.ts";
 import { trust } from "./commands/trust.ts";
@@ -15,6 +16,7 @@ import { version } from "./commands/version.ts";
 export const commands: readonly (Command | CommandGroup)[] = [
   serve,
   client,
+  relay,
   status,
   explain,
   verify,

@@ -1,13 +1,13 @@
 #!/usr/bin/env node
 /**
- * The `sealmesh` command: ends the process, the only place that does. A command that will hold prompts begins here: the
+ * The `sealmesh` command: ends the process, the only place that does. A command that runs a node begins here: the
  * process is started afresh without what its starter has left it, closes itself, and only then loads anything else.
  */
 import { fileURLToPath } from "node:url";
 import type { HardeningReport } from "../harden/report.ts";
 
-/** The commands whose process holds prompts. */
-const holdingPrompts: readonly (string | undefined)[] = ["serve", "client"];
+/** The commands whose process holds prompts, or as a relay sees who asks whom and holds the key of a member. */
+const nodeCommands: readonly (string | undefined)[] = ["serve", "client", "relay"];
 
 const words = process.argv.slice(2);
 const forHelp = words.includes("--help") || words.includes("-h");
@@ -15,7 +15,7 @@ const forHelp = words.includes("--help") || words.includes("-h");
 let hardening: HardeningReport | undefined;
 let failure: { readonly thrown: unknown } | undefined;
 try {
-  if (holdingPrompts.includes(words[0]) && !forHelp) hardening = await closeProcess();
+  if (nodeCommands.includes(words[0]) && !forHelp) hardening = await closeProcess();
 } catch (thrown) {
   failure = { thrown };
 }

@@ -1,4 +1,4 @@
-/** The flags that `serve` and `client` share, as node/config.ts takes them. Defaults are the node's own. */
+/** The flags that `serve`, `client` and `relay` share, as node/config.ts takes them. Defaults are the node's own. */
 import { type Command as Commander, Option } from "commander";
 import { defaults } from "../node/defaults.ts";
 import { repeated } from "./command.ts";
@@ -75,6 +75,14 @@ export function addNodeFlags(command: Commander): void {
       "how hosts are asked: auto (direct, else through a relay), direct or relay (default: auto)",
     )
     .option("--no-relay-traffic", "do not carry sealed bytes for other members")
+    .option(
+      "--relay-rate <megabytes>",
+      `what is carried for other members in a second; one of them gets half (default: ${defaults.relayRate})`,
+    )
+    .option(
+      "--relay-streams <n>",
+      `streams carried for them at a time; one of them gets half (default: ${defaults.relayStreamsTotal})`,
+    )
     .option("--pad", "pad requests before they are sealed, so that their size tells less on the way");
   command
     .optionsGroup("What hosts must show:")

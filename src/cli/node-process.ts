@@ -1,5 +1,5 @@
 /**
- * A node as a process: starts it, says when it is ready, and ends it by signal. Shared by `serve` and `client`.
+ * A node as a process: starts it, says when it is ready, and ends it by signal. Shared by `serve`, `client` and `relay`.
  *
  *   first SIGINT or SIGTERM     running requests finish, the node leaves the mesh: exit code 0
  *   second one                  stops at once: 130 or 143; not if it comes within a tenth of a second
@@ -11,7 +11,7 @@ import { MeshError } from "../base/errors.ts";
 import type { Log, LogEvent } from "../base/log.ts";
 import { withMachine } from "../harden/harden.ts";
 import type { HardeningReport } from "../harden/report.ts";
-import { type NodeConfig, resolveConfig } from "../node/config.ts";
+import { type Mode, type NodeConfig, resolveConfig } from "../node/config.ts";
 import { defaults } from "../node/defaults.ts";
 import { type Node, startNode } from "../node/node.ts";
 import { version } from "../node/version.ts";
@@ -20,13 +20,11 @@ import { jsonLog, prettyLog } from "./log.ts";
 import type { NodeProcessFlags } from "./node-flags.ts";
 import { labelled, type OutputFormat, paintFor, printJson, printLine, printNote } from "./output.ts";
 
-type Mode = NodeConfig["mode"];
-
 /** What a program reads from stdout when the node can serve (--log-format json). */
 export interface ReadyLine {
   readonly event: "ready";
-  /** Without "/v1". */
-  readonly api_url: string;
+  /** Without "/v1"; null: a relay has none. */
+  readonly api_url: string | null;
   readonly console_url: string | null;
   readonly endpoint_id: string;
   /** Admits further nodes. */
@@ -188,13 +186,13 @@ function sayHardening(wanted: boolean, { scrubbed }: HardeningReport): void {
 // ---- ready
 
 function sayReady(node: Node, mode: Mode, format: OutputFormat): void {
-  const { apiUrl: api_url, consoleUrl, endpointId: endpoint_id } = node;
+  const { apiUrl, consoleUrl, endpointId: endpoint_id } = node;
   const models = node.models();
   const invite = node.invite();
   if (format === "json") {
     const ready: ReadyLine = {
       event: "ready",
-      api_url,
+      api_url: apiUrl ?? null,
       console_url: consoleUrl ?? null,
       endpoint_id,
       invite,
@@ -208,10 +206,14 @@ function sayReady(node: Node, mode: Mode, format: OutputFormat): void {
   const lines = [
     paint("bold", `sealmesh ${version} is ready`),
     "",
-    labelled("OpenAI base URL", [paint("cyan", `${api_url}/v1`)], paint),
+    labelled(
+      "OpenAI base URL",
+      [apiUrl === undefined ? "none: a relay asks nobody" : paint("cyan", `${apiUrl}/v1`)],
+      paint,
+    ),
     labelled("console", [consoleUrl ?? "none (--headless)"], paint),
     labelled("endpoint id", [shortId(endpoint_id)], paint),
-    labelled("models", models.length > 0 ? models : [noModelsText(node, mode)], paint),
+    ...(mode === "relay" ? [] : [labelled("models", models.length > 0 ? models : [noModelsText(node, mode)], paint)]),
     "",
     "Others join with",
     `  sealmesh client --join ${invite}`,

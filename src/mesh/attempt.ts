@@ -6,6 +6,15 @@ import { mayMoveOn, refusalText } from "../openai/refusal.ts";
 import type { PlainRoute, SealedRoute } from "../policy/decide.ts";
 import type { ByteSource } from "../tunnel/http.ts";
 
+/** A way that did not lead to the host: nothing of the request was sent on it. */
+export interface FailedWay {
+  /** Null: the host's own connection. */
+  readonly relay: EndpointId | null;
+  readonly outcome: ErrorCode;
+  /** For a person, in our own words. */
+  readonly reason: string;
+}
+
 export interface Attempt {
   readonly host: EndpointId;
   readonly sealed: boolean;
@@ -16,6 +25,8 @@ export interface Attempt {
   readonly processed: "yes" | "maybe" | "no";
   /** Why it failed, for a person, in our own words; null when it answered. */
   readonly reason: string | null;
+  /** In the order in which they were tried, before the one that the request took or as all there was. */
+  readonly failed_ways: readonly FailedWay[];
 }
 
 /** For one way when the time for all of them is over, ms: a living peer answers within it. */
@@ -25,6 +36,7 @@ const leastPathMs = 500;
 export class Trial {
   readonly #route: SealedRoute | PlainRoute;
   readonly #usedRelays = new Set<EndpointId>();
+  readonly #failedWays: FailedWay[] = [];
   #relay: EndpointId | undefined;
   /** Request bytes may have reached the host. */
   sent = false;
@@ -62,6 +74,11 @@ export class Trial {
     if (relay) this.#usedRelays.add(relay);
   }
 
+  /** The way that is in use did not lead to the host. */
+  failedWay({ code, message }: MeshError): void {
+    this.#failedWays.push({ relay: this.#relay ?? null, outcome: code, reason: message });
+  }
+
   /** The same relays, those that this attempt has used already last: one that cuts must not be able to block a host. */
   freshFirst(relays: readonly EndpointId[]): readonly EndpointId[] {
     const used = (relay: EndpointId): boolean => this.#usedRelays.has(relay);
@@ -92,6 +109,7 @@ export class Trial {
       outcome: failure?.code ?? "answered",
       processed,
       reason: failure ? ((this.refused ? refusalText(failure.code) : undefined) ?? failure.message) : null,
+      failed_ways: [...this.#failedWays],
     };
   }
 

@@ -23,8 +23,9 @@ import {
 import { encodeFrame, StreamReader } from "../wire/frame.ts";
 import { limits } from "../wire/limits.ts";
 import { sealStreams } from "../wire/stream-types.ts";
-import { relaysNaming, relaysTo } from "./choose.ts";
+import { type HostLoad, isFar, relaysNaming, relaysTo } from "./choose.ts";
 import type { Mesh } from "./mesh.ts";
+import type { Roles } from "./roles.ts";
 
 /** How hosts are reached. */
 export interface AskPath {
@@ -37,6 +38,12 @@ export interface AskPath {
    * hardware hangs takes about four seconds to say so.
    */
   readonly ms: number;
+  /** @default everybody may carry */
+  readonly roles?: Roles;
+  /** Which hosts this node cannot connect to, as exchanges know it too. @default each is tried directly first */
+  readonly load?: HostLoad;
+  /** Unix ms; @default Date.now */
+  readonly now?: () => number;
 }
 
 export interface EvidenceAsk {
@@ -111,14 +118,17 @@ async function askHost<Reply extends { readonly code: AttestCode }>(
   path: AskPath,
   signal: AbortSignal,
 ): Promise<Reply> {
-  const { mesh, route, ms } = path;
+  const { route, ms, mesh } = path;
   // its protocol has no such streams: it would be asked in vain, and a connection made for nothing
   if (!mesh.peer(host)?.record) {
     throw new MeshError("E_REFUSED", `${shortId(host)} has no signed record, so it answers no challenges`);
   }
   const untilMs = performance.now() + ms;
-  const relays = route === "direct" ? [] : relaysInTurn(mesh, host).slice(0, maxRelays);
-  const ways = [...(route === "relay" ? [] : [undefined]), ...relays];
+  const relays = route === "direct" ? [] : relaysInTurn(path, host).slice(0, maxRelays);
+  const direct = route === "relay" ? [] : [undefined];
+  const now = path.now ?? Date.now;
+  const far = path.load && isFar(mesh, host, path.load, now());
+  const ways = far ? [...relays, ...direct] : [...direct, ...relays];
   let failure = new MeshError("E_UNREACHABLE", `no relay leads to ${shortId(host)}`);
   for (const [index, relay] of ways.entries()) {
     const leftMs = untilMs - performance.now();
@@ -130,6 +140,7 @@ async function askHost<Reply extends { readonly code: AttestCode }>(
     } catch (thrown) {
       if (signal.aborted) throw abortError(signal);
       failure = brokenOff(thrown, host);
+      if (!relay && failure.code === "E_UNREACHABLE") path.load?.missed(host, now());
       if (relay || ofTheWay.has(failure.code)) continue;
       throw failure;
     }
@@ -146,10 +157,10 @@ async function askHost<Reply extends { readonly code: AttestCode }>(
 }
 
 /** Those that have named the host first, in another order each time: one that lies must not always be the one asked. */
-function relaysInTurn(mesh: Mesh, host: EndpointId): readonly EndpointId[] {
-  const naming = relaysNaming(mesh, host);
+function relaysInTurn({ mesh, roles }: AskPath, host: EndpointId): readonly EndpointId[] {
+  const naming = relaysNaming(mesh, host, { roles });
   const shuffled = naming.map((id) => ({ id, at: Math.random() })).toSorted((a, b) => a.at - b.at);
-  return [...shuffled.map(({ id }) => id), ...relaysTo(mesh, host).filter((id) => !naming.includes(id))];
+  return [...shuffled.map(({ id }) => id), ...relaysTo(mesh, host, { roles }).filter((id) => !naming.includes(id))];
 }
 
 /** @param relay undefined: over the host's own connection */

@@ -62,19 +62,30 @@ export interface AttestServeParts {
   readonly keys: () => readonly InferenceKey[];
   readonly source: AttestSource;
   /**
-   * Opens a stream of sealmesh/1 to a member, type byte not yet written; it gives up by itself. Undefined from it: the
-   * member is not known. @default nothing is passed on
+   * Opens a stream of sealmesh/1 towards a member, type byte not yet written; it gives up by itself. Undefined from it:
+   * there is no way. @default nothing is passed on
    */
-  readonly reach?: (target: EndpointId, signal: AbortSignal) => Promise<ByteStream> | undefined;
+  readonly reach?: (target: EndpointId, way: PassingOn, signal: AbortSignal) => Promise<ByteStream> | undefined;
   /** Questions to this node of peers, on their own connections. */
   readonly answering: AttestBounds;
   /** The same through relays, per relay: many stand behind one. */
   readonly relayed: AttestBounds;
-  /** What is passed on for others, per asker and target: one member must not use up what a host grants a relay. */
+  /**
+   * What is passed on for others, per asker and target: one member must not use up what a host grants a relay. What
+   * another relay passes on comes from many, and is bounded as `relayed`.
+   */
   readonly carrying: AttestBounds;
   readonly timing: AttestTiming;
   /** ms of a clock that never goes back. @default performance.now */
   readonly now?: () => number;
+}
+
+/** Who wants a frame passed on, and how far it may still go. */
+export interface PassingOn {
+  /** The QUIC peer: never a way to anybody else. */
+  readonly from: EndpointId;
+  /** Whether one relay more may stand between here and the target. */
+  readonly viaRelay: boolean;
 }
 
 export interface AttestTiming {
@@ -106,6 +117,7 @@ export function attestHandlers(parts: AttestServeParts): {
     own: gate(parts.answering, parts),
     relayed: gate(parts.relayed, parts),
     carried: gate(parts.carrying, parts),
+    carriedOn: gate(parts.relayed, parts),
   };
   return {
     challenge: (stream, reader, from) => serve(challengeTalk(parts), { stream, reader, from }, gates, parts),
@@ -126,6 +138,8 @@ interface Gates {
   readonly own: Gate;
   readonly relayed: Gate;
   readonly carried: Gate;
+  /** For another relay. */
+  readonly carriedOn: Gate;
 }
 
 interface Arrived {
@@ -153,12 +167,14 @@ async function serve<Request extends AttestWay>(
   if (!request) return refuse(attestCodes.badRequest);
   const { target = self, hops } = request;
   const own = target === self;
-  if (!own && (hops > 0 || !reach)) return refuse(attestCodes.refused);
-  const release = own ? (hops > 0 ? gates.relayed : gates.own)(from) : gates.carried(`${from} ${target}`);
+  if (!own && (hops >= limits.relayHops || target === from || !reach)) return refuse(attestCodes.refused);
+  const release = own
+    ? (hops > 0 ? gates.relayed : gates.own)(from)
+    : (hops > 0 ? gates.carriedOn : gates.carried)(`${from} ${target}`);
   if (!release) return refuse(attestCodes.busy);
   try {
     if (own) return await say(await talk.answer(request, from, stream.aborted));
-    const reaching = reach?.(target, stream.aborted);
+    const reaching = reach?.(target, { from, viaRelay: hops + 1 < limits.relayHops }, stream.aborted);
     if (!reaching) return await refuse(attestCodes.unknownTarget);
     const reply = await passOn(talk, request, reaching, stream.aborted, timing).catch(() => undefined);
     await (reply ? say(reply) : refuse(attestCodes.unreachable));
@@ -182,7 +198,7 @@ async function readRequest<Request extends AttestWay>(
   }
 }
 
-/** Relay: the same question with one hop more. @returns the reply frame as the host wrote it, which is looked at no further */
+/** Relay: the same question with one hop more. @returns the reply frame as it came, which is looked at no further */
 async function passOn<Request extends AttestWay>(
   talk: Talk<Request>,
   request: Request,

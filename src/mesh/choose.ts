@@ -4,6 +4,7 @@ import type { KeyStanding } from "../policy/decide.ts";
 import type { RecordModel } from "../wire/record.ts";
 import type { Peer } from "./membership.ts";
 import type { Mesh } from "./mesh.ts";
+import { everyRole, type Roles } from "./roles.ts";
 
 export interface HostChoice {
   readonly id: EndpointId;
@@ -12,10 +13,30 @@ export interface HostChoice {
   readonly contextTokens: number | undefined;
 }
 
-/** What this node itself knows of hosts: exchanges under way, and who has just failed or sent us away. */
+/** How long it took a relay to reach a host. */
+interface WayTime {
+  readonly ms: number;
+  /** Unix ms. */
+  readonly measuredMs: number;
+}
+
+/** What a way took says something for so long, ms: networks change, and so does what a relay has to do. */
+const wayTimeLifeMs = 600_000;
+/** Ways whose time is remembered; those measured longest ago go first. */
+const wayTimes = 1_024;
+/** A host that could not be connected to is asked through relays first for so long, ms, unless a connection comes about. */
+const farForMs = 60_000;
+
+/**
+ * What this node itself knows of hosts and relays: exchanges under way, who has just failed or sent us away, and how fast
+ * relays reach hosts. What a relay would say of itself is not asked for: one that is full says so when it is asked.
+ */
 export class HostLoad {
   readonly #running = new Map<EndpointId, number>();
   readonly #avoided = new Map<EndpointId, number>();
+  readonly #farUntil = new Map<EndpointId, number>();
+  /** By relay and host, the latest measured last. */
+  readonly #ways = new Map<string, WayTime>();
 
   of(host: EndpointId): number {
     return this.#running.get(host) ?? 0;
@@ -47,6 +68,31 @@ export class HostLoad {
   avoids(host: EndpointId, nowMs: number): boolean {
     return nowMs < (this.#avoided.get(host) ?? 0);
   }
+
+  /** No connection to a host could be made. */
+  missed(host: EndpointId, nowMs: number): void {
+    this.#farUntil.set(host, nowMs + farForMs);
+  }
+
+  /** Whether that is so, as far as it was tried lately. */
+  misses(host: EndpointId, nowMs: number): boolean {
+    return nowMs < (this.#farUntil.get(host) ?? 0);
+  }
+
+  /** A relay has reached a host within `ms` after it was asked. */
+  reached(relay: EndpointId, host: EndpointId, ms: number, nowMs: number): void {
+    const way = `${relay} ${host}`;
+    this.#ways.delete(way);
+    this.#ways.set(way, { ms, measuredMs: nowMs });
+    const [oldest] = this.#ways.keys();
+    if (this.#ways.size > wayTimes && oldest !== undefined) this.#ways.delete(oldest);
+  }
+
+  /** What the way took last; undefined: not tried, or too long ago. */
+  wayMs(relay: EndpointId, host: EndpointId, nowMs: number): number | undefined {
+    const way = this.#ways.get(`${relay} ${host}`);
+    return way && Math.abs(nowMs - way.measuredMs) < wayTimeLifeMs ? way.ms : undefined;
+  }
 }
 
 export interface Wanted {
@@ -59,6 +105,8 @@ export interface Wanted {
   readonly isOwned?: (peer: Peer) => boolean;
   readonly load: HostLoad;
   readonly nowMs: number;
+  /** @default everybody may answer */
+  readonly roles?: Roles | undefined;
 }
 
 /** Round trips closer than this count as the same distance, ms. */
@@ -77,9 +125,9 @@ export const relayCapability = "relay.v1";
  * not tell their context; among equals counts who is near and has little to do.
  */
 export function orderHosts(mesh: Mesh, wanted: Wanted): readonly HostChoice[] {
-  const { model, needTokens, preferred, isOwned = () => true, load, nowMs } = wanted;
+  const { model, needTokens, preferred, isOwned = () => true, load, nowMs, roles = everyRole } = wanted;
   return mesh.peers
-    .filter((peer) => peer.role === "host" && peer.models.includes(model))
+    .filter((peer) => peer.role === "host" && peer.models.includes(model) && roles.mayAnswer(peer.id))
     .map((peer) => {
       const { id } = peer;
       const told = modelOf(peer, model);
@@ -107,26 +155,60 @@ export function contextOf(peer: Peer, model: string): number | undefined {
   return modelOf(peer, model)?.context ?? peer.runtimes.find(({ name }) => name === model)?.contextLength;
 }
 
-/** Members that carry envelopes and have named the host, nearest first: they surely know it. */
-export function relaysNaming(mesh: Mesh, host: EndpointId): readonly EndpointId[] {
-  const naming = mesh.peer(host)?.mentionedBy ?? new Set();
-  return relays(mesh, host).filter((id) => naming.has(id));
+/** What relays are weighed by, as far as it is known. */
+export interface RelayFacts {
+  /** @default nothing is known */
+  readonly load?: HostLoad | undefined;
+  /** Unix ms; needed beside `load`. */
+  readonly nowMs?: number;
+  /** @default everybody may carry */
+  readonly roles?: Roles | undefined;
 }
 
-/** Members to try as relays: first those that have named the host, then the others, which may know it all the same. */
-export function relaysTo(mesh: Mesh, host: EndpointId): readonly EndpointId[] {
-  const naming = relaysNaming(mesh, host);
-  return [...naming, ...relays(mesh, host).filter((id) => !naming.includes(id))];
+/** Whether relays come before the host's own connection: each try to make one costs seconds where there is no way. */
+export function isFar(mesh: Mesh, host: EndpointId, load: HostLoad, nowMs: number): boolean {
+  return load.misses(host, nowMs) && !mesh.isConnected(host);
 }
 
-function relays(mesh: Mesh, host: EndpointId): readonly EndpointId[] {
+/** Members that carry envelopes and have named the host, best first: they surely know it. */
+export function relaysNaming(mesh: Mesh, host: EndpointId, facts: RelayFacts = {}): readonly EndpointId[] {
+  const naming = namingOf(mesh, host);
+  return relaysTo(mesh, host, facts).filter((id) => naming.has(id));
+}
+
+/**
+ * Members to try as relays, best first. Behind all others come those that have just failed or were busy, then those that
+ * have not named the host and may know it all the same; among equals counts how fast they reach it, and what runs through
+ * them already.
+ */
+export function relaysTo(
+  mesh: Mesh,
+  host: EndpointId,
+  { load, nowMs = 0, roles = everyRole }: RelayFacts = {},
+): readonly EndpointId[] {
+  const naming = namingOf(mesh, host);
   return mesh.peers
-    .filter(({ id, met, record }) => id !== host && met && record?.fields.capabilities.includes(relayCapability))
-    .map(({ id }) => ({ id, distance: distance(mesh, id) }))
-    .toSorted((a, b) => a.distance - b.distance || compareText(a.id, b.id))
+    .filter(({ id, met, record }) => {
+      return id !== host && met && record?.fields.capabilities.includes(relayCapability) && roles.mayCarry(id);
+    })
+    .map(({ id }) => {
+      const wayMs = load?.wayMs(id, host, nowMs);
+      const rank = [
+        load?.avoids(id, nowMs) ? 1 : 0,
+        naming.has(id) ? 0 : 1,
+        (load?.of(id) ?? 0) + (wayMs === undefined ? 2 * distance(mesh, id) : Math.floor(wayMs / rttStepMs)),
+      ];
+      return { id, rank };
+    })
+    .toSorted((a, b) => compareRanks(a.rank, b.rank) || compareText(a.id, b.id))
     .map(({ id }) => id);
 }
 
+function namingOf(mesh: Mesh, host: EndpointId): ReadonlySet<EndpointId> {
+  return mesh.peer(host)?.mentionedBy ?? new Set();
+}
+
+/** Steps to a member itself. A way through a relay that was never tried is taken for twice as long. */
 function distance(mesh: Mesh, id: EndpointId): number {
   const rtt = mesh.rttMs(id);
   return rtt === undefined ? unknownDistance : Math.floor(rtt / rttStepMs);

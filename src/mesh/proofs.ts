@@ -320,8 +320,14 @@ export class Proofs {
     if (failure.code !== "E_OPEN" && failure.code !== "E_WIRE") return;
     const options = { dialMs: path.dialMs, signal: this.#closing.signal };
     // a client that asks through relays alone shows itself to no host
-    const from = path.route === "relay" ? relaysTo(path.mesh, id)[0] : id;
-    if (from) await this.#within(path.mesh.refreshRecord(id, from, options)).catch(() => undefined);
+    const relays = path.route === "direct" ? [] : relaysTo(path.mesh, id, { roles: path.roles }).slice(0, 1);
+    for (const from of path.route === "relay" ? relays : [id, ...relays]) {
+      try {
+        return await this.#within(path.mesh.refreshRecord(id, from, options));
+      } catch {
+        continue; // a host that cannot be reached may be known by its relay
+      }
+    }
   }
 
   #within<T>(work: Promise<T>): Promise<T> {

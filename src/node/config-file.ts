@@ -127,6 +127,8 @@ export interface FileSettings {
     readonly trust_policy?: TrustPolicy;
   };
   readonly challenge: { readonly interval?: number };
+  /** Megabytes a second, and streams at a time, that are carried for others. */
+  readonly relay: { readonly rate?: number; readonly streams?: number };
   readonly invite: {
     readonly require_attested_hosts?: TierSetting;
     readonly require_encryption?: boolean;
@@ -165,6 +167,7 @@ const sections: { readonly [Name in keyof FileSettings]: KindsOf<FileSettings[Na
   attest: { refresh: time(1, 3_600), tpm: place, tpm_certificates: files, software: yesOrNo },
   owner: { key: file, passphrase_file: file, trust: ownerIds, trust_policy: trustPolicy },
   challenge: { interval: time(1, 3_600) },
+  relay: { rate: whole(1, 10_000), streams: whole(1, 10_000) },
   invite: { require_attested_hosts: tier, require_encryption: yesOrNo, require_hardened: yesOrNo },
   hardening: {
     environment: yesOrNo,
@@ -180,6 +183,7 @@ export const noFileSettings: FileSettings = {
   attest: {},
   owner: {},
   challenge: {},
+  relay: {},
   invite: {},
   hardening: {},
 };
@@ -224,6 +228,7 @@ export function settingsFrom(text: string, path: string): FileSettings {
     attest: read("attest"),
     owner: read("owner"),
     challenge: read("challenge"),
+    relay: read("relay"),
     invite: read("invite"),
     hardening: read("hardening"),
   };
@@ -325,6 +330,14 @@ function time(leastSeconds: number, mostSeconds: number): Kind<number> {
       if (typeof seconds !== "number" || !(seconds >= leastSeconds && seconds <= mostSeconds)) return undefined;
       return Math.round(seconds * 1_000);
     },
+  };
+}
+
+function whole(least: number, most: number): Kind<number> {
+  return {
+    takes: `a whole number from ${least} to ${most}`,
+    read: (value) =>
+      Number.isInteger(value) && Number(value) >= least && Number(value) <= most ? Number(value) : undefined,
   };
 }
 

@@ -13,6 +13,7 @@ import type { RouteSetting } from "../exchange.ts";
 import type { HardeningSteps } from "../harden/report.ts";
 import { isListable } from "../policy/owner-book.ts";
 import { type TrustPolicy, trustPolicies } from "../policy/owners.ts";
+import type { RelaySettings } from "./relaying.ts";
 import {
   asksForSomething,
   decodeInvite,
@@ -91,8 +92,11 @@ export interface AttestSettings {
   readonly software: boolean;
 }
 
+/** serve: asks, answers and carries · client: asks and carries · relay: carries alone, and holds no prompt. */
+export type Mode = "serve" | "client" | "relay";
+
 export interface NodeConfig {
-  readonly mode: "serve" | "client";
+  readonly mode: Mode;
   /** Shown to other members. */
   readonly name: string | undefined;
   readonly dataDir: string;
@@ -114,6 +118,8 @@ export interface NodeConfig {
   readonly route: RouteSetting;
   /** Whether we carry envelopes of other members. */
   readonly relayTraffic: boolean;
+  /** And how much. */
+  readonly relaying: RelaySettings;
   readonly policy: PolicySettings;
   readonly attest: AttestSettings;
   /** Whose this node is, and what is asked of the owners of others. */
@@ -155,6 +161,8 @@ export interface Flags {
   readonly relay?: readonly string[];
   readonly route?: string;
   readonly relayTraffic?: boolean;
+  readonly relayRate?: string;
+  readonly relayStreams?: string;
   readonly config?: string;
   readonly requireEncryption?: boolean;
   readonly requireHardened?: boolean;
@@ -187,12 +195,13 @@ export interface Flags {
 }
 
 /** @throws E_USAGE, E_CONFIG or E_INVITE with the flag's name and what it takes */
-export function resolveConfig(mode: "serve" | "client", flags: Flags): NodeConfig {
+export function resolveConfig(mode: Mode, flags: Flags): NodeConfig {
+  if (mode === "relay") refuseFlagsOfAskers(flags);
   const file = fileSettings(flags);
   const hardening = hardeningSteps(flags.hardening ?? true, file);
   const engines = engineSettings(flags, hardening);
-  if (mode === "client" && engines.length > 0) {
-    throw new MeshError("E_USAGE", "a client serves no models: --engine and --model belong to `sealmesh serve`");
+  if (mode !== "serve" && engines.length > 0) {
+    throw new MeshError("E_USAGE", `a ${mode} serves no models: --engine and --model belong to \`sealmesh serve\``);
   }
   return {
     mode,
@@ -207,6 +216,7 @@ export function resolveConfig(mode: "serve" | "client", flags: Flags): NodeConfi
     irohRelays: irohRelays(flags.relay ?? []),
     route: route(flags.route ?? environment("ROUTE") ?? "auto"),
     relayTraffic: flags.relayTraffic ?? true,
+    relaying: relaySettings(flags, file),
     policy: policySettings(flags, file),
     attest: attestSettings(flags, file),
     owner: ownerSettings(flags, file),
@@ -219,6 +229,45 @@ export function resolveConfig(mode: "serve" | "client", flags: Flags): NodeConfi
     engines,
     hardening,
     tap: flags.debugTap === undefined ? undefined : resolve(flags.debugTap),
+  };
+}
+
+/** Flags that mean something only to a node that asks; with their names on a command line. */
+export const flagsOfAskers: { readonly [Name in keyof Flags]?: string } = {
+  port: "--port",
+  listen: "--listen",
+  apiKeyFile: "--api-key-file",
+  tlsCert: "--tls-cert",
+  tlsKey: "--tls-key",
+  insecureHttp: "--insecure-http",
+  apiName: "--api-name",
+  route: "--route",
+  pad: "--pad",
+  requireEncryption: "--require-encryption",
+  requireHardened: "--require-hardened",
+  requireAttestedHosts: "--require-attested-hosts",
+  allowHosts: "--allow-hosts",
+  acceptUnchallenged: "--accept-unchallenged",
+};
+
+/** A relay has no API port and asks nobody: a flag that would do nothing is a mistake. @throws E_USAGE */
+function refuseFlagsOfAskers(flags: Flags): void {
+  for (const [name, flag] of Object.entries(flagsOfAskers) as [keyof Flags, string][]) {
+    if (flags[name] === undefined) continue;
+    throw new MeshError("E_USAGE", `a relay has no API port and asks no hosts: leave out ${flag}`);
+  }
+  if (flags.relayTraffic === false) {
+    throw new MeshError("E_USAGE", "a relay does nothing but carry: leave out --no-relay-traffic");
+  }
+}
+
+/** @throws E_USAGE */
+function relaySettings(flags: Flags, { relay }: FileSettings): RelaySettings {
+  const rate = count(flags.relayRate ?? environment("RELAY_RATE"), "--relay-rate", 1, 10_000) ?? relay.rate;
+  const streams = count(flags.relayStreams ?? environment("RELAY_STREAMS"), "--relay-streams", 1, 10_000);
+  return {
+    streams: streams ?? relay.streams ?? defaults.relayStreamsTotal,
+    bytesPerSecond: (rate ?? defaults.relayRate) * 1_000_000,
   };
 }
 

@@ -59,10 +59,17 @@ export const defaults = {
   seenPerAsker: 50_000,
 
   // relaying
-  /** Streams carried at a time, in all and per asker. */
+  /** Streams carried at a time (--relay-streams); one asker gets half of them. */
   relayStreamsTotal: 256,
-  relayStreamsPerAsker: 128,
-
+  /**
+   * Megabytes carried in a second (--relay-rate), both directions together; one asker gets half: far above what answers
+   * need, so that it slows down nobody but who fills lines, and above the 8 MB/s that one connection manages.
+   */
+  relayRate: 16,
+  /** Askers whose rate is remembered: as many as may hold a stream, and as many again. */
+  relayAskers: 1_024,
+  /** All ways of a relay to a target together, ms: its answer must come within relayMs of the asker. */
+  relayReachMs: 3_500,
   /** Silence on a carried stream, ms: no living host is silent for longer than a few seconds. */
   relayIdleMs: 120_000,
 

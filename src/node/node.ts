@@ -21,7 +21,7 @@ import { InferenceKeys } from "../crypto/inference-keys.ts";
 import { answer, type AnswerParts, type Arrival, ask, type AskParts } from "../exchange.ts";
 import { Affinity } from "../mesh/affinity.ts";
 import { HostLoad, relayCapability, relaysNaming } from "../mesh/choose.ts";
-import { attestHandlers, type AttestServeParts } from "../mesh/attest-serve.ts";
+import { attestHandlers } from "../mesh/attest-serve.ts";
 import type { SelfDescription } from "../mesh/entries.ts";
 import { Mesh, type StreamHandler } from "../mesh/mesh.ts";
 import { lookAgain } from "../harden/harden.ts";
@@ -30,7 +30,6 @@ import { ResponseStore } from "../openai/responses/store.ts";
 import { transports } from "../transport/registry.ts";
 import { fileTap, tapTransport } from "../transport/tap.ts";
 import { alpns, type Transport, type TransportKind } from "../transport/transport.ts";
-import { carry } from "../tunnel/relay.ts";
 import { SeenCache } from "../tunnel/seen.ts";
 import { encodeInvite, strictest } from "../wire/invite.ts";
 import { limits } from "../wire/limits.ts";
@@ -56,6 +55,7 @@ import { decodeKnownMembers, encodeKnownMembers } from "./known-members.ts";
 import { ownerReport } from "./owner-status.ts";
 import { Ownership } from "./ownership.ts";
 import { RecordKeeper, type RecordKeeperOptions } from "./record-keeper.ts";
+import { Relaying } from "./relaying.ts";
 import { choose, type RoutingParts } from "./routing.ts";
 import { openState, type State } from "./state.ts";
 import { Trust } from "./trust.ts";
@@ -64,7 +64,8 @@ import { announcedVersion, version } from "./version.ts";
 
 export interface Node {
   readonly endpointId: EndpointId;
-  readonly apiUrl: string;
+  /** Undefined: a relay has no API port. */
+  readonly apiUrl: string | undefined;
   readonly consoleUrl: string | undefined;
   /** Made from the addresses of now. */
   invite(): string;
@@ -115,8 +116,7 @@ class RunningNode implements Node {
   readonly #log: Log;
   readonly #clock = systemClock;
   readonly #stopping = new AbortController();
-  readonly #relayPlaces = new Places({ total: defaults.relayStreamsTotal, perHolder: defaults.relayStreamsPerAsker });
-  readonly #relayed = { streams: 0, bytes: 0 };
+  readonly #relaying: Relaying;
   readonly #reports = new Exchanges();
   readonly #metrics = new Metrics(version, {
     running: () => this.#parts?.engines.load().running ?? 0,
@@ -138,6 +138,12 @@ class RunningNode implements Node {
     this.#config = config;
     this.#options = options;
     this.#log = options.log;
+    this.#relaying = new Relaying({
+      settings: config.relaying,
+      mesh: () => this.#need().mesh,
+      clock: this.#clock,
+      log: options.log,
+    });
   }
 
   async start(): Promise<void> {
@@ -186,7 +192,9 @@ class RunningNode implements Node {
       proofNow: (host) => this.#need().trust.proofNow(host),
       attestation: (model, signal) => this.#need().trust.model(model, signal),
     });
-    const apiUrl = await listen(api, config.api, config.tls ? "https" : "http", "--port");
+    // a relay has no use for prompts, and opens no port that takes any
+    const apiUrl =
+      config.mode === "relay" ? undefined : await listen(api, config.api, config.tls ? "https" : "http", "--port");
     this.#closers.push(() => closeServer(api));
     if (config.console) {
       const admin = adminServer({
@@ -196,7 +204,10 @@ class RunningNode implements Node {
         evidence: () => attester.states,
         attestation: (id, signal) => this.#need().trust.peer(id, signal),
         explain: (what, signal) => this.#need().trust.explain(what, signal),
-        ready: () => this.#parts !== undefined && !this.#stopping.signal.aborted && this.models().length > 0,
+        ready: () =>
+          this.#parts !== undefined &&
+          !this.#stopping.signal.aborted &&
+          (config.mode === "relay" || this.models().length > 0),
       });
       consoleUrl = await listen(admin, config.console, "http", "--console");
       this.#closers.push(() => closeServer(admin));
@@ -252,10 +263,12 @@ class RunningNode implements Node {
     };
     const mesh = this.#openMesh(transport, state, records, engines, answering, attester, builds, ownership, apiUrl);
     this.#closers.push(() => mesh.close());
+    const load = new HostLoad();
     const trust = new Trust({
       self: identity.id,
       config,
       mesh,
+      load,
       clock,
       log: this.#log,
       pins: state.pins,
@@ -270,7 +283,6 @@ class RunningNode implements Node {
       }),
     });
     this.#closers.push(() => trust.proofs.close());
-    const load = new HostLoad();
     const affinity = new Affinity({ clock });
     const asking: AskParts = {
       mesh,
@@ -322,7 +334,7 @@ class RunningNode implements Node {
     return this.#need().endpointId;
   }
 
-  get apiUrl(): string {
+  get apiUrl(): string | undefined {
     return this.#need().apiUrl;
   }
 
@@ -361,13 +373,14 @@ class RunningNode implements Node {
       pid: process.pid,
       token: this.invite(),
       name: name ?? null,
+      mode,
       node_state: state,
       node_status: `${state.charAt(0).toUpperCase()}${state.slice(1)}`,
       owner: ownerReport(ownership.own),
       trust_policy: ownership.policy,
       is_host: hosted.length > 0,
       is_client: mode === "client",
-      api_port: Number(new URL(apiUrl).port),
+      api_port: portOf(apiUrl) ?? null,
       llama_ready: engineStates.some(({ kind, state: engine }) => kind === "embedded" && engine === "up"),
       model_name: hosted[0] ?? "",
       hosted_models: hosted,
@@ -395,7 +408,7 @@ class RunningNode implements Node {
       exchanges: exchangesStatus(this.#reports),
       nostr_discovery: false,
       publication_state: "private",
-      relayed: { ...this.#relayed, running: this.#relayPlaces.taken },
+      relayed: this.#relaying.status(),
       peers: mesh.peers.map((peer) =>
         peerStatus({
           peer,
@@ -468,14 +481,14 @@ class RunningNode implements Node {
     attester: Attester,
     builds: BuildLists | undefined,
     ownership: Ownership,
-    apiUrl: string,
+    apiUrl: string | undefined,
   ): Mesh {
     const { name, relayTraffic, route } = this.#config;
     const describe = (): SelfDescription => ({
       role: this.#role(engines),
       models: this.#offered(engines),
       runtimes: this.#offered(engines).length > 0 ? engines.runtimes() : [],
-      httpPort: Number(new URL(apiUrl).port),
+      httpPort: portOf(apiUrl) ?? 0,
       hostname: name,
       version: announcedVersion,
       record: records.current,
@@ -483,16 +496,12 @@ class RunningNode implements Node {
       buildLists: builds?.newest ?? [],
       ownership: ownership.claim,
     });
-    const { attestAnswering, attestRelayed, attestCarrying, attestTiming, dialMs } = defaults;
-    const reach: AttestServeParts["reach"] = (id, signal) => {
-      const { mesh } = this.#need();
-      return mesh.peer(id)?.met ? mesh.openSeal(id, { dialMs, signal }) : undefined;
-    };
+    const { attestAnswering, attestRelayed, attestCarrying, attestTiming } = defaults;
     const attesting = attestHandlers({
       self: answering.identity.id,
       keys: () => answering.keys.opening,
       source: attester,
-      ...(relayTraffic ? { reach } : {}),
+      ...(relayTraffic ? { reach: this.#relaying.reach } : {}),
       answering: attestAnswering,
       relayed: attestRelayed,
       carrying: attestCarrying,
@@ -514,6 +523,8 @@ class RunningNode implements Node {
           end();
         }
       };
+    const answersNobody: StreamHandler = () =>
+      Promise.reject(new MeshError("E_REFUSED", "a relay carries, and answers nobody"));
     return new Mesh({
       transport,
       clock: this.#clock,
@@ -539,10 +550,10 @@ class RunningNode implements Node {
       ...(builds ? { onBuildLists: (lists, from) => builds.hear(lists, from) } : {}),
       meetMentioned: route !== "relay",
       handlers: {
-        http: answerFrom((peer) => ({ kind: "direct", peer })),
-        relayed: answerFrom((relay) => ({ kind: "relayed", relay })),
+        http: mode === "relay" ? answersNobody : answerFrom((peer) => ({ kind: "direct", peer })),
+        relayed: mode === "relay" ? answersNobody : answerFrom((relay) => ({ kind: "relayed", relay })),
         ...attesting,
-        ...(relayTraffic ? { relay: this.#relayStream } : {}),
+        ...(relayTraffic ? { relay: this.#relaying.stream } : {}),
       },
     });
   }
@@ -596,30 +607,6 @@ class RunningNode implements Node {
       this.#notKept(thrown);
     }
   }
-
-  readonly #relayStream: StreamHandler = async (stream, reader, from) => {
-    const { mesh } = this.#need();
-    const started = performance.now();
-    let release: (() => void) | undefined;
-    try {
-      const { target, bytesToHost, bytesToAsker } = await carry(stream, reader, {
-        reach: (id) => {
-          const options = { dialMs: defaults.dialMs, signal: stream.aborted };
-          return mesh.peer(id)?.met ? mesh.openSeal(id, options) : undefined;
-        },
-        admit: () => (release = this.#relayPlaces.take(from)) !== undefined,
-        firstByteMs: defaults.firstByteMs,
-        idleMs: defaults.relayIdleMs,
-      });
-      const bytes = bytesToHost + bytesToAsker;
-      this.#relayed.streams += 1;
-      this.#relayed.bytes += bytes;
-      const ms = Math.round(performance.now() - started);
-      this.#log.write("info", { event: "relay-carried", from, to: target, bytes, ms });
-    } finally {
-      release?.();
-    }
-  };
 
   async #join(mesh: Mesh, address: Parameters<Mesh["join"]>[0]): Promise<void> {
     try {
@@ -735,7 +722,7 @@ class RunningNode implements Node {
 /** What exists once the node has been built. */
 interface Parts {
   readonly endpointId: EndpointId;
-  readonly apiUrl: string;
+  readonly apiUrl: string | undefined;
   readonly consoleUrl: string | undefined;
   readonly transport: Transport;
   readonly keys: InferenceKeys;
@@ -748,6 +735,10 @@ interface Parts {
   readonly ownership: Ownership;
   readonly asking: AskParts;
   readonly routing: RoutingParts;
+}
+
+function portOf(url: string | undefined): number | undefined {
+  return url === undefined ? undefined : Number(new URL(url).port);
 }
 
 function listen(server: Server, address: HostPort, scheme: "http" | "https", flag: string): Promise<string> {

@@ -28,6 +28,8 @@ import { ownerReport, type OwnerReport } from "./owner-status.ts";
 import type { PostureDocument, PostureStatus } from "./posture.ts";
 import type { HardeningStatus } from "./hardening-status.ts";
 import type { Exchanges, ExchangeReport, ExchangeTotals } from "./exchanges.ts";
+import type { Mode } from "./config.ts";
+import type { RelayedStatus } from "./relaying.ts";
 
 export interface Status {
   readonly version: string;
@@ -39,6 +41,7 @@ export interface Status {
   /** Invite that admits further nodes. */
   readonly token: string;
   readonly name: string | null;
+  readonly mode: Mode;
   readonly node_state: NodeState;
   /** The same, capitalised. */
   readonly node_status: string;
@@ -47,7 +50,8 @@ export interface Status {
   readonly trust_policy: TrustPolicy;
   readonly is_host: boolean;
   readonly is_client: boolean;
-  readonly api_port: number;
+  /** Null: a relay has none. */
+  readonly api_port: number | null;
   /** Whether an embedded engine is up. */
   readonly llama_ready: boolean;
   /** First of `hosted_models`, or "". */
@@ -83,7 +87,8 @@ export interface Status {
   readonly exchanges: ExchangesStatus;
   readonly nostr_discovery: boolean;
   readonly publication_state: "private";
-  readonly relayed: { readonly streams: number; readonly running: number; readonly bytes: number };
+  /** What this node carries for others. */
+  readonly relayed: RelayedStatus;
   readonly peers: readonly PeerStatus[];
 }
 

@@ -16,6 +16,7 @@ const refusals: ReadonlyMap<ErrorCode, string> = new Map<ErrorCode, string>([
   ["E_UNSUPPORTED", "the host's engine cannot do what was asked"],
   ["E_NO_ENGINE", "the host has no engine now"],
   ["E_CLOSED", "the host is stopping"],
+  ["E_REFUSED", "the host answers no requests of this node"],
   ["E_OVERFLOW", "the prompt does not fit the host's context"],
 ]);
 

@@ -33,17 +33,41 @@ export interface MemoryNetworkOptions {
 /** Ports that the network picks start here. */
 const firstPort = 10_000;
 
+/** A network of which a test can take away single ways. */
+export interface MemoryNetwork extends TransportKind {
+  /** From now on these two cannot reach each other: their connections are lost, and dials fail. */
+  block(a: EndpointId, b: EndpointId): void;
+  unblock(a: EndpointId, b: EndpointId): void;
+}
+
 /** What the transports of one network share. */
 interface Network {
   readonly windowBytes: number;
   /** Keyed by "127.0.0.1:port". */
   readonly sockets: Map<string, MemoryTransport>;
+  /** Pairs that cannot reach each other, see pairOf(). */
+  readonly blocked: Set<string>;
+}
+
+function pairOf(a: EndpointId, b: EndpointId): string {
+  return [a, b].toSorted().join(" ");
 }
 
 /** A new network; the transports started on it reach each other and nobody else. */
-export function memoryNetwork(options: MemoryNetworkOptions = {}): TransportKind {
-  const network: Network = { windowBytes: options.windowBytes ?? 256 * 1024, sockets: new Map() };
-  return { kind: "memory", start: async (wanted) => new MemoryTransport(network, wanted) };
+export function memoryNetwork(options: MemoryNetworkOptions = {}): MemoryNetwork {
+  const network: Network = { windowBytes: options.windowBytes ?? 256 * 1024, sockets: new Map(), blocked: new Set() };
+  return {
+    kind: "memory",
+    start: async (wanted) => new MemoryTransport(network, wanted),
+    block: (a, b) => {
+      network.blocked.add(pairOf(a, b));
+      for (const transport of network.sockets.values()) {
+        if (transport.id === a) transport.lose(b);
+        if (transport.id === b) transport.lose(a);
+      }
+    },
+    unblock: (a, b) => void network.blocked.delete(pairOf(a, b)),
+  };
 }
 
 class MemoryTransport implements Transport {
@@ -88,6 +112,11 @@ class MemoryTransport implements Transport {
     return this.#incoming.values();
   }
 
+  /** Ends the connections to a peer as a network does that carries nothing to it any more. */
+  lose(peer: EndpointId): void {
+    for (const connection of this.#connections) if (connection.peer === peer) connection.lose();
+  }
+
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
@@ -102,7 +131,8 @@ class MemoryTransport implements Transport {
     const far = target.direct
       .map((socket) => this.#network.sockets.get(socket))
       .find((found) => found?.id === target.id);
-    if (far === undefined) throw new MeshError("E_UNREACHABLE", `${who} is at none of its addresses`);
+    if (far === undefined || this.#network.blocked.has(pairOf(this.id, target.id)))
+      throw new MeshError("E_UNREACHABLE", `${who} is at none of its addresses`);
     if (!far.alpns.includes(alpn)) throw new MeshError("E_UNREACHABLE", `${who} does not speak ${alpn}`);
     return far;
   }
@@ -181,6 +211,11 @@ class MemoryConnection implements Connection {
     if (this.#life.ended.aborted) return;
     this.#end({ code, by: "us" });
     queueMicrotask(() => this.#twin.#end({ code, by: "peer" }));
+  }
+
+  /** Our end alone: the peer's is told by its own transport. */
+  lose(): void {
+    if (!this.#life.ended.aborted) this.#end({ code: undefined, by: "network" });
   }
 
   rttMs(): number | undefined {

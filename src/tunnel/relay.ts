@@ -1,14 +1,15 @@
 /**
  * A relay's whole work: one stream in, one stream out, envelope bytes both ways. It looks at the frame that names the
- * target and at the first byte, which must be 0xE1; it has no key to look further with.
+ * target and at the first byte, which must be 0xE1; it has no key to look further with. Out leads to the target, or to one
+ * relay more, but never to a third: hops, which each relay counts up, ends the way.
  *
- * @see wire.md §3
+ * @see docs/wire.md §3
  */
-import type { EndpointId } from "../base/brand.ts";
+import { type EndpointId, shortId } from "../base/brand.ts";
 import { withDeadline } from "../base/deadline.ts";
 import { MeshError } from "../base/errors.ts";
 import type { ByteStream } from "../base/stream.ts";
-import { encodeFrame, type StreamReader } from "../wire/frame.ts";
+import { encodeFrame, StreamReader } from "../wire/frame.ts";
 import { limits } from "../wire/limits.ts";
 import {
   decodeRelayOpen,
@@ -18,23 +19,43 @@ import {
   encodeRelayReply,
   type RelayCode,
   relayCodes,
+  type RelayOpen,
 } from "../wire/relay.ts";
 import { envelopeByte, sealStreams } from "../wire/stream-types.ts";
 import { writeTaken } from "./lifetime.ts";
+
+export interface RelayAsk {
+  /** Relays that the bytes came through already. @default 0 */
+  readonly hops?: number;
+  readonly ms: number;
+  readonly signal: AbortSignal;
+}
 
 /** Asker: tells the relay where to. Resolves when the relay has reached the target. @throws E_RELAY with its reason */
 export async function askRelay(
   stream: ByteStream,
   reader: StreamReader,
   target: EndpointId,
-  options: { readonly ms: number; readonly signal: AbortSignal },
+  options: RelayAsk,
 ): Promise<void> {
+  const code = await codeOf(stream, reader, target, options);
+  if (code === relayCodes.ok) return;
+  stream.abort();
+  throw new MeshError("E_RELAY", `the relay answered: ${nameOfCode(code)}`);
+}
+
+/** What the relay says. @throws as its stream fails, which is aborted then */
+async function codeOf(
+  stream: ByteStream,
+  reader: StreamReader,
+  target: EndpointId,
+  { hops = 0, ms, signal }: RelayAsk,
+): Promise<RelayCode> {
   try {
-    const open = encodeFrame(encodeRelayOpen({ target, hops: 0 }));
+    const open = encodeFrame(encodeRelayOpen({ target, hops }));
     const asking = stream.write(Uint8Array.of(sealStreams.relay, ...open));
     const answered = asking.then(() => reader.frame(limits.relayFrameBytes));
-    const code = decodeRelayReply(await withDeadline(answered, { what: "the relay's answer", ...options }));
-    if (code !== relayCodes.ok) throw new MeshError("E_RELAY", `the relay answered: ${nameOfCode(code)}`);
+    return decodeRelayReply(await withDeadline(answered, { what: "the relay's answer", ms, signal }));
   } catch (thrown) {
     stream.abort();
     throw thrown;
@@ -42,26 +63,60 @@ export async function askRelay(
 }
 
 export interface CarryOptions {
-  /** Opens a stream to a member, type byte not yet written; undefined when the relay does not know it. */
-  readonly reach: (target: EndpointId) => Promise<ByteStream> | undefined;
+  /** Who asks: the QUIC peer, which may be a relay itself. */
+  readonly from: EndpointId;
+  /**
+   * Opens a stream to the target within `ms`, type byte not yet written; undefined when the relay has not met it.
+   */
+  readonly reach: (target: EndpointId, ms: number) => Promise<ByteStream> | undefined;
+  /** Members that may reach what this relay does not, best first. @default none: nothing goes through two relays */
+  readonly onward?: (target: EndpointId) => readonly Onward[];
   /** Takes one place in the relay's limits; false when there is none left. */
   readonly admit: () => boolean;
+  /** Resolves when so many bytes may pass: where they are counted, and slowed down. @default at once */
+  readonly pass?: (bytes: number, from: Side) => Promise<void>;
+  /** All ways to the target together, ms: less than an asker waits. */
+  readonly reachMs: number;
   /** How long the first byte may take, ms. */
   readonly firstByteMs: number;
   /** How long either side may send or take nothing, ms: a living host sends something every few seconds. */
   readonly idleMs: number;
 }
 
+/** Which side of the relay bytes come from. */
+export type Side = "asker" | "host";
+
+/** Another relay. */
+export interface Onward {
+  readonly relay: EndpointId;
+  /** Opens a stream to it within `ms`, type byte not yet written. */
+  readonly open: (ms: number) => Promise<ByteStream>;
+  /** It did not lead to the target. */
+  readonly failed: () => void;
+}
+
 export interface Carried {
   readonly target: EndpointId;
+  /** The other relay that led there; undefined: this one reached the target itself. */
+  readonly via: EndpointId | undefined;
   readonly bytesToHost: number;
   readonly bytesToAsker: number;
 }
 
+/** A way to the target, ready for the envelope. */
+interface Way {
+  readonly stream: ByteStream;
+  readonly reader: Pick<ByteStream, "read">;
+  readonly via: EndpointId | undefined;
+}
+
+/** Another relay must fit into the time that an asker waits for this one. */
+const maxOnward = 2;
+
 /**
  * Relay: serves one stream of type `relay`. Resolves when both directions have ended.
  *
- * @throws MeshError after both streams were aborted; the reply code has told the asker when there was one to give
+ * @throws MeshError after both streams were aborted; E_BUSY, E_RELAY: it was refused, and the reply code has told the asker
  */
 export async function carry(asker: ByteStream, reader: StreamReader, options: CarryOptions): Promise<Carried> {
   const reply = (code: RelayCode): Promise<void> =>
@@ -69,27 +124,19 @@ export async function carry(asker: ByteStream, reader: StreamReader, options: Ca
   const refuse = async (code: RelayCode, why: string): Promise<never> => {
     await reply(code);
     await asker.finish();
-    throw new MeshError("E_RELAY", why);
+    throw new MeshError(code === relayCodes.busy ? "E_BUSY" : "E_RELAY", why);
   };
   const open = await readOpen(reader, options.firstByteMs);
   if (!open) return refuse(relayCodes.badRequest, "malformed relay request");
-  if (open.hops > 0) return refuse(relayCodes.refused, "the bytes came through another relay already");
+  if (open.hops >= limits.relayHops) return refuse(relayCodes.refused, "the bytes came through two relays already");
+  if (open.target === options.from) return refuse(relayCodes.refused, "a way back to who asks is none");
   if (!options.admit()) return refuse(relayCodes.busy, "no place left");
-  const reaching = options.reach(open.target);
-  if (!reaching) return refuse(relayCodes.unknownTarget, "the target is not a member that this relay knows");
-  const host = await reaching.catch(() => undefined);
-  if (!host) return refuse(relayCodes.unreachable, "the target cannot be reached");
-  try {
-    const head = encodeFrame(encodeRelayedOpen({ hops: 1 }));
-    await writeTaken(host, Uint8Array.of(sealStreams.relayed, ...head), options.firstByteMs);
-  } catch {
-    host.abort();
-    return refuse(relayCodes.unreachable, "the target cannot be reached");
-  }
-  return await pipeBoth(asker, reader, host, open.target, () => reply(relayCodes.ok), options);
+  const way = await wayTo(open, asker.aborted, options);
+  if (typeof way === "number") return refuse(way, `the target cannot be reached: ${nameOfCode(way)}`);
+  return await pipeBoth({ asker, reader, way, target: open.target, ready: () => reply(relayCodes.ok) }, options);
 }
 
-async function readOpen(reader: StreamReader, ms: number): Promise<{ target: EndpointId; hops: number } | undefined> {
+async function readOpen(reader: StreamReader, ms: number): Promise<RelayOpen | undefined> {
   try {
     const frame = reader.frame(limits.relayFrameBytes);
     return decodeRelayOpen(await withDeadline(frame, { what: "the relay request", ms }));
@@ -98,14 +145,98 @@ async function readOpen(reader: StreamReader, ms: number): Promise<{ target: End
   }
 }
 
-async function pipeBoth(
-  asker: ByteStream,
-  reader: StreamReader,
-  host: ByteStream,
+/**
+ * To the target itself, else through one relay more if the bytes have not come through one.
+ *
+ * @returns what the asker is told when there is none; that another relay was busy is worth telling
+ */
+async function wayTo(open: RelayOpen, gone: AbortSignal, options: CarryOptions): Promise<Way | RelayCode> {
+  const { target, hops } = open;
+  const untilMs = performance.now() + options.reachMs;
+  const others = hops + 1 < limits.relayHops ? (options.onward?.(target) ?? []).slice(0, maxOnward) : [];
+  // a way behind which there are others gets half of what is left
+  const within = (waysBehind: number): number => {
+    const leftMs = Math.max(0, untilMs - performance.now());
+    return waysBehind > 0 ? leftMs / 2 : leftMs;
+  };
+  const reaching = options.reach(target, within(others.length));
+  if (reaching) {
+    const stream = await openTarget(reaching, hops + 1, { ms: within(others.length), signal: gone });
+    if (stream) return { stream, reader: stream, via: undefined };
+  }
+  const refusals: RelayCode[] = [];
+  for (const [index, onward] of others.entries()) {
+    const ms = within(others.length - 1 - index);
+    const way = await openOnward(onward, target, { hops: hops + 1, ms, signal: gone });
+    if (typeof way !== "number") return way;
+    onward.failed();
+    refusals.push(way);
+  }
+  if (refusals.includes(relayCodes.busy)) return relayCodes.busy;
+  return reaching || others.length > 0 ? relayCodes.unreachable : relayCodes.unknownTarget;
+}
+
+/** A stream at the target that announces the envelope; undefined: it does not take one. */
+async function openTarget(
+  reaching: Promise<ByteStream>,
+  hops: number,
+  { ms, signal }: { readonly ms: number; readonly signal: AbortSignal },
+): Promise<ByteStream | undefined> {
+  let stream: ByteStream | undefined;
+  try {
+    stream = await withDeadline(reaching, { what: "the way to the target", ms, signal });
+    const frame = encodeFrame(encodeRelayedOpen({ hops }));
+    await writeTaken(stream, Uint8Array.of(sealStreams.relayed, ...frame), ms);
+    return stream;
+  } catch {
+    if (stream) stream.abort();
+    else abortLate(reaching);
+    return undefined;
+  }
+}
+
+/** @returns the other relay's refusal when it leads nowhere */
+async function openOnward(
+  { relay, open }: Onward,
   target: EndpointId,
-  ready: () => Promise<void>,
-  { firstByteMs, idleMs }: CarryOptions,
-): Promise<Carried> {
+  ask: { readonly hops: number; readonly ms: number; readonly signal: AbortSignal },
+): Promise<Way | RelayCode> {
+  const opening = open(ask.ms);
+  const { ms, signal } = ask;
+  let stream: ByteStream;
+  try {
+    stream = await withDeadline(opening, { what: `the way to ${shortId(relay)}`, ms, signal });
+  } catch {
+    abortLate(opening);
+    return relayCodes.unreachable;
+  }
+  const reader = new StreamReader(stream);
+  const code = await codeOf(stream, reader, target, ask).catch(() => relayCodes.unreachable);
+  if (code === relayCodes.ok) return { stream, reader, via: relay };
+  stream.abort();
+  return code;
+}
+
+/** Nobody waits for this stream any more. */
+function abortLate(opening: Promise<ByteStream>): void {
+  opening.then(
+    (late) => late.abort(),
+    () => undefined,
+  );
+}
+
+interface Pipe {
+  readonly asker: ByteStream;
+  readonly reader: StreamReader;
+  readonly way: Way;
+  readonly target: EndpointId;
+  /** Tells the asker that the target is reached. */
+  readonly ready: () => Promise<void>;
+}
+
+async function pipeBoth({ asker, reader, way, target, ready }: Pipe, options: CarryOptions): Promise<Carried> {
+  const { firstByteMs } = options;
+  const host = way.stream;
   // whichever side goes, the other learns it at once: a host must not work for an asker that has left
   const abortHost = (): void => host.abort();
   const abortAsker = (): void => asker.abort();
@@ -116,8 +247,11 @@ async function pipeBoth(
     await ready();
     const first = await withDeadline(reader.peekByte(), { what: "the asker's first byte", ms: firstByteMs });
     if (first !== envelopeByte) throw new MeshError("E_WIRE", "only envelopes pass a relay");
-    const [bytesToHost, bytesToAsker] = await Promise.all([copy(reader, host, idleMs), copy(host, asker, idleMs)]);
-    return { target, bytesToHost, bytesToAsker };
+    const [bytesToHost, bytesToAsker] = await Promise.all([
+      copy(reader, host, "asker", options),
+      copy(way.reader, asker, "host", options),
+    ]);
+    return { target, via: way.via, bytesToHost, bytesToAsker };
   } catch (thrown) {
     host.abort();
     asker.abort();
@@ -128,14 +262,20 @@ async function pipeBoth(
   }
 }
 
-/** Reads no faster than the other side takes. The first byte of each direction must be 0xE1. */
-async function copy(from: Pick<ByteStream, "read">, to: ByteStream, idleMs: number): Promise<number> {
+/** Reads no faster than the other side takes and the rate allows. The first byte of each direction must be 0xE1. */
+async function copy(
+  from: Pick<ByteStream, "read">,
+  to: ByteStream,
+  side: Side,
+  { pass, idleMs }: CarryOptions,
+): Promise<number> {
   let total = 0;
   for (;;) {
     const bytes = await withDeadline(from.read(), { what: "the next bytes to carry", ms: idleMs });
     if (!bytes) break;
     if (total === 0 && bytes[0] !== envelopeByte) throw new MeshError("E_WIRE", "only envelopes pass a relay");
     total += bytes.length;
+    await pass?.(bytes.length, side);
     await writeTaken(to, bytes, idleMs);
   }
   await to.finish();

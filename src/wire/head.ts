@@ -1,6 +1,6 @@
 /**
- * The sealed head (wire.md §4): six headers of the HTTP request inside an envelope that say who asks whom, when, and
- * which request this is. Added by ask(), checked and stripped by answer(); codec only, no clock, no key.
+ * The sealed head (wire.md §4): headers of the HTTP request inside an envelope that say who asks whom, when, and which
+ * request this is. Added by ask(), checked and stripped by answer(); codec only, no clock, no key.
  *
  *   signed bytes = "sealmesh-request-v1\0" | to[32] | from[32] | ephemeral key[32] | id[16] | time u64 LE |
  *                  SHA-256( method SP path LF body )
@@ -10,6 +10,7 @@ import { type EndpointId, endpointId } from "../base/brand.ts";
 import { concat, fromBase64, fromHex, toBase64, toHex, u64le, utf8 } from "../base/bytes.ts";
 import { MeshError } from "../base/errors.ts";
 import { labels } from "./labels.ts";
+import { limits } from "./limits.ts";
 
 export interface SealedHead {
   readonly version: 1;
@@ -23,6 +24,11 @@ export interface SealedHead {
   readonly from: EndpointId;
   /** 64 bytes Ed25519, only through a relay: on a direct stream the connection proves the asker. */
   readonly signature: Uint8Array | undefined;
+  /**
+   * How the asker was admitted (record field 14), only through a relay: a host may not have met who asks. It is signed by
+   * itself and names the endpoint id that it is for, so it stands outside of what the signature covers. Absent in an open mesh.
+   */
+  readonly credential?: Uint8Array | undefined;
 }
 
 /** What {@link headSigningBytes} covers. */
@@ -50,7 +56,11 @@ const sealedHeadNames = {
   to: "x-sealmesh-to",
   from: "x-sealmesh-from",
   signature: "x-sealmesh-sig",
+  credential: "x-sealmesh-cred",
 } as const;
+
+/** Text of the longest credential. */
+const credentialCharacters = 4 * Math.ceil(limits.credentialBytes / 3);
 
 /** @returns header names and values in their order on the wire */
 export function sealedHeadFields(head: SealedHead): [name: string, value: string][] {
@@ -62,13 +72,14 @@ export function sealedHeadFields(head: SealedHead): [name: string, value: string
     [sealedHeadNames.from, head.from],
   ];
   if (head.signature !== undefined) fields.push([sealedHeadNames.signature, toBase64(head.signature)]);
+  if (head.credential !== undefined) fields.push([sealedHeadNames.credential, toBase64(head.credential)]);
   return fields;
 }
 
 /**
  * @param headers names in lower case, none twice
- * @returns       undefined when there is none of the six headers: a reference client
- * @throws        E_WIRE another version, a part missing (only the signature may), or malformed
+ * @returns       undefined when there is none of the headers: a reference client
+ * @throws        E_WIRE another version, a part missing (only signature and credential may), or malformed
  */
 export function readSealedHead(
   headers: ReadonlyMap<string, string> | Readonly<Record<string, string | undefined>>,
@@ -80,7 +91,7 @@ export function readSealedHead(
   const values = Object.values(sealedHeadNames).map(get);
   if (values.every((value) => value === undefined)) return undefined;
 
-  const [version, id, time, to, from, signature] = values;
+  const [version, id, time, to, from, signature, credential] = values;
   if (version !== "1") throw new MeshError("E_WIRE", "the sealed head has a version that is not spoken here, only 1");
   if (id === undefined || time === undefined || to === undefined || from === undefined) {
     throw new MeshError("E_WIRE", "the sealed head is incomplete");
@@ -92,7 +103,18 @@ export function readSealedHead(
     to: endpointId(to),
     from: endpointId(from),
     signature: signature === undefined ? undefined : fromBase64(signature, 64),
+    ...(credential === undefined ? {} : { credential: parseCredential(credential) }),
   };
+}
+
+function parseCredential(text: string): Uint8Array {
+  if (text.length > credentialCharacters || text === "") {
+    throw new MeshError("E_WIRE", `a credential in the sealed head has from 1 to ${limits.credentialBytes} bytes`);
+  }
+  const credential = fromBase64(text);
+  // the last group of four may hold up to two bytes more
+  if (credential.length > limits.credentialBytes) throw new MeshError("E_WIRE", "a credential is too long");
+  return credential;
 }
 
 function isMap(

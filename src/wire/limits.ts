@@ -65,6 +65,8 @@ export const limits = {
   recordReplyBytes: 1_049_600,
   /** Frames of the relay stream before the envelope: 40 bytes are used. */
   relayFrameBytes: 1_024,
+  /** Relays on one way: what a mesh of a few sites needs, and each one more sees who asks whom, and can cut. */
+  relayHops: 2,
 
   // challenges and evidence
   /** Sealed bytes of a challenge (222 are used) or of its answer: proofsPerAnswer at their bounds, and nonce and tag. */

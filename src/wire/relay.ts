@@ -68,10 +68,12 @@ export function encodeRelayedOpen(open: Omit<RelayedOpen, "version">): Uint8Arra
   return toBinary(RelayedOpenSchema, create(RelayedOpenSchema, { version, hops: open.hops }));
 }
 
-/** @throws E_WIRE, also for another version than 1 */
+/** @throws E_WIRE, also for another version than 1, for no relay at all, and for more than limits.relayHops */
 export function decodeRelayedOpen(bytes: Uint8Array): RelayedOpen {
   const open = decodeMessage(RelayedOpenSchema, bytes, smallMessageFields);
   checkVersion(open.version);
+  if (open.hops < 1 || open.hops > limits.relayHops)
+    throw new MeshError("E_WIRE", `an envelope came through ${open.hops} relays`);
   return { version: open.version, hops: open.hops };
 }
 

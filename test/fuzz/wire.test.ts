@@ -101,7 +101,8 @@ const gossip = encodeGossip({
   ],
 });
 
-const head = { version: 1, id: key.subarray(16), timeMs: 5, to: id, from: id, signature: new Uint8Array(64) } as const;
+const proven = { signature: new Uint8Array(64), credential: new Uint8Array(100) };
+const head = { version: 1, id: key.subarray(16), timeMs: 5, to: id, from: id, ...proven } as const;
 const headText = sealedHeadFields(head)
   .map(([name, value]) => `${name}: ${value}`)
   .join("\n");

@@ -83,9 +83,12 @@ describe("a relay", () => {
     await engine.close();
   });
 
-  it("D5: refuses a second hop, an unknown target, itself, and what it does not understand, each with its code", async () => {
-    const { relay, target, connection, mesh } = await scene();
-    expect((await openRelay(connection, target.id, 1)).code).toBe(relayCodes.refused);
+  it("D5: refuses a third hop, an unknown target, itself, who asks, and what it does not understand, each with its code", async () => {
+    const { relay, asker, target, connection, mesh } = await scene();
+    for (const hops of [2, 3, 255, 2 ** 32 - 1]) {
+      expect((await openRelay(connection, target.id, hops)).code).toBe(relayCodes.refused);
+    }
+    expect((await openRelay(connection, asker.id)).code).toBe(relayCodes.refused);
     expect((await openRelay(connection, endpointId("ab".repeat(32)))).code).toBe(relayCodes.unknownTarget);
     expect((await openRelay(connection, relay.endpointId)).code).toBe(relayCodes.unknownTarget);
     for (const payload of [new Uint8Array(0), utf8("nonsense"), Uint8Array.of(8, 9)]) {
@@ -98,7 +101,11 @@ describe("a relay", () => {
     target.announcements = () => [named.own({ address: undefined }), target.own()];
     await target.meet(relay);
     await eventually("it is named", () => relay.status().peers.some(({ endpoint_id }) => endpoint_id === named.id));
-    expect((await openRelay(connection, named.id)).code).toBe(relayCodes.unknownTarget);
+    // it is not dialed for anybody; who has named it is asked, but not for who came through a relay already
+    expect((await openRelay(connection, named.id, 1)).code).toBe(relayCodes.unknownTarget);
+    expect(target.opened).not.toContain("sealmesh/1 2");
+    expect((await openRelay(connection, named.id)).code).toBe(relayCodes.unreachable);
+    expect(target.opened).toContain("sealmesh/1 2");
     expect(target.opened).not.toContain("sealmesh/1 3");
     expect(relay.status().relayed.running).toBe(0);
   });
@@ -127,7 +134,7 @@ describe("a relay", () => {
     const { relay, asker, target, connection, mesh } = await scene();
     target.handlers.relayed = () => new Promise(() => undefined);
     const held = [];
-    for (let count = 0; count < defaults.relayStreamsPerAsker; count += 1) {
+    for (let count = 0; count < defaults.relayStreamsTotal / 2; count += 1) {
       const opened = await openRelay(connection, target.id);
       expect(opened.code).toBe(relayCodes.ok);
       held.push(opened.stream);

@@ -35,7 +35,7 @@ const timing: AskTiming = { dialMs: 500, pathMs: 5_000, relayMs: 500, silenceMs:
 export async function askerOf(
   network: TransportKind,
   peers: readonly RawPeer[],
-  change: Partial<Pick<AskParts, "route" | "timing">> = {},
+  change: Partial<Pick<AskParts, "route" | "timing" | "roles" | "credential">> = {},
 ): Promise<Asker> {
   const identity = identityFrom(newIdentitySeed());
   const transport = await network.start({ secretKey: identity.seed, alpns, bind: "127.0.0.1:0" });

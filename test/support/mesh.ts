@@ -4,12 +4,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach } from "vitest";
 import type { Log, LogEvent } from "../../src/base/log.ts";
-import { type Flags, resolveConfig } from "../../src/node/config.ts";
+import { type Flags, type Mode, resolveConfig } from "../../src/node/config.ts";
 import { type Node, type NodeOptions, startNode } from "../../src/node/node.ts";
-import { memoryNetwork } from "../../src/transport/memory.ts";
+import { type MemoryNetwork, memoryNetwork } from "../../src/transport/memory.ts";
 import type { TransportKind } from "../../src/transport/transport.ts";
 
 export interface TestNode extends Node {
+  /** Of a relay it is missing, but no test asks one. */
+  readonly apiUrl: string;
   readonly events: readonly LogEvent[];
   readonly dataDir: string;
 }
@@ -18,7 +20,8 @@ export interface TestNode extends Node {
 export type TestParts = Pick<NodeOptions, "collectors" | "hardening" | "measurement">;
 
 export interface TestMesh {
-  start(mode: "serve" | "client", flags?: Flags, transport?: TransportKind, parts?: TestParts): Promise<TestNode>;
+  readonly network: MemoryNetwork;
+  start(mode: Mode, flags?: Flags, transport?: TransportKind, parts?: TestParts): Promise<TestNode>;
 }
 
 const started: Node[] = [];
@@ -40,14 +43,16 @@ export function temporaryDirectory(): string {
 export function testMesh(): TestMesh {
   const network = memoryNetwork();
   return {
+    network,
     async start(mode, flags = {}, transport = network, parts = {}): Promise<TestNode> {
       const dataDir = flags.dataDir ?? temporaryDirectory();
-      const config = resolveConfig(mode, { port: "0", headless: true, bind: "127.0.0.1:0", dataDir, ...flags });
+      const apiPort = mode === "relay" ? {} : { port: "0" };
+      const config = resolveConfig(mode, { ...apiPort, headless: true, bind: "127.0.0.1:0", dataDir, ...flags });
       const events: LogEvent[] = [];
       const log: Log = { write: (_level, event) => void events.push(event) };
       const node = await startNode(config, { log, transport, ...parts });
       started.push(node);
-      return Object.assign(node, { events, dataDir });
+      return Object.assign(node, { events, dataDir }) as TestNode;
     },
   };
 }

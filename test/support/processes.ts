@@ -102,7 +102,7 @@ const children = new Set<Child>();
 const directories = new Set<string>();
 
 /**
- * Starts `sealmesh <args>` (serve or client) and waits until it is ready.
+ * Starts `sealmesh <args>` (serve, client or relay) and waits until it is ready.
  * @throws Error with its output when it ends before, or is not ready in time; it is gone then
  */
 export async function startProcess(args: readonly string[], options: ProcessOptions = {}): Promise<NodeProcess> {
@@ -132,7 +132,7 @@ export function launchProcess(
     ...args,
     ...(given("--data-dir") ? [] : ["--data-dir", dataDir]),
     ...withDefault("--bind", () => "127.0.0.1:0"),
-    ...(given("--listen") ? [] : withDefault("--port", () => "0")),
+    ...(given("--listen") || args[0] === "relay" ? [] : withDefault("--port", () => "0")),
     ...(given("--headless") ? [] : withDefault("--console", () => "0")),
     ...withDefault("--log-format", () => "json"),
     ...(options.keepWithoutStdin ? [] : ["--stop-with-stdin"]),

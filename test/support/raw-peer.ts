@@ -14,9 +14,9 @@ import { type Identity, identityFrom, newIdentitySeed } from "../../src/crypto/i
 import { signRecord, type VerifiedRecord } from "../../src/crypto/record.ts";
 import { AskerSeal, type HostSeal, type OpenedRequest, openRequest } from "../../src/crypto/seal.ts";
 import { relayCapability } from "../../src/mesh/choose.ts";
-import type { Flags } from "../../src/node/config.ts";
+import type { Flags, Mode } from "../../src/node/config.ts";
 import { announcedVersion } from "../../src/node/version.ts";
-import { memoryNetwork } from "../../src/transport/memory.ts";
+import { type MemoryNetwork, memoryNetwork } from "../../src/transport/memory.ts";
 import { type TapEntry, tapTransport } from "../../src/transport/tap.ts";
 import {
   type Alpn,
@@ -526,8 +526,8 @@ export async function* responseParts(reader: StreamReader): ResponseParts {
 // ---- a mesh under attack
 
 export interface AttackedMesh {
-  readonly network: TransportKind;
-  start(mode: "serve" | "client", flags?: Flags, parts?: TestParts): Promise<TestNode>;
+  readonly network: MemoryNetwork;
+  start(mode: Mode, flags?: Flags, parts?: TestParts): Promise<TestNode>;
   raw(options?: RawPeerOptions): Promise<RawPeer>;
 }
 

@@ -4,7 +4,7 @@ import type { Status } from "../../node/status.ts";
 import { withoutControls } from "../../wire/gossip.ts";
 import type { Command } from "../command.ts";
 import { addConsoleFlags, askConsole, type ConsoleFlags, consoleUrl } from "../local-node.ts";
-import { labelled, paintFor, printJson, printLine, table } from "../output.ts";
+import { counted, labelled, paintFor, printJson, printLine, table } from "../output.ts";
 import { policyText } from "../policy-text.ts";
 
 /** A node answers at once, or it is stuck. */
@@ -61,16 +61,16 @@ function statusText(document: Status): string {
   const { version, name, endpoint_id, node_state, pid, api_port, models, inference_key, engines, peers } = document;
   const { recent, totals } = document.exchanges;
   const lines = [
-    `${paint("bold", name ?? "this node")}  ${node_state}, sealmesh ${version}, process ${pid}`,
+    `${paint("bold", name ?? "this node")}  ${document.mode === "relay" ? "relay" : node_state}, sealmesh ${version}, process ${pid}`,
     "",
-    labelled("OpenAI base URL", [`http://127.0.0.1:${api_port}/v1`], paint),
+    labelled("OpenAI base URL", [api_port === null ? "none" : `http://127.0.0.1:${api_port}/v1`], paint),
     labelled("endpoint id", [endpoint_id], paint),
     labelled("inference key", [inference_key], paint),
     labelled("owner", [ownerText(document.owner), `asked of peers: ${document.trust_policy}`], paint),
     labelled("models", models.length > 0 ? models : ["none"], paint),
     labelled("asks hosts", [routeText(document.route)], paint),
     labelled("demands", [policyText(document.policy)], paint),
-    labelled("relayed", [relayedText(document)], paint),
+    labelled("relayed", relayedText(document), paint),
     labelled("load", [loadText(document)], paint),
     labelled("hardening", hardeningText(document.hardening), paint),
   ];
@@ -182,10 +182,22 @@ function routeText(route: Status["route"]): string {
   }
 }
 
-function relayedText({ relayed, relays_for_others: relays }: Status): string {
-  if (!relays) return "nothing, as asked";
-  return `${relayed.streams} streams, ${relayed.bytes} bytes, ${relayed.running} running`;
+/** Sums, and then who it was carried for. */
+function relayedText({ relayed, relays_for_others: relays }: Status): readonly string[] {
+  if (!relays) return ["nothing, as asked"];
+  const { streams, onward, bytes, running, broken, refused, max_streams, max_bytes_per_second, peers } = relayed;
+  const through = onward === 0 ? "" : ` (${onward} through another relay)`;
+  return [
+    `${counted(streams, "stream")}${through}, ${bytes} bytes; ${running} running, ${broken} broken off, ${refused} refused`,
+    `at most ${max_streams} at a time and ${max_bytes_per_second / 1_000_000} MB a second`,
+    ...peers.slice(0, shownRelayed).map((peer) => {
+      return `${peer.id}: ${peer.streams_from} from it, ${peer.streams_to} to it, ${peer.bytes_from} bytes out of it, ${peer.bytes_to} into it`;
+    }),
+  ];
 }
+
+/** Members that a person is shown beside what was carried for them; `--json` has more. */
+const shownRelayed = 5;
 
 function engineText({ name, state, why, models, running, waiting }: Status["engines"][number]): string {
   if (state === "down") return `  ${name}  down: ${why ?? "no reason known"}`;

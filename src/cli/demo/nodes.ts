@@ -11,9 +11,12 @@ import { withDeadline } from "../../base/deadline.ts";
 import { environmentWithoutSettings } from "../../node/config.ts";
 import type { ReadyLine } from "../node-process.ts";
 
+/** Every node of the demo has an API port. */
+export type DemoReady = ReadyLine & { readonly api_url: string };
+
 export interface DemoNode {
   readonly name: string;
-  readonly ready: ReadyLine;
+  readonly ready: DemoReady;
   /** Resolves when the process has ended, with how. */
   readonly exited: Promise<string>;
   /** Lets the node leave the mesh; after a while it is killed. Resolves when it has ended. */
@@ -77,7 +80,7 @@ async function stopChild(child: Child, exited: Promise<string>): Promise<void> {
 }
 
 /** Reads stdout to its end, so that the node is never held up; resolves with the ready line. */
-function readyOf(child: Child, name: string, exited: Promise<string>): Promise<ReadyLine> {
+function readyOf(child: Child, name: string, exited: Promise<string>): Promise<DemoReady> {
   let lastWords = "";
   child.stderr.setEncoding("utf8").on("data", (text: string) => {
     lastWords = (lastWords + text).slice(-lastWordsLimit);
@@ -107,7 +110,7 @@ function parseLine(line: string): object | undefined {
   }
 }
 
-function isReady(entry: object | undefined): entry is ReadyLine {
+function isReady(entry: object | undefined): entry is DemoReady {
   return entry !== undefined && "event" in entry && entry.event === "ready";
 }
 

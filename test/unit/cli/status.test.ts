@@ -75,7 +75,17 @@ const document = {
   owner: { status: unclean, verified: false, owner_id: unclean, cert_id: unclean, expires_at_unix_ms: 1e300 },
   trust_policy: "prefer-owned",
   route: "auto",
-  relayed: { streams: 0, bytes: 0, running: 0 },
+  relayed: {
+    streams: 2,
+    onward: 1,
+    broken: 0,
+    refused: 3,
+    running: 0,
+    bytes: 4,
+    max_streams: 5,
+    max_bytes_per_second: 1e6,
+    peers: [{ id: unclean, streams_from: 1, streams_to: 0, bytes_from: 2, bytes_to: 2, refused: 0 }],
+  },
   relays_for_others: true,
   policy,
   admission: { running: 1, queued: 2, max_running: 3, max_queued: 4 },
@@ -130,6 +140,24 @@ it("shows no empty table, and says local and unanswered exchanges plainly", asyn
   const { text } = await printed({ ...document, exchanges: { recent: [local, nobody], totals } });
   expect(text).toMatch(/m +200 +this node +local +stayed here/);
   expect(text).toMatch(/- +503 no_host +- +- +- +- +1200 ms/);
+});
+
+it("shows what was carried for others, and for whom; of a relay no base URL", async () => {
+  const peers = Array.from({ length: 7 }, (_, index) => ({ ...document.relayed.peers[0], id: `peer${index}` }));
+  const { text } = await printed({
+    ...document,
+    mode: "relay",
+    api_port: null,
+    relayed: { ...document.relayed, peers },
+  });
+  expect(text).toMatch(/relay, sealmesh 1, process 1/);
+  expect(text).toMatch(/OpenAI base URL +none$/m);
+  expect(text).toMatch(/2 streams \(1 through another relay\), 4 bytes; 0 running, 0 broken off, 3 refused$/m);
+  expect(text).toMatch(/at most 5 at a time and 1 MB a second$/m);
+  expect(text).toMatch(/peer0: 1 from it, 0 to it, 2 bytes out of it, 2 into it$/m);
+  expect(text).toContain("peer4");
+  expect(text).not.toContain("peer5");
+  expect((await printed({ ...document, relays_for_others: false })).text).toMatch(/relayed +nothing, as asked$/m);
 });
 
 it("shows what each peer has proven, what this node demands, and why a peer is refused", async () => {

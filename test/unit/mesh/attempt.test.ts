@@ -66,6 +66,7 @@ describe("one try", () => {
       outcome: "answered",
       processed: "yes",
       reason: null,
+      failed_ways: [],
     });
     const plain = Object.assign(new Trial(routeOf("plain"), soon), { sent: true });
     expect(plain.report(failure)).toEqual({
@@ -76,6 +77,7 @@ describe("one try", () => {
       outcome: "E_LOST",
       processed: "maybe",
       reason: "gone",
+      failed_ways: [],
     });
   });
 
@@ -127,6 +129,7 @@ describe("the error of a search", () => {
     outcome: "E_BUSY",
     processed: "no",
     reason: "full",
+    failed_ways: [],
   };
 
   it("keeps what the last host said: code, field, time to wait", () => {

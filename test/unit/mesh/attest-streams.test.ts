@@ -11,7 +11,12 @@ import { type Identity, identityFrom, newIdentitySeed } from "../../../src/crypt
 import { InferenceKeys } from "../../../src/crypto/inference-keys.ts";
 import { signRecord } from "../../../src/crypto/record.ts";
 import { type AskPath, askChallenge, askEvidence } from "../../../src/mesh/attest-ask.ts";
-import { attestHandlers, type AttestServeParts, type AttestSource } from "../../../src/mesh/attest-serve.ts";
+import {
+  attestHandlers,
+  type AttestServeParts,
+  type AttestSource,
+  type PassingOn,
+} from "../../../src/mesh/attest-serve.ts";
 import { relayCapability, relaysNaming } from "../../../src/mesh/choose.ts";
 import { Mesh, type StreamHandler } from "../../../src/mesh/mesh.ts";
 import { memoryNetwork } from "../../../src/transport/memory.ts";
@@ -129,7 +134,7 @@ async function member(network: TransportKind, options: MemberOptions = {}): Prom
     timing,
     ...(relays
       ? {
-          reach: (target: EndpointId, asker: AbortSignal) =>
+          reach: (target: EndpointId, _way: PassingOn, asker: AbortSignal) =>
             mesh.peer(target)?.met ? mesh.openSeal(target, { dialMs: 500, signal: asker }) : undefined,
         }
       : {}),
@@ -419,7 +424,8 @@ describe("through a relay", () => {
     const stranger = await member(network);
     const way = { target: stranger.id, hops: 0 };
     expect(await codeFrom(asker, relay.id, way)).toBe(attestCodes.unknownTarget);
-    expect(await codeFrom(asker, relay.id, { target: host.id, hops: 1 })).toBe(attestCodes.refused);
+    expect(await codeFrom(asker, relay.id, { target: host.id, hops: 2 })).toBe(attestCodes.refused);
+    expect(await codeFrom(asker, relay.id, { target: asker.id, hops: 0 })).toBe(attestCodes.refused);
     await asker.mesh.ensureMet(host.id, { dialMs: 500, signal });
     expect(await codeFrom(asker, host.id, { target: relay.id, hops: 0 })).toBe(attestCodes.refused);
     expect(host.source.signed).toBe(0);

@@ -4,6 +4,7 @@ import { type EndpointId, endpointId } from "../../../src/base/brand.ts";
 import {
   contextOf,
   HostLoad,
+  isFar,
   orderHosts,
   relayCapability,
   relaysNaming,
@@ -12,6 +13,8 @@ import {
 } from "../../../src/mesh/choose.ts";
 import type { Peer } from "../../../src/mesh/membership.ts";
 import type { Mesh } from "../../../src/mesh/mesh.ts";
+import { rolesBy } from "../../../src/mesh/roles.ts";
+import type { MemberRole } from "../../../src/wire/admission.ts";
 import type { RecordModel } from "../../../src/wire/record.ts";
 
 const idOf = (name: string): EndpointId => endpointId(name.codePointAt(0)?.toString(16).padStart(64, "0") ?? "");
@@ -177,6 +180,43 @@ describe("what this node knows of a host", () => {
   });
 });
 
+describe("a host that could not be connected to", () => {
+  it("is asked through relays first for a minute, unless there is a connection", () => {
+    const load = new HostLoad();
+    const host = idOf("h");
+    let connected = false;
+    const mesh = { isConnected: () => connected } as unknown as Mesh;
+    const far = (afterMs: number): boolean => isFar(mesh, host, load, nowMs + afterMs);
+    expect(far(0)).toBe(false);
+    load.missed(host, nowMs);
+    expect([far(0), far(59_999), far(60_000)]).toEqual([true, true, false]);
+    connected = true;
+    expect(far(0)).toBe(false);
+  });
+});
+
+describe("the way through a relay", () => {
+  it("has the time that it took last, for ten minutes", () => {
+    const load = new HostLoad();
+    const [relay, host] = [idOf("r"), idOf("h")];
+    load.reached(relay, host, 80, nowMs);
+    load.reached(relay, host, 30, nowMs + 1);
+    expect(load.wayMs(relay, host, nowMs + 2)).toBe(30);
+    expect(load.wayMs(host, relay, nowMs + 2)).toBeUndefined();
+    expect(load.wayMs(relay, host, nowMs + 600_000)).toBe(30);
+    expect(load.wayMs(relay, host, nowMs + 600_001)).toBeUndefined();
+  });
+
+  it("is forgotten when a thousand others were measured since", () => {
+    const load = new HostLoad();
+    const host = idOf("h");
+    for (let count = 0; count < 1_025; count += 1)
+      load.reached(idOf(String.fromCodePoint(100 + count)), host, count, nowMs);
+    expect(load.wayMs(idOf(String.fromCodePoint(100)), host, nowMs)).toBeUndefined();
+    expect(load.wayMs(idOf(String.fromCodePoint(101)), host, nowMs)).toBe(1);
+  });
+});
+
 describe("relays", () => {
   const carries = { role: "client", capabilities: [relayCapability] } as const;
   it("are members that we met and that carry envelopes: those that named the host first, the nearest first", () => {
@@ -193,5 +233,66 @@ describe("relays", () => {
     expect(relaysNaming(mesh, idOf("h")).map(nameOf).join("")).toBe("dc");
     expect(relaysTo(mesh, idOf("h")).map(nameOf).join("")).toBe("dcag");
     expect(relaysTo(mesh, idOf("z")).map(nameOf).join("")).toBe("adgch");
+  });
+
+  /** Relays in their order; a, b and c have named the host, d has not. */
+  function relaysOf(
+    change: (load: HostLoad) => void,
+    rtts: Partial<Record<"a" | "b" | "c" | "d", number>> = {},
+  ): string {
+    const load = new HostLoad();
+    change(load);
+    const machine = (name: "a" | "b" | "c" | "d"): Facts => ({ ...carries, rtt: rtts[name] ?? 0 });
+    const machines = { a: machine("a"), b: machine("b"), c: machine("c"), d: machine("d") };
+    const mesh = meshOf({ h: { mentionedBy: ["a", "b", "c"] }, ...machines });
+    return relaysTo(mesh, idOf("h"), { load, nowMs }).map(nameOf).join("");
+  }
+
+  it.each<[string, (load: HostLoad) => void, Partial<Record<"a" | "b" | "c" | "d", number>>, string]>([
+    ["all alike: by id, who has not named the host last", () => undefined, {}, "abcd"],
+    ["who is nearer", () => undefined, { a: 40, b: 20 }, "cbad"],
+    ["who carries fewer of our exchanges", (load) => void load.add(idOf("a")), {}, "bcad"],
+    [
+      "who has failed or was busy comes last, until its time is over",
+      (load) => load.avoid(idOf("a"), nowMs + 1),
+      {},
+      "bcda",
+    ],
+    ["and not after it", (load) => load.avoid(idOf("a"), nowMs), {}, "abcd"],
+    [
+      "what the way took counts more than the distance",
+      (load) => load.reached(idOf("c"), idOf("h"), 10, nowMs),
+      { a: 20, b: 20, c: 90 },
+      "cabd",
+    ],
+    [
+      "a slow way is behind one that was not tried",
+      (load) => load.reached(idOf("a"), idOf("h"), 200, nowMs),
+      {},
+      "bcad",
+    ],
+    ["a slow way to another host says nothing", (load) => load.reached(idOf("a"), idOf("z"), 200, nowMs), {}, "abcd"],
+  ])("%s", (_name, change, rtts, order) => {
+    expect(relaysOf(change, rtts)).toBe(order);
+  });
+
+  it("are admitted as such, or as hosts, which may do everything; who is no member is neither", () => {
+    const mesh = meshOf({
+      h: {},
+      a: { ...carries, rtt: 0 },
+      b: { ...carries, rtt: 0 },
+      c: { ...carries, rtt: 0 },
+      d: { ...carries },
+    });
+    const admitted = new Map<string, MemberRole>([
+      ["a", "client"],
+      ["b", "relay"],
+      ["c", "host"],
+    ]);
+    const roles = rolesBy((id) => admitted.get(nameOf(id)));
+    expect(relaysTo(mesh, idOf("h"), { roles }).map(nameOf).join("")).toBe("bc");
+    const hosts = { a: {}, b: {}, c: {}, d: {} };
+    expect(ordered(hosts)).toBe("abcd");
+    expect(ordered(hosts, { roles })).toBe("c");
   });
 });

@@ -59,8 +59,12 @@ describe("what a file says", () => {
       require_encryption = true
       [hardening]
       core_dumps = false
+      [relay]
+      rate = 4
+      streams = 32
     `;
     expect(read(text)).toEqual({
+      relay: { rate: 4, streams: 32 },
       policy: {
         require_attested_hosts: "vendor",
         require_encryption: true,
@@ -129,7 +133,7 @@ describe("what is refused, with file, setting and what it takes", () => {
     ["[attest]\nrequire_encryption = true", ["it belongs below [policy] or [invite]"]],
     ["require_encryption = true", ["require_encryption belongs below [policy] or [invite]"]],
     ["[polcy]\n", ["did you mean [policy]?"]],
-    ["[network]\n", ["there are [policy], [attest], [owner], [challenge], [invite] and [hardening]"]],
+    ["[network]\n", ["there are [policy], [attest], [owner], [challenge], [relay], [invite] and [hardening]"]],
     ["policy = true", ["write [policy]"]],
     ["policy = 1979-05-27", ["write [policy]"]],
     ["invite = 1979-05-27T07:32:00Z", ["write [invite]"]],

@@ -126,3 +126,57 @@ describe("what else is set", () => {
     }
   });
 });
+
+describe("sealmesh relay", () => {
+  const refusedRelay = (flags: Flags): MeshError => {
+    try {
+      resolveConfig("relay", flags);
+    } catch (thrown) {
+      if (isMeshError(thrown)) return thrown;
+      throw thrown;
+    }
+    throw new Error("nothing was thrown");
+  };
+
+  it("carries, with bounds of a flag, a variable or the defaults", () => {
+    const { streams, rate } = { streams: defaults.relayStreamsTotal, rate: defaults.relayRate * 1_000_000 };
+    expect(resolveConfig("relay", {})).toMatchObject({
+      mode: "relay",
+      relayTraffic: true,
+      engines: [],
+      relaying: { streams, bytesPerSecond: rate },
+    });
+    vi.stubEnv("SEALMESH_RELAY_STREAMS", "3");
+    vi.stubEnv("SEALMESH_RELAY_RATE", "2");
+    expect(resolveConfig("relay", {}).relaying).toEqual({ streams: 3, bytesPerSecond: 2_000_000 });
+    expect(resolveConfig("client", { relayStreams: "7", relayRate: "5" }).relaying).toEqual({
+      streams: 7,
+      bytesPerSecond: 5_000_000,
+    });
+  });
+
+  it("takes its bounds from the file, where no flag says otherwise", () => {
+    const config = file("relay.toml", "[relay]\nrate = 4\nstreams = 32\n");
+    expect(resolveConfig("relay", { config }).relaying).toEqual({ streams: 32, bytesPerSecond: 4_000_000 });
+    expect(resolveConfig("relay", { config, relayRate: "1" }).relaying.bytesPerSecond).toBe(1_000_000);
+  });
+
+  it.each<[string, Flags]>([
+    ["--relay-rate", { relayRate: "0" }],
+    ["--relay-rate", { relayRate: "1.5" }],
+    ["--relay-rate", { relayRate: "10001" }],
+    ["--relay-streams", { relayStreams: "0" }],
+    ["--relay-streams", { relayStreams: "many" }],
+    ["--port", { port: "0" }],
+    ["--listen", { listen: "127.0.0.1:0" }],
+    ["--route", { route: "auto" }],
+    ["--require-attested-hosts", { requireAttestedHosts: true }],
+    ["--allow-hosts", { allowHosts: ["a"] }],
+    ["--no-relay-traffic", { relayTraffic: false }],
+    ["--engine", { engine: ["auto"] }],
+  ])("refuses what it has no use for, or cannot be: %s", (flag, flags) => {
+    const refused = refusedRelay(flags);
+    expect(refused.code).toBe("E_USAGE");
+    expect(refused.message).toContain(flag);
+  });
+});

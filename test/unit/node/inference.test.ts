@@ -32,7 +32,8 @@ async function text(
 }
 
 function attempt(outcome: Attempt["outcome"], more: Partial<Attempt> = {}): Attempt {
-  return { host, sealed: true, route: "direct", relay: undefined, outcome, processed: "maybe", reason: null, ...more };
+  const told = { outcome, processed: "maybe", reason: null, failed_ways: [] } as const;
+  return { host, sealed: true, route: "direct", relay: undefined, ...told, ...more };
 }
 
 /** A mesh whose one host answers like this. */

@@ -36,6 +36,7 @@ describe("/metrics", () => {
       relay: undefined,
       processed: "maybe",
       reason: "late",
+      failed_ways: [],
     } as const;
     made.observe(
       report({

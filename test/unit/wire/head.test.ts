@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { endpointId } from "../../../src/base/brand.ts";
 import { toHex, utf8 } from "../../../src/base/bytes.ts";
 import { challengeBytes, decodeChallenge } from "../../../src/wire/challenge.ts";
+import { limits } from "../../../src/wire/limits.ts";
 import { headSigningBytes, readSealedHead, type SealedHead, sealedHeadFields } from "../../../src/wire/head.ts";
 import { expectCode } from "../../support/expect-code.ts";
 
@@ -20,6 +21,17 @@ describe("readSealedHead", () => {
   it("reads the signature of a relayed request", () => {
     const signed = { ...head, signature: new Uint8Array(64).fill(7) };
     expect(readSealedHead(new Map(sealedHeadFields(signed)))).toEqual(signed);
+  });
+
+  it("reads a credential of any length up to the bound, and nothing beyond", () => {
+    const signed = { ...head, signature: new Uint8Array(64).fill(7) };
+    const withCredential = (bytes: number): SealedHead => ({ ...signed, credential: new Uint8Array(bytes).fill(9) });
+    for (const bytes of [1, 2, 3, limits.credentialBytes]) {
+      expect(readSealedHead(new Map(sealedHeadFields(withCredential(bytes))))).toEqual(withCredential(bytes));
+    }
+    for (const bytes of [0, limits.credentialBytes + 1, limits.credentialBytes + 2, 60_000]) {
+      expectCode("E_WIRE", () => readSealedHead(new Map(sealedHeadFields(withCredential(bytes)))));
+    }
   });
 
   it("is undefined for a reference client, which sends none of it", () => {
@@ -43,6 +55,9 @@ describe("readSealedHead", () => {
     ["x-sealmesh-time", ""],
     ["x-sealmesh-to", "aa"],
     ["x-sealmesh-from", "BB".repeat(32)],
+    ["x-sealmesh-cred", ""],
+    ["x-sealmesh-cred", "AAA"],
+    ["x-sealmesh-cred", "no base64"],
     ["x-sealmesh-sig", ""],
     ["x-sealmesh-sig", "AAAA"],
     ["x-sealmesh-sig", "A".repeat(86)],
