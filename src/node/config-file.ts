@@ -46,6 +46,12 @@ const tier: Kind<TierSetting> = {
   },
 };
 
+/** As they stand there; an empty list is one too. */
+const texts: Kind<readonly string[]> = {
+  takes: 'a list of texts, such as ["wss://relay.example.org"]',
+  read: (value) => listOf(value, place.read),
+};
+
 /** Paths, from the file's folder on. */
 const files: Kind<readonly string[]> = {
   takes: 'a list of files, such as ["maker.pem"]',
@@ -120,6 +126,16 @@ export interface FileSettings {
     readonly require_encryption?: boolean;
     readonly require_hardened?: boolean;
   };
+  readonly discovery: {
+    readonly publish?: boolean;
+    readonly mesh_name?: string;
+    readonly auto?: boolean;
+    readonly discover?: string;
+    readonly invite_only?: boolean;
+    readonly region?: string;
+    readonly nostr_relays?: readonly string[];
+    readonly lan?: boolean;
+  };
   /** Steps that are not wanted, for debugging; each is on unless this says false. */
   readonly hardening: {
     readonly environment?: boolean;
@@ -153,6 +169,16 @@ const sections: { readonly [Name in keyof FileSettings]: KindsOf<FileSettings[Na
   attest: { refresh: time(1, 3_600), tpm: place, tpm_certificates: files, software: yesOrNo },
   challenge: { interval: time(1, 3_600) },
   invite: { require_attested_hosts: tier, require_encryption: yesOrNo, require_hardened: yesOrNo },
+  discovery: {
+    publish: yesOrNo,
+    mesh_name: place,
+    auto: yesOrNo,
+    discover: place,
+    invite_only: yesOrNo,
+    region: place,
+    nostr_relays: texts,
+    lan: yesOrNo,
+  },
   hardening: {
     environment: yesOrNo,
     core_dumps: yesOrNo,
@@ -162,7 +188,14 @@ const sections: { readonly [Name in keyof FileSettings]: KindsOf<FileSettings[Na
   },
 };
 
-export const noFileSettings: FileSettings = { policy: {}, attest: {}, challenge: {}, invite: {}, hardening: {} };
+export const noFileSettings: FileSettings = {
+  policy: {},
+  attest: {},
+  challenge: {},
+  invite: {},
+  discovery: {},
+  hardening: {},
+};
 
 /** @param wanted false: --no-hardening, whatever the file says */
 export function hardeningSteps(wanted: boolean, { hardening }: FileSettings): HardeningSteps {
@@ -204,6 +237,7 @@ export function settingsFrom(text: string, path: string): FileSettings {
     attest: read("attest"),
     challenge: read("challenge"),
     invite: read("invite"),
+    discovery: read("discovery"),
     hardening: read("hardening"),
   };
 }

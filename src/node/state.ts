@@ -10,6 +10,7 @@
  *     pins.json.lock       0600  the process that writes pins.json, for the time of one write
  *     builds.json          0600  newest list of known builds of each signer (node/build-lists.ts)
  *     enclave-key          0600  Apple's form of the attested key: of use on this machine's chip alone, to any process there
+ *     nostr.key            0600  what this node signs its listings with (docs/discovery.md), 64 hex digits; made when needed
  *     measured.json        0600  digests of models, with what their files looked like (node/measurements.ts)
  *     lock                 0600  the process that uses the directory: its id and when it started
  *
@@ -49,6 +50,8 @@ export interface State {
   readonly pins: PinStore;
   /** Whatever the platform keeps of the attested key (Secure Enclave). */
   readonly enclaveKey: { read(): Uint8Array | undefined; write(bytes: Uint8Array): void };
+  /** Secret key of 32 bytes for listings, made at the first call. @throws E_STATE */
+  readonly nostrKey: () => Uint8Array;
   /** Text of measured.json. @throws E_STATE */
   readonly measured: { read(): string | undefined; write(text: string): void };
   /** max(last + 1, now), kept on disk before it is returned. */
@@ -68,7 +71,7 @@ export function openState(directory: string, onDamaged?: (error: MeshError) => v
   makeDirectory(directory);
   const release = lock(join(directory, "lock"));
   try {
-    const identitySeed = readIdentity(join(directory, "key"));
+    const identitySeed = readSecret(join(directory, "key"));
     const shown = new ShownKeys(join(directory, "shown-keys.json"));
     // a first contact can be pinned in the next round: nothing here waits long for another process
     const pins = new PinStore(join(directory, "pins.json"), { lockMs: 50, ...(onDamaged ? { onDamaged } : {}) });
@@ -87,6 +90,7 @@ export function openState(directory: string, onDamaged?: (error: MeshError) => v
         read: () => readOwnBytes(enclaveKeyPath),
         write: (bytes) => writeAtomic(enclaveKeyPath, bytes),
       },
+      nostrKey: () => readSecret(join(directory, "nostr.key")),
       measured: { read: () => readOwn(measuredPath), write: (text) => writeAtomic(measuredPath, text) },
       nextRecordSeq: (nowMs) => nextSeq(join(directory, "record-seq"), nowMs),
       close: release,
@@ -165,7 +169,8 @@ class ShownKeys {
   }
 }
 
-function readIdentity(path: string): Uint8Array {
+/** 32 random bytes that are this node's alone: those of the file, which is made when there is none. */
+function readSecret(path: string): Uint8Array {
   const text = readOwn(path);
   if (text === undefined) {
     const seed = newIdentitySeed();

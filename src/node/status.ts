@@ -22,6 +22,7 @@ import type { Decision, KeyStanding } from "../policy/decide.ts";
 import { type PolicyStatus, shownProof } from "./attestation-report.ts";
 import type { EvidenceState } from "./attester.ts";
 import type { BuildListsStatus, BuildStatus } from "./build-status.ts";
+import type { PublicationState } from "./finder.ts";
 import type { MeasurementStatus } from "./measurements.ts";
 import type { PostureDocument, PostureStatus } from "./posture.ts";
 import type { HardeningStatus } from "./hardening-status.ts";
@@ -77,8 +78,11 @@ export interface Status {
   /** Digests of what this node runs, by its own measuring. */
   readonly measurement: MeasurementStatus;
   readonly exchanges: ExchangesStatus;
+  /** Whether Nostr relays are used, and whether this node's mesh is listed anywhere. */
   readonly nostr_discovery: boolean;
-  readonly publication_state: "private";
+  readonly publication_state: PublicationState;
+  /** Null: the mesh has no name. */
+  readonly mesh_name: string | null;
   readonly relayed: { readonly streams: number; readonly running: number; readonly bytes: number };
   readonly peers: readonly PeerStatus[];
 }
