@@ -37,11 +37,10 @@ export function sendEvent(url: string, event: NostrEvent, options: TalkOptions):
 }
 
 /**
- * Asks page after page, newest first, until there is no more, and hands over each event once. Time that runs out ends it
- * like an answer, when there was one before: what came counts.
+ * Asks page after page, newest first, until there is no more.
  *
- * @param take given well-formed events of which nothing has been checked
- * @throws     E_UNREACHABLE, E_TIMEOUT (nothing came), E_ABORTED
+ * @param take given each well-formed event once, of which nothing has been checked; what came before a failure counts too
+ * @throws     E_UNREACHABLE, E_TIMEOUT, E_ABORTED · E_WIRE it says more than it was asked for
  */
 export async function fetchEvents(
   url: string,
@@ -50,38 +49,31 @@ export async function fetchEvents(
   take: (event: NostrEvent) => void,
 ): Promise<void> {
   const seen = new Set<string>();
-  try {
-    await talk(url, { ...options, messages: mostMessages }, (say, done) => {
-      let page = 0;
-      let until = filter.until;
-      let oldest = until;
-      let news = 0;
-      const ask = (): void => {
-        news = 0;
-        say(["REQ", `page-${page}`, { ...filter, until, limit: limits.nostrEventsPerPage }]);
-      };
+  await talk(url, { ...options, messages: mostMessages }, (say, done) => {
+    let { until } = filter;
+    let page = { number: 0, events: 0, news: 0, oldest: until };
+    const ask = (): void => say(["REQ", `page-${page.number}`, { ...filter, until, limit: limits.nostrEventsPerPage }]);
+    ask();
+    return (message) => {
+      if (message.kind === "taken" || message.subscription !== `page-${page.number}`) return;
+      if (message.kind === "event") {
+        const { id, created_at: at } = message.event;
+        page.events += 1;
+        page.oldest = Math.min(page.oldest, at);
+        if (seen.has(id)) return;
+        seen.add(id);
+        page.news += 1;
+        return take(message.event);
+      }
+      say(["CLOSE", `page-${page.number}`]);
+      const { number, events, news, oldest } = page;
+      if (events === 0 || oldest <= filter.since || number + 1 >= limits.nostrPages) return done();
+      // the last second of a page may go on, so it is asked for again, unless the page held nothing else or nothing new
+      until = news > 0 && oldest < until ? oldest : Math.min(until, oldest) - 1;
+      page = { number: number + 1, events: 0, news: 0, oldest: until };
       ask();
-      return (message) => {
-        if (message.kind === "taken" || message.subscription !== `page-${page}`) return;
-        if (message.kind === "event") {
-          const { id, created_at: at } = message.event;
-          if (seen.has(id)) return;
-          seen.add(id);
-          news += 1;
-          oldest = Math.min(oldest, at);
-          return take(message.event);
-        }
-        say(["CLOSE", `page-${page}`]);
-        page += 1;
-        if (news === 0 || oldest <= filter.since || page >= limits.nostrPages) return done();
-        // events of one second may stand on two pages, so that second is asked for again, unless nothing else came
-        until = oldest < until ? oldest : until - 1;
-        ask();
-      };
-    });
-  } catch (thrown) {
-    if (seen.size === 0 || options.signal.aborted) throw thrown;
-  }
+    };
+  });
 }
 
 /** What an event's answer may stand between: notices, and answers for somebody else. */

@@ -3,6 +3,7 @@
  * are told anew each minute (protocol.md §9.4). Relays are asked side by side; any one that answers is enough.
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
+import { abortError } from "../base/deadline.ts";
 import { type MeshError, toMeshError } from "../base/errors.ts";
 import { limits } from "../wire/limits.ts";
 import type { Discovery, DiscoveryKind, DiscoveryParts, FindOptions, Listing, Offer } from "./discovery.ts";
@@ -18,6 +19,8 @@ const lifeMs = 120_000;
 const repeatMs = 60_000;
 /** One event to one relay, ms. */
 const sendMs = 5_000;
+/** After the first relay has answered, the others have so long, ms: one that hangs holds up nobody. */
+const othersMs = 2_500;
 /** Taking the listing back at the end, ms: nobody waits long for that. */
 const farewellMs = 1_000;
 /** A relay that failed is left alone for so long, ms: longer each time, up to the last. */
@@ -76,6 +79,9 @@ class NostrDiscovery implements Discovery {
       until: seconds + limits.clockSkewMs / 1_000,
     };
     const newest = new Map<string, Listing>();
+    const enough = new AbortController();
+    const all = AbortSignal.any([signal, this.#closing.signal, enough.signal]);
+    let lastMoment: NodeJS.Timeout | undefined;
     await this.#withRelays(async ({ url }) => {
       const candidates: Candidate[] = [];
       const take = (event: NostrEvent): void => {
@@ -83,8 +89,12 @@ class NostrDiscovery implements Discovery {
         if (listing && (name === undefined || sameName(listing.meshName ?? "", name)))
           candidates.push({ event, listing });
       };
-      const all = AbortSignal.any([signal, this.#closing.signal]);
-      await fetchEvents(url, filter, { ms, signal: all }, take);
+      try {
+        await fetchEvents(url, filter, { ms, signal: all }, take);
+        lastMoment ??= setTimeout(() => enough.abort(), othersMs);
+      } catch (thrown) {
+        if (candidates.length === 0 && !enough.signal.aborted) throw thrown;
+      }
       // a signature costs a thousand times what the other checks do, so it comes last, and others may run in between
       for (const { event, listing } of candidates.slice(0, limits.nostrSignatures)) {
         const known = newest.get(event.pubkey);
@@ -92,7 +102,8 @@ class NostrDiscovery implements Discovery {
         if (isGenuine(event)) newest.set(event.pubkey, listing);
         await nextTurn();
       }
-    });
+    }).finally(() => clearTimeout(lastMoment));
+    if (signal.aborted) throw abortError(signal);
     return [...newest.values()];
   }
 
@@ -110,7 +121,7 @@ class NostrDiscovery implements Discovery {
     this.#repeating.unref();
   }
 
-  /** Hands an event with this content to all relays. @throws when none has taken it */
+  /** Hands an event with this content to all relays; resolves as soon as one has it. @throws when none has taken it */
   #tell(content: string, holdsMs: number, ms: number): Promise<void> {
     const now = Math.floor(this.#parts.clock.now() / 1_000);
     this.#lastCreatedAt = Math.max(now, this.#lastCreatedAt + 1);
@@ -126,7 +137,12 @@ class NostrDiscovery implements Discovery {
       content,
     };
     const event = signEvent(unsigned, this.#parts.nostrKey);
-    return this.#withRelays(({ url }) => sendEvent(url, event, { ms, signal: this.#closing.signal }));
+    return new Promise((resolve, reject) => {
+      this.#withRelays(async ({ url }) => {
+        await sendEvent(url, event, { ms, signal: this.#closing.signal });
+        resolve();
+      }).then(resolve, reject);
+    });
   }
 
   /** Does the same with every relay that is not at rest. @throws the failure of the last one when all have failed */

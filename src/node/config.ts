@@ -191,6 +191,9 @@ export interface Flags {
   readonly debugTap?: string;
 }
 
+/** Of them, those that say where meshes are looked for. */
+export type FindingPlaceFlags = Pick<Flags, "nostrRelay" | "lan" | "config">;
+
 /** @throws E_USAGE, E_CONFIG or E_INVITE with the flag's name and what it takes */
 export function resolveConfig(mode: "serve" | "client", flags: Flags): NodeConfig {
   const file = fileSettings(flags);
@@ -239,7 +242,7 @@ export function dataDirFrom(flag: string | undefined): string {
 }
 
 /** @throws E_CONFIG */
-function fileSettings(flags: Flags): FileSettings {
+function fileSettings(flags: Pick<Flags, "config">): FileSettings {
   const file = configFile(flags.config);
   return file === undefined ? noFileSettings : readConfigFile(file);
 }
@@ -294,11 +297,14 @@ function invites(flags: Flags): readonly Invite[] {
 }
 
 /** Where to look for meshes, also without a node. @throws E_USAGE, E_CONFIG */
-export function findingPlaces(flags: Flags): DiscoverySettings {
+export function findingPlaces(flags: FindingPlaceFlags): DiscoverySettings {
   return placesOf(placesFrom(flags, fileSettings(flags)));
 }
 
-function placesFrom(flags: Flags, { discovery }: FileSettings): Pick<FindingRequest, "nostrRelays" | "lan"> {
+function placesFrom(
+  flags: FindingPlaceFlags,
+  { discovery }: FileSettings,
+): Pick<FindingRequest, "nostrRelays" | "lan"> {
   return {
     nostrRelays: flags.nostrRelay ?? spaced(environment("NOSTR_RELAY")) ?? discovery.nostr_relays,
     // commander has true for a --no- flag that was not given

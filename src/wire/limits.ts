@@ -101,7 +101,7 @@ export const limits = {
   nostrMessageBytes: 131_072,
   /** Events in one answer, as they are asked for (protocol.md §9.4), and answers that are asked for in a row. */
   nostrEventsPerPage: 100,
-  nostrPages: 12,
+  nostrPages: 24,
   /** Signatures that are checked for one relay in one look: half a second of one core. */
   nostrSignatures: 256,
   /** Tags of an event that are read, and characters of each. */

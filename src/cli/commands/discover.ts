@@ -5,14 +5,15 @@ import type { Listing } from "../../discovery/discovery.ts";
 import { pick, sameName, score } from "../../discovery/listing.ts";
 import { discoveryKinds } from "../../discovery/registry.ts";
 import { newIdentitySeed } from "../../crypto/identity.ts";
-import { findingPlaces, type Flags } from "../../node/config.ts";
+import { type FindingPlaceFlags, findingPlaces } from "../../node/config.ts";
 import { defaults } from "../../node/defaults.ts";
 import { withoutControls } from "../../wire/gossip.ts";
 import { addFindingPlaces } from "../node-flags.ts";
 import type { Command } from "../command.ts";
 import { counted, paintFor, printJson, printLine, printNote, table } from "../output.ts";
 
-interface DiscoverFlags extends Flags {
+interface DiscoverFlags extends FindingPlaceFlags {
+  readonly name?: string;
   readonly model?: string;
   readonly json?: boolean;
 }
