@@ -230,8 +230,8 @@ function whyNotJoined(
  * nobody has come: not everybody who is listed looks, or can reach us.
  */
 function isWorthJoining(listing: Listing, state: Finding, members: number, now: number): boolean {
-  if (state.phase === "searching") return true;
   const { settings, listed, settledAtMs } = state;
+  if (state.phase === "searching" || (members === 0 && !settings.creates)) return true;
   if (members > 0 && !listed) return false; // those of us who are listed do it: others would all come at once
   const isPatient = now - settledAtMs >= settings.timing.politeMs;
   if (listing.meshId === settings.meshId) return listing.endpointId < settings.self || isPatient;
@@ -300,9 +300,11 @@ function settle(state: Finding, event: FindingEvent, now: number, actions: reado
   return { state: lookLater(settled, event, now), actions: [...actions, ...listing] };
 }
 
-function lookLater(state: Finding, { jitter }: FindingEvent, now: number): Finding {
+function lookLater(state: Finding, { jitter, mesh }: FindingEvent, now: number): Finding {
   const { settings, phase, looks } = state;
   if (!settings.looks) return state;
+  // whoever is never listed has nothing to look for while there are others: relays need not hear of it
+  if (phase === "settled" && !settings.publishes && mesh.members.size > 0) return { ...state, lookAtMs: undefined };
   const { firstLook, looks: later, searches } = settings.timing;
   if (phase === "settled" && looks === 0) {
     return { ...state, lookAtMs: now + firstLook.least + jitter * (firstLook.most - firstLook.least) };
