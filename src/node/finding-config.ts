@@ -81,7 +81,7 @@ export function placesOf({ nostrRelays, lan }: Pick<FindingRequest, "nostrRelays
     throw new MeshError("E_USAGE", `--nostr-relay may be given ${defaults.nostrRelaysMost} times at most`);
   }
   for (const url of nostrRelays) {
-    if (!/^wss?:\/\/[^\s/@]+/.test(url) || !URL.canParse(url)) {
+    if (!/^wss?:\/\/[^\s/@]+(?:\/\S*)?$/.test(url) || !URL.canParse(url)) {
       throw new MeshError(
         "E_USAGE",
         `--nostr-relay takes a URL such as wss://relay.example.org, or none, not "${url}"`,
