@@ -79,8 +79,6 @@ export async function fetchEvents(
 /** What an event's answer may stand between: notices, and answers for somebody else. */
 const fewMessages = 32;
 const mostMessages = limits.nostrPages * (limits.nostrEventsPerPage + 2);
-/** Of one conversation: pages of ordinary listings have a few kilobytes for each event. */
-const mostBytes = 16_777_216;
 
 type Say = (message: readonly unknown[]) => void;
 type Listen = (message: RelayMessage) => void;
@@ -95,12 +93,12 @@ function talk(
     if (signal.aborted) return reject(abortError(signal));
     const socket = new WebSocket(url, {
       handshakeTimeout: ms,
-      maxPayload: limits.nostrMessageBytes,
+      maxPayload: limits.nostrSkippedBytes,
       perMessageDeflate: false, // a relay could blow up a few bytes to the bound again and again
       followRedirects: false,
     });
     let left = messages;
-    let bytesLeft = mostBytes;
+    let bytesLeft: number = limits.nostrTalkBytes;
     const end = (settle: () => void): void => {
       clearTimeout(timer);
       signal.removeEventListener("abort", onAbort);
@@ -126,7 +124,7 @@ function talk(
         bytesLeft -= data.length;
         if (left < 0 || bytesLeft < 0)
           return fail(new MeshError("E_WIRE", "the relay says more than it was asked for"));
-        if (isBinary) return;
+        if (isBinary || data.length > limits.nostrMessageBytes) return;
         const message = unlessUnreadable(() => decodeRelayMessage(data.toString("utf8")));
         if (message) listen(message);
       });

@@ -97,8 +97,12 @@ export const limits = {
   listingLifeMs: 3_600_000,
   /** Listings that are looked at when one is to be joined, after all others have lost against them. */
   listingsPicked: 16,
-  /** One message of a Nostr relay: an event with a listing whose every character is escaped, and its tags. */
+  /** One message of a Nostr relay that is read: an event with a listing whose every character is escaped, and its tags. */
   nostrMessageBytes: 131_072,
+  /** One that is skipped: relays take events of other kinds of that size. A larger one ends the conversation. */
+  nostrSkippedBytes: 1_048_576,
+  /** One conversation with a relay: pages of ordinary listings have a few kilobytes for each event. */
+  nostrTalkBytes: 33_554_432,
   /** Events in one answer, as they are asked for (protocol.md §9.4), and answers that are asked for in a row. */
   nostrEventsPerPage: 100,
   nostrPages: 24,

@@ -1,4 +1,6 @@
 /** Two machines on one cable, without a server, a route or the internet: they find each other by multicast DNS. */
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Cable, layCable, namespacesMissing } from "../support/network-namespaces.ts";
 import { demoModel, type NodeProcess, runCommand, startProcess } from "../support/processes.ts";
@@ -38,14 +40,13 @@ describe.skipIf(namespacesMissing !== undefined)("a local network with no way ou
 
 /** Asks an API port that only the namespace can reach. */
 async function runInside(within: readonly string[], apiUrl: string): Promise<string> {
-  const { execFile } = await import("node:child_process");
-  const { promisify } = await import("node:util");
   const script = `
     const models = await (await fetch("${apiUrl}/v1/models")).json();
     const body = JSON.stringify({ model: models.data[0].id, max_tokens: 5, messages: [{ role: "user", content: "Hi" }] });
     const headers = { "content-type": "application/json" };
     const answer = await fetch("${apiUrl}/v1/chat/completions", { method: "POST", headers, body });
     console.log(await answer.text());`;
-  const [program = "", ...words] = [...within, process.execPath, "--input-type=module", "--eval", script];
-  return (await promisify(execFile)(program, words)).stdout;
+  const [program = "", ...words] = within;
+  const asking = [...words, process.execPath, "--input-type=module", "--eval", script];
+  return (await promisify(execFile)(program, asking)).stdout;
 }

@@ -162,8 +162,7 @@ describe("twenty hostile listings", () => {
       eventOf(secretOf(515), team("d", { serving: Array.from({ length: 500 }, () => "\u001b[2J\u202e") })),
       eventOf(secretOf(516), team("e", { inviteOnly: true, region: "\u0007\u001b]0;" })),
       ...Array.from({ length: 20 }, () => eventOf(secretOf(517), team("f"))),
-      null,
-      ["a list"],
+      { id: "an event without anything", created_at: now },
     ];
     for (const event of hostile) busy.plant(event);
     const noise = eventOf(secretOf(518), offerOf(idOf("c"), { meshName: "noise" }));

@@ -116,7 +116,7 @@ describe("decoders of listings", () => {
   it("decodeRelayMessage returns a message or throws a MeshError, and isGenuine never throws", () => {
     const text = JSON.stringify(["EVENT", "page-0", event]);
     const hex = (digits: number): fc.Arbitrary<string> =>
-      fc.string({ unit: fc.constantFrom(..."0123456789abcdef"), minLength: digits, maxLength: digits });
+      fc.string({ unit: fc.constantFrom(...Array.from("0123456789abcdef")), minLength: digits, maxLength: digits });
     const changed = fc
       .record({ id: hex(64), pubkey: hex(64), sig: hex(128), content: fc.string() }, { requiredKeys: [] })
       .map((changes) => JSON.stringify(["EVENT", "page-0", { ...event, ...changes }]));

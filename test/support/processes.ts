@@ -221,8 +221,8 @@ function spawnCommand(words: readonly string[], options: ProcessOptions): Child 
   const { env = {}, uid, cwd = root, nodeFlags = [], main = mainFile, within = [] } = options;
   // what is set for whoever runs the tests, and that a node would take away and speak of
   const inherited = Object.entries(process.env).filter(([name]) => !/^(SEALMESH|VITEST|NODE_|SSL_)/.test(name));
-  const [program = process.execPath, ...args] = [...within, process.execPath, ...nodeFlags, main, ...words];
-  const child = spawn(program, args, {
+  const [program, ...before] = [...within, process.execPath];
+  const child = spawn(program ?? process.execPath, [...before, ...nodeFlags, main, ...words], {
     cwd,
     env: { ...Object.fromEntries(inherited), SEALMESH_CONFIG: "none", ...env },
     stdio: ["pipe", "pipe", "pipe"],

@@ -77,7 +77,7 @@ describe("a listing", () => {
       name: "a\u001b[2Jb\u202e",
       region: "x".repeat(1_000),
       mesh_id: "../../etc",
-      serving: [...Array.from({ length: 1_000 }, (_, n) => `m${n}`)],
+      serving: Array.from({ length: 1_000 }, (_, n) => `m${n}`),
       wanted: ["", 5, null, { a: 1 }, "ok\u0000", "x".repeat(5_000)],
       on_disk: "none",
       node_count: -4,

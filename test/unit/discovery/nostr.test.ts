@@ -109,32 +109,32 @@ describe("Nostr", () => {
   });
 
   it("takes the newest of each key, whatever the order", async () => {
-    const { url, plant } = await relay();
+    const served = await relay();
     const now = Math.floor(Date.now() / 1_000);
     for (const [age, nodeCount] of [
       [20, 1],
       [0, 2],
       [40, 3],
     ] as const) {
-      plant(eventOf(secretOf(7), offerOf(idOf("7"), { nodeCount }), { created_at: now - age }));
+      served.plant(eventOf(secretOf(7), offerOf(idOf("7"), { nodeCount }), { created_at: now - age }));
     }
-    expect((await findAll(discovery([url]))).map(({ nodeCount }) => nodeCount)).toEqual([2]);
+    expect((await findAll(discovery([served.url]))).map(({ nodeCount }) => nodeCount)).toEqual([2]);
   });
 
   it("finds a named mesh behind a thousand newer listings of other names", async () => {
-    const { url, plant } = await relay();
+    const served = await relay();
     const now = Math.floor(Date.now() / 1_000);
-    plant(eventOf(secretOf(9_999), offerOf(idOf("9"), { meshName: "team" }), { created_at: now - 60 }));
+    served.plant(eventOf(secretOf(9_999), offerOf(idOf("9"), { meshName: "team" }), { created_at: now - 60 }));
     const noise = eventOf(secretOf(1), offerOf(idOf("1"), { meshName: "noise" }));
     for (let n = 0; n < 1_000; n += 1) {
-      plant({ ...noise, id: n.toString(16).padStart(64, "0"), created_at: now - Math.floor(n / 50) });
+      served.plant({ ...noise, id: n.toString(16).padStart(64, "0"), created_at: now - Math.floor(n / 50) });
     }
-    expect((await findAll(discovery([url]), "team")).map(({ endpointId: id }) => id)).toEqual([idOf("9")]);
+    expect((await findAll(discovery([served.url]), "team")).map(({ endpointId: id }) => id)).toEqual([idOf("9")]);
   });
 
   it("leaves a relay that floods, and keeps what others say", async () => {
-    const { url, plant } = await relay();
-    plant(eventOf(secretOf(7), offerOf(idOf("7"))));
+    const served = await relay();
+    served.plant(eventOf(secretOf(7), offerOf(idOf("7"))));
     let sent = 0;
     const flooding = await oddRelay((socket, [word, subscription]) => {
       const pour = (): void => {
@@ -145,16 +145,46 @@ describe("Nostr", () => {
       pour();
     });
     const started = performance.now();
-    expect(await findAll(discovery([url, flooding]))).toHaveLength(1);
+    expect(await findAll(discovery([served.url, flooding]))).toHaveLength(1);
     expect(performance.now() - started).toBeLessThan(2_500);
     expect(sent).toBeLessThan(100_000);
   });
 
   it("leaves a relay whose message is larger than any listing", async () => {
-    const { url, plant } = await relay();
-    plant(eventOf(secretOf(7), offerOf(idOf("7"))));
-    const large = await oddRelay((socket) => socket.send(JSON.stringify(["NOTICE", "x".repeat(1_000_000)])));
-    expect(await findAll(discovery([url, large]))).toHaveLength(1);
+    const served = await relay();
+    served.plant(eventOf(secretOf(7), offerOf(idOf("7"))));
+    const large = await oddRelay((socket) => socket.send(JSON.stringify(["NOTICE", "x".repeat(2_000_000)])));
+    expect(await findAll(discovery([served.url, large]))).toHaveLength(1);
+  });
+
+  it("skips what is no event, no message, or not asked for", async () => {
+    const event = eventOf(secretOf(7), offerOf(idOf("7")));
+    const url = await oddRelay((socket, [word, page]) => {
+      if (word !== "REQ") return;
+      const nonsense = [
+        null,
+        7,
+        [],
+        {},
+        ["EVENT"],
+        ["EVENT", page, null],
+        ["EVENT", page, []],
+        ["EVENT", "other", event],
+      ];
+      for (const message of nonsense) socket.send(JSON.stringify(message));
+      for (const text of ["", "{", "\u0000", "[".repeat(100_000)]) socket.send(text);
+      socket.send(Buffer.from([1, 2, 3]));
+      if (page === "page-0") socket.send(JSON.stringify(["EVENT", page, event]));
+      socket.send(JSON.stringify(["EOSE", page]));
+    });
+    expect((await findAll(discovery([url]))).map(({ endpointId: id }) => id)).toEqual([idOf("7")]);
+  });
+
+  it("skips an event that is larger than any listing, and reads what comes after it", async () => {
+    const served = await relay();
+    served.plant(eventOf(secretOf(8), "x".repeat(300_000)));
+    served.plant(eventOf(secretOf(7), offerOf(idOf("7")), { created_at: Math.floor(Date.now() / 1_000) - 9 }));
+    expect(await findAll(discovery([served.url]))).toHaveLength(1);
   });
 
   it("ends at once when it is told to", async () => {
