@@ -177,7 +177,6 @@ describe("twenty hostile listings", () => {
       expect(failures.length).toBeLessThanOrEqual(3); // c, d and f: well-formed, signed, and nobody there
       const listed = await runCommand(["discover", "--name", "team", ...places(busy.url)]);
       expect(listed.code).toBe(0);
-      // eslint-disable-next-line no-control-regex
       expect(listed.stdout.replaceAll("\n", "")).not.toMatch(/[\u0000-\u001f\u202e]/);
     } finally {
       await busy.close();
