@@ -95,13 +95,7 @@ class NostrDiscovery implements Discovery {
       } catch (thrown) {
         if (candidates.length === 0 && !enough.signal.aborted) throw thrown;
       }
-      // a signature costs a thousand times what the other checks do, so it comes last, and others may run in between
-      for (const { event, listing } of candidates.slice(0, limits.nostrSignatures)) {
-        const known = newest.get(event.pubkey);
-        if (known && known.publishedAtMs >= listing.publishedAtMs) continue;
-        if (isGenuine(event)) newest.set(event.pubkey, listing);
-        await nextTurn();
-      }
+      await keepGenuine(candidates, newest);
     }).finally(() => clearTimeout(lastMoment));
     if (signal.aborted) throw abortError(signal);
     return [...newest.values()];
@@ -178,6 +172,19 @@ class NostrDiscovery implements Discovery {
 interface Candidate {
   readonly event: NostrEvent;
   readonly listing: Listing;
+}
+
+/**
+ * Into `newest`, by key, go those whose signature holds. It costs a thousand times what the other checks do, so it comes last,
+ * and others may run in between.
+ */
+async function keepGenuine(candidates: readonly Candidate[], newest: Map<string, Listing>): Promise<void> {
+  for (const { event, listing } of candidates.slice(0, limits.nostrSignatures)) {
+    const known = newest.get(event.pubkey);
+    if (known && known.publishedAtMs >= listing.publishedAtMs) continue;
+    if (isGenuine(event)) newest.set(event.pubkey, listing);
+    await nextTurn();
+  }
 }
 
 /** Everything but id and signature. @throws E_WIRE, E_INVITE */
