@@ -16,9 +16,8 @@ const service = "_mesh-llm._tcp.local";
 /** A listing holds so long, and is told anew after so long. */
 const lifeSeconds = 120;
 const repeatMs = 60_000;
-/** Neighbours answer within this time, ms: it is asked twice, as a datagram may be lost. */
-const answersMs = 1_500;
-const askedAgainMs = 500;
+/** Neighbours answer within this time, ms; after a third of it they are asked again, as a datagram may be lost. */
+const usualAnswersMs = 1_500;
 /** Answers to questions are at least so far apart, ms (RFC 6762 §6). */
 const answerPauseMs = 1_000;
 /** Interfaces that are used; containers and virtual machines add dozens. */
@@ -31,6 +30,8 @@ export interface MdnsOptions {
   readonly port?: number;
   /** IPv4 addresses of the interfaces to use. @default those of this machine, loopback only where there is no other */
   readonly addresses?: () => readonly string[];
+  /** Longest wait for neighbours, ms. @default 1500 */
+  readonly answersMs?: number;
 }
 
 export function mdnsKind(options: MdnsOptions = {}): DiscoveryKind {
@@ -82,10 +83,10 @@ class MdnsDiscovery implements Discovery {
     this.#openSockets();
     if (this.#sockets.size === 0) throw new MeshError("E_UNREACHABLE", "this machine has no network to look on");
     this.#ask();
-    const waitMs = Math.min(ms, answersMs);
-    await sleep(Math.min(waitMs, askedAgainMs), signal);
+    const waitMs = Math.min(ms, this.#options.answersMs ?? usualAnswersMs);
+    await sleep(waitMs / 3, signal);
     this.#ask();
-    await sleep(Math.max(0, waitMs - askedAgainMs), signal);
+    await sleep((waitMs * 2) / 3, signal);
     const now = this.#parts.clock.now();
     return [...this.#heard.values()].filter(
       ({ expiresAtMs, meshName }) => expiresAtMs > now && (name === undefined || sameName(meshName ?? "", name)),

@@ -98,7 +98,8 @@ export class Finder {
   /** One event, and everything that follows from it. */
   #step(happening: Happening): void {
     if (this.#closing.signal.aborted) return;
-    const event = { ...happening, mesh: { members: this.#parts.members() }, jitter: Math.random() } as FindingEvent; // spreading loses which of the kinds it is
+    const mesh = { members: this.#parts.members() };
+    const event = { ...happening, mesh, jitter: Math.random() } as FindingEvent; // spreading loses which kind it is
     const { state, actions } = findingStep(this.#state, event, this.#parts.clock.now());
     this.#state = state;
     for (const action of actions) this.#perform(action);

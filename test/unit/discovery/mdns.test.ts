@@ -18,7 +18,9 @@ afterEach(async () => {
 });
 
 function neighbour(): Discovery {
-  const started = mdnsKind({ port, addresses: () => ["127.0.0.1"] }).start(partsFor([], secretOf(1), true));
+  const started = mdnsKind({ port, addresses: () => ["127.0.0.1"], answersMs: 300 }).start(
+    partsFor([], secretOf(1), true),
+  );
   closers.push(() => started.close());
   return started;
 }
@@ -66,7 +68,9 @@ describe("mDNS", () => {
   });
 
   it("goes on without an interface that has no multicast, and tells of it", async () => {
-    const alone = mdnsKind({ port: 1, addresses: () => ["203.0.113.9"] }).start(partsFor([], secretOf(1), true));
+    const alone = mdnsKind({ port: 1, addresses: () => ["203.0.113.9"], answersMs: 30 }).start(
+      partsFor([], secretOf(1), true),
+    );
     await alone.announce(offerOf(idOf("1")));
     expect(await findAll(alone)).toEqual([]);
     await alone.close();
