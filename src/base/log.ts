@@ -13,6 +13,25 @@ export type LogEvent =
   | { readonly event: "peer-left"; readonly peer: EndpointId; readonly reason: "left" | "lost" | "expired" }
   | { readonly event: "peer-refused"; readonly peer: EndpointId; readonly code: ErrorCode; readonly what: string }
   | { readonly event: "join-failed"; readonly peer: EndpointId; readonly code: ErrorCode; readonly what: string }
+  /** Nobody's mesh was found, so that this node began one. */
+  | { readonly event: "mesh-created"; readonly mesh: string }
+  | { readonly event: "mesh-found"; readonly peer: EndpointId; readonly source: "nostr" | "lan" }
+  /** Looked for, and looked for again from now on without a word. */
+  | { readonly event: "mesh-not-found" }
+  | {
+      readonly event: "mesh-not-joined";
+      readonly peer: EndpointId;
+      readonly why: "needs-invite" | "demands-more";
+    }
+  | { readonly event: "mesh-listed"; readonly source: "nostr" | "lan"; readonly invite_only: boolean }
+  | {
+      readonly event: "mesh-not-listed";
+      readonly source: "nostr" | "lan";
+      readonly code: ErrorCode;
+      readonly what: string;
+    }
+  /** Whoever finds the mesh is a member of it. */
+  | { readonly event: "mesh-findable"; readonly mesh: string }
   | { readonly event: "record-conflict"; readonly peer: EndpointId }
   | {
       readonly event: "build-list-taken";

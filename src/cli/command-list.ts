@@ -3,6 +3,7 @@ import type { Command, CommandGroup } from "./command.ts";
 import { builds } from "./commands/builds.ts";
 import { client } from "./commands/client.ts";
 import { demo } from "./commands/demo.ts";
+import { discover } from "./commands/discover.ts";
 import { explain } from "./commands/explain.ts";
 import { measure } from "./commands/measure.ts";
 import { owner } from "./commands/owner.ts";
@@ -18,6 +19,7 @@ export const commands: readonly (Command | CommandGroup)[] = [
   client,
   relay,
   status,
+  discover,
   explain,
   verify,
   trust,

@@ -51,6 +51,20 @@ function sentence(entry: LogEvent): string | undefined {
       return `${short(entry.peer)} was refused: ${entry.what}`;
     case "join-failed":
       return `could not join ${short(entry.peer)}: ${entry.what}`;
+    case "mesh-created":
+      return "no mesh was found: this node begins one";
+    case "mesh-found":
+      return `found a mesh ${places[entry.source]}: joined ${short(entry.peer)}`;
+    case "mesh-not-found":
+      return "no mesh was found so far; looking again every half minute";
+    case "mesh-not-joined":
+      return `${short(entry.peer)} is listed, but was not joined: ${unjoined[entry.why]}`;
+    case "mesh-listed":
+      return `this mesh can be found ${places[entry.source]}${entry.invite_only ? ", and joined with an invite" : ""}`;
+    case "mesh-not-listed":
+      return `this mesh cannot be found ${places[entry.source]} for now: ${entry.what}`;
+    case "mesh-findable":
+      return "whoever finds this mesh is a member of it; --invite-only asks for an invite";
     case "record-conflict":
       return `${short(entry.peer)} signed two records with one number: does another node use a copy of its key?`;
     case "build-list-taken":
@@ -112,6 +126,13 @@ function askedText(entry: Extract<LogEvent, { event: "exchange-asked" }>): strin
 }
 
 const leaving = { left: "left", lost: "was lost", expired: "was not heard of for too long" } as const;
+
+const places = { nostr: "through Nostr relays", lan: "on the local network" } as const;
+
+const unjoined = {
+  "needs-invite": "its mesh is joined only with an invite",
+  "demands-more": "its mesh demands more of hosts than this node does",
+} as const;
 
 const distrust = {
   "challenge-missed": "its key has left three challenges unanswered",

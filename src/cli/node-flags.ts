@@ -11,6 +11,18 @@ export interface NodeProcessFlags extends Flags {
   readonly stopWithStdin?: boolean;
 }
 
+/** Where meshes are looked for, and listed; `discover` has them too. */
+export function addFindingPlaces(command: Commander): void {
+  command
+    .addOption(
+      new Option(
+        "--nostr-relay <url>",
+        "Nostr relay for listings; may be repeated; none: no relay is asked (default: those of mesh-llm)",
+      ).argParser(repeated),
+    )
+    .option("--no-lan", "do not look on the local network, and tell nothing there");
+}
+
 export function addNodeFlags(command: Commander): void {
   command
     .optionsGroup("Joining a mesh:")
@@ -24,6 +36,18 @@ export function addNodeFlags(command: Commander): void {
     .option("--join-file <file>", "file with invites, one a line")
     .option("--name <name>", "name of this node, for people")
     .option("--open-mesh", "accepted for later; today every node that has a node's address and id can join");
+  command
+    .optionsGroup("Finding a mesh:")
+    .option(
+      "--discover [name]",
+      "join the mesh of this name, or one for everybody; a host that finds none begins one and lists it, a client looks on",
+    )
+    .option("--auto", "the same, without a name: the best mesh for everybody")
+    .option("--publish", "list this node's mesh, so that others find it")
+    .option("--mesh-name <name>", "name under which the mesh is listed and looked for; whoever finds it is a member")
+    .option("--invite-only", "with --publish or --mesh-name: the mesh can be found, and joined only with an invite")
+    .option("--region <text>", "where this mesh is, for people that read its listing");
+  addFindingPlaces(command);
   command
     .optionsGroup("This machine:")
     .option("--port <port>", `port of the OpenAI API on 127.0.0.1; 0 picks a free one (default: ${defaults.apiPort})`)

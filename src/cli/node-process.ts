@@ -158,8 +158,10 @@ function startProgress(config: NodeConfig, format: OutputFormat): Progress {
   let doing = config.engines.length > 0 ? "starting the engine" : "starting";
   const observe = (entry: LogEvent): void => {
     if (entry.event === "engine-loading") doing = `loading ${entry.engine}, ${entry.percent} %`;
-    if (entry.event === "node-started")
-      doing = `joining ${config.join.map(({ address }) => shortId(address.id)).join(", ")}`;
+    if (entry.event === "node-started") {
+      const named = config.join.map(({ address }) => shortId(address.id)).join(", ");
+      doing = named === "" ? "looking for a mesh" : `joining ${named}`;
+    }
   };
   const timer = setInterval(() => {
     if (format === "pretty") printNote(`${doing} (${Math.round((performance.now() - started) / 1000)} s)`);

@@ -47,6 +47,12 @@ const tier: Kind<TierSetting> = {
   },
 };
 
+/** As they stand there; an empty list is one too. */
+const texts: Kind<readonly string[]> = {
+  takes: 'a list of texts, such as ["wss://relay.example.org"]',
+  read: (value) => listOf(value, place.read),
+};
+
 /** Paths, from the file's folder on. */
 const files: Kind<readonly string[]> = {
   takes: 'a list of files, such as ["maker.pem"]',
@@ -134,6 +140,16 @@ export interface FileSettings {
     readonly require_encryption?: boolean;
     readonly require_hardened?: boolean;
   };
+  readonly discovery: {
+    readonly publish?: boolean;
+    readonly mesh_name?: string;
+    readonly auto?: boolean;
+    readonly discover?: string;
+    readonly invite_only?: boolean;
+    readonly region?: string;
+    readonly nostr_relays?: readonly string[];
+    readonly lan?: boolean;
+  };
   /** Steps that are not wanted, for debugging; each is on unless this says false. */
   readonly hardening: {
     readonly environment?: boolean;
@@ -169,6 +185,16 @@ const sections: { readonly [Name in keyof FileSettings]: KindsOf<FileSettings[Na
   challenge: { interval: time(1, 3_600) },
   relay: { rate: whole(1, 10_000), streams: whole(1, 10_000) },
   invite: { require_attested_hosts: tier, require_encryption: yesOrNo, require_hardened: yesOrNo },
+  discovery: {
+    publish: yesOrNo,
+    mesh_name: place,
+    auto: yesOrNo,
+    discover: place,
+    invite_only: yesOrNo,
+    region: place,
+    nostr_relays: texts,
+    lan: yesOrNo,
+  },
   hardening: {
     environment: yesOrNo,
     core_dumps: yesOrNo,
@@ -185,6 +211,7 @@ export const noFileSettings: FileSettings = {
   challenge: {},
   relay: {},
   invite: {},
+  discovery: {},
   hardening: {},
 };
 
@@ -230,6 +257,7 @@ export function settingsFrom(text: string, path: string): FileSettings {
     challenge: read("challenge"),
     relay: read("relay"),
     invite: read("invite"),
+    discovery: read("discovery"),
     hardening: read("hardening"),
   };
 }

@@ -9,6 +9,7 @@ import { createSecureContext } from "node:tls";
 import { type EndpointId, endpointId } from "../base/brand.ts";
 import { fromUtf8 } from "../base/bytes.ts";
 import { MeshError, toMeshError } from "../base/errors.ts";
+import type { DiscoverySettings } from "../discovery/discovery.ts";
 import type { RouteSetting } from "../exchange.ts";
 import type { HardeningSteps } from "../harden/report.ts";
 import { isListable } from "../policy/owner-book.ts";
@@ -30,6 +31,7 @@ import { readCertificates } from "./certificates.ts";
 import { type FileSettings, hardeningSteps, noFileSettings, readConfigFile, type TierSetting } from "./config-file.ts";
 import { configFile, noFile } from "./config-place.ts";
 import { defaults } from "./defaults.ts";
+import { type FindingConfig, findingConfig, type FindingRequest, placesOf } from "./finding-config.ts";
 import { readSmall, shellQuoted } from "./own-files.ts";
 import type { OwnerSettings } from "./ownership.ts";
 
@@ -101,6 +103,8 @@ export interface NodeConfig {
   readonly name: string | undefined;
   readonly dataDir: string;
   readonly join: readonly Invite[];
+  /** How it finds a mesh and is found; undefined: it does neither. */
+  readonly finding: FindingConfig | undefined;
   readonly api: HostPort;
   /** Who can reach the API port: this machine, or others too. */
   readonly reach: "loopback" | "network";
@@ -185,6 +189,16 @@ export interface Flags {
   readonly tpm?: string;
   readonly softwareEvidence?: boolean;
   readonly openMesh?: boolean;
+  readonly publish?: boolean;
+  readonly meshName?: string;
+  readonly auto?: boolean;
+  /** true: the flag without a name. */
+  readonly discover?: string | true;
+  readonly inviteOnly?: boolean;
+  readonly region?: string;
+  readonly nostrRelay?: readonly string[];
+  /** false: --no-lan. */
+  readonly lan?: boolean;
   readonly engine?: readonly string[];
   readonly engineKeyFile?: string;
   readonly model?: readonly string[];
@@ -193,6 +207,9 @@ export interface Flags {
   readonly hardening?: boolean;
   readonly debugTap?: string;
 }
+
+/** Of them, those that say where meshes are looked for. */
+export type FindingPlaceFlags = Pick<Flags, "nostrRelay" | "lan" | "config">;
 
 /** @throws E_USAGE, E_CONFIG or E_INVITE with the flag's name and what it takes */
 export function resolveConfig(mode: Mode, flags: Flags): NodeConfig {
@@ -208,6 +225,7 @@ export function resolveConfig(mode: Mode, flags: Flags): NodeConfig {
     name: checkedName(flags.name ?? environment("NAME")),
     dataDir: dataDirFrom(flags.dataDir),
     join: invites(flags),
+    finding: finding(mode, flags, file),
     ...apiPort(flags),
     console: flags.headless
       ? undefined
@@ -283,7 +301,7 @@ export function dataDirFrom(flag: string | undefined): string {
 }
 
 /** @throws E_CONFIG */
-function fileSettings(flags: Flags): FileSettings {
+function fileSettings(flags: Pick<Flags, "config">): FileSettings {
   const file = configFile(flags.config);
   return file === undefined ? noFileSettings : readConfigFile(file);
 }
@@ -335,6 +353,38 @@ function invites(flags: Flags): readonly Invite[] {
   if (flags.joinFile !== undefined) tokens.push(...words(readSmallFile(flags.joinFile, "--join-file")));
   tokens.push(...words(environment("JOIN") ?? ""));
   return tokens.map((token) => decodeInvite(token));
+}
+
+/** Where to look for meshes, also without a node. @throws E_USAGE, E_CONFIG */
+export function findingPlaces(flags: FindingPlaceFlags): DiscoverySettings {
+  return placesOf(placesFrom(flags, fileSettings(flags)));
+}
+
+function placesFrom(
+  flags: FindingPlaceFlags,
+  { discovery }: FileSettings,
+): Pick<FindingRequest, "nostrRelays" | "lan"> {
+  return {
+    nostrRelays: flags.nostrRelay ?? spaced(environment("NOSTR_RELAY")) ?? discovery.nostr_relays,
+    // commander has true for a --no- flag that was not given
+    lan: flags.lan === false ? false : (yes("LAN") ?? discovery.lan ?? true),
+  };
+}
+
+/** @throws E_USAGE */
+function finding(mode: NodeConfig["mode"], flags: Flags, file: FileSettings): FindingConfig | undefined {
+  const { discovery } = file;
+  return findingConfig({
+    ...placesFrom(flags, file),
+    // a relay joins what is there, as a client does: a mesh begins with a host
+    mode: mode === "serve" ? "serve" : "client",
+    publish: flags.publish ?? yes("PUBLISH") ?? discovery.publish ?? false,
+    meshName: flags.meshName ?? environment("MESH_NAME") ?? discovery.mesh_name,
+    auto: flags.auto ?? yes("AUTO") ?? discovery.auto ?? false,
+    discover: flags.discover ?? environment("DISCOVER") ?? discovery.discover,
+    inviteOnly: flags.inviteOnly ?? yes("INVITE_ONLY") ?? discovery.invite_only ?? false,
+    region: flags.region ?? environment("REGION") ?? discovery.region,
+  });
 }
 
 function words(text: string): string[] {

@@ -142,6 +142,27 @@ export const defaults = {
   /** How often it is looked whether what runs has changed on disk, ms: half a second of one core each time. */
   measureLookMs: 300_000,
 
+  // finding meshes
+  /** Where listings are told and looked for unless others are named: as mesh-llm has it (protocol.md §9.4). */
+  nostrRelays: [
+    "wss://relay.damus.io",
+    "wss://nos.lol",
+    "wss://relay.nostr.band",
+    "wss://nostr.land",
+    "wss://nostr.wine",
+  ],
+  /** Nostr relays of one node: each is asked at every look. */
+  nostrRelaysMost: 10,
+  /** One look, ms: as mesh-llm's (protocol.md §9.4); on a local network answers come within a second. */
+  findMs: 5_000,
+  /** A node's start waits so long for a mesh to be found, ms: one look and one or two dials. */
+  firstFindMs: 12_000,
+  /** One dial to a mesh that was found, ms. */
+  foundJoinMs: 6_000,
+  /** How often it is looked whether something is due, ms; news of a listing are told at least so far apart, ms. */
+  findingTickMs: 500,
+  listingNewsMs: 10_000,
+
   // stopping
   /** Exchanges may finish for so long after the first SIGTERM, ms. */
   drainMs: 30_000,

@@ -24,6 +24,9 @@ import { HostLoad, relayCapability, relaysNaming } from "../mesh/choose.ts";
 import { attestHandlers } from "../mesh/attest-serve.ts";
 import type { SelfDescription } from "../mesh/entries.ts";
 import { Mesh, type StreamHandler } from "../mesh/mesh.ts";
+import type { DiscoveryParts, Offer } from "../discovery/discovery.ts";
+import { bareToken } from "../discovery/listing.ts";
+import { discoveryKinds } from "../discovery/registry.ts";
 import { lookAgain } from "../harden/harden.ts";
 import type { HardeningReport } from "../harden/report.ts";
 import { ResponseStore } from "../openai/responses/store.ts";
@@ -33,10 +36,14 @@ import { alpns, type Transport, type TransportKind } from "../transport/transpor
 import { SeenCache } from "../tunnel/seen.ts";
 import { encodeInvite, strictest } from "../wire/invite.ts";
 import { limits } from "../wire/limits.ts";
+import { namedMeshId } from "../wire/mesh-id.ts";
 import { encodePosture, type Posture } from "../wire/posture.ts";
 import type { Role } from "../wire/gossip.ts";
 import type { RecordModel } from "../wire/record.ts";
 import type { HostPort, NodeConfig } from "./config.ts";
+import { Finder } from "./finder.ts";
+import { findingTiming } from "./finding.ts";
+import { type FindingConfig, isMet } from "./finding-config.ts";
 import { policyStatus } from "./attestation-report.ts";
 import { Attester } from "./attester.ts";
 import { BuildLists, listTrust } from "./build-lists.ts";
@@ -130,6 +137,7 @@ class RunningNode implements Node {
   #engines: Engines | undefined;
   #transport: Transport | undefined;
   #measurement: BuildDigests | undefined;
+  #finder: Finder | undefined;
   #exchanges = 0;
   #drainUntilMs = Number.POSITIVE_INFINITY;
   #ended: Promise<void> | undefined;
@@ -327,6 +335,8 @@ class RunningNode implements Node {
     this.#log.write("info", { event: "node-started", endpoint_id: identity.id, version });
     // 5 the members we were told of
     await Promise.all(config.join.map(({ address }) => this.#join(mesh, address)));
+    // 6 those that nobody told us of
+    if (config.finding) await this.#find(config.finding, state, mesh);
     measurements.begin();
   }
 
@@ -406,8 +416,9 @@ class RunningNode implements Node {
       }),
       measurement: measurements.status(),
       exchanges: exchangesStatus(this.#reports),
-      nostr_discovery: false,
-      publication_state: "private",
+      nostr_discovery: (this.#config.finding?.nostrRelays.length ?? 0) > 0,
+      publication_state: this.#finder?.publication ?? "private",
+      mesh_name: this.#config.finding?.name ?? null,
       relayed: this.#relaying.status(),
       peers: mesh.peers.map((peer) =>
         peerStatus({
@@ -483,7 +494,7 @@ class RunningNode implements Node {
     ownership: Ownership,
     apiUrl: string | undefined,
   ): Mesh {
-    const { name, relayTraffic, route } = this.#config;
+    const { mode, name, relayTraffic, route } = this.#config;
     const describe = (): SelfDescription => ({
       role: this.#role(engines),
       models: this.#offered(engines),
@@ -617,6 +628,72 @@ class RunningNode implements Node {
       this.#log.write("warn", { event: "join-failed", peer: address.id, code, what: `${message}; trying again` });
     }
     mesh.keepJoined(address);
+  }
+
+  /** Waits a while for what the first look brings; it goes on for as long as the node does. */
+  async #find(finding: FindingConfig, state: State, mesh: Mesh): Promise<void> {
+    const parts: DiscoveryParts = {
+      settings: finding,
+      clock: this.#clock,
+      nostrKey: state.nostrKey(),
+      onTrouble: (source, { code, message }) =>
+        this.#log.write("warn", { event: "mesh-not-listed", source, code, what: message }),
+    };
+    const meshId = this.#meshId();
+    if (!finding.inviteOnly) this.#log.write("warn", { event: "mesh-findable", mesh: meshId });
+    const finder = new Finder({
+      settings: {
+        ...finding,
+        self: this.endpointId,
+        meshId,
+        demands: (minimum) => isMet(minimum, this.#config.policy),
+        timing: findingTiming,
+      },
+      discoveries: discoveryKinds.filter((kind) => kind.wanted(finding)).map((kind) => kind.start(parts)),
+      clock: this.#clock,
+      log: this.#log,
+      members: () => new Set(mesh.peers.flatMap(({ id, met }) => (met ? [id] : []))),
+      join: (address, signal) => mesh.join(address, signal),
+      offer: () => this.#offer(finding, mesh),
+      onChange: () => this.#options.onChange?.(),
+      timing: {
+        findMs: defaults.findMs,
+        joinMs: defaults.foundJoinMs,
+        tickMs: defaults.findingTickMs,
+        listingNewsMs: defaults.listingNewsMs,
+      },
+    });
+    this.#finder = finder;
+    this.#closers.push(() => finder.close());
+    finder.start();
+    const options = { what: "finding a mesh", ms: defaults.firstFindMs, signal: this.#stopping.signal };
+    await withDeadline(finder.settled, options).catch(() => undefined);
+  }
+
+  /** What the world may know of this mesh: names and numbers, and an invite that admits nobody by itself. */
+  #offer({ name, region, inviteOnly }: FindingConfig, mesh: Mesh): Offer {
+    const met = mesh.peers.filter((peer) => peer.met);
+    const clients = met.filter(({ role }) => role === "client").length;
+    return {
+      token: bareToken(this.invite()),
+      meshName: name,
+      meshId: this.#meshId(),
+      serving: this.models(),
+      wanted: [],
+      onDisk: [],
+      totalVramBytes: 0,
+      nodeCount: met.length - clients + 1,
+      clientCount: clients,
+      maxClients: 0,
+      region,
+      inviteOnly,
+    };
+  }
+
+  /** A name makes the id; a mesh without one goes by the node that lists it. */
+  #meshId(): string {
+    const name = this.#config.finding?.name;
+    return name === undefined ? this.endpointId.slice(0, 32) : namedMeshId(name);
   }
 
   // ---- running

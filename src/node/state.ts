@@ -13,6 +13,7 @@
  *     owner-key.json       0600  the owner's key, where `sealmesh owner init` put it here
  *     builds.json          0600  newest list of known builds of each signer (node/build-lists.ts)
  *     enclave-key          0600  Apple's form of the attested key: of use on this machine's chip alone, to any process there
+ *     nostr.key            0600  what this node signs its listings with (docs/discovery.md), 64 hex digits; made when needed
  *     measured.json        0600  digests of models, with what their files looked like (node/measurements.ts)
  *     known-members.json   0600  members to look for after a restart (node/known-members.ts)
  *     lock                 0600  the process that uses the directory: its id and when it started
@@ -55,6 +56,8 @@ export interface State {
   readonly enclaveKey: { read(): Uint8Array | undefined; write(bytes: Uint8Array): void };
   /** Text of known-members.json. @throws E_STATE */
   readonly knownMembers: { read(): string | undefined; write(text: string): void };
+  /** Secret key of 32 bytes for listings, made at the first call. @throws E_STATE */
+  readonly nostrKey: () => Uint8Array;
   /** Text of measured.json. @throws E_STATE */
   readonly measured: { read(): string | undefined; write(text: string): void };
   /** max(last + 1, now), kept on disk before it is returned. */
@@ -74,7 +77,7 @@ export function openState(directory: string, onDamaged?: (error: MeshError) => v
   makeDirectory(directory);
   const release = lock(join(directory, "lock"));
   try {
-    const identitySeed = readIdentity(join(directory, "key"));
+    const identitySeed = readSecret(join(directory, "key"));
     const shown = new ShownKeys(join(directory, "shown-keys.json"));
     // a first contact can be pinned in the next round: nothing here waits long for another process
     const pins = new PinStore(join(directory, "pins.json"), { lockMs: 50, ...(onDamaged ? { onDamaged } : {}) });
@@ -95,6 +98,7 @@ export function openState(directory: string, onDamaged?: (error: MeshError) => v
         write: (bytes) => writeAtomic(enclaveKeyPath, bytes),
       },
       knownMembers: { read: () => readOwn(knownPath), write: (text) => writeAtomic(knownPath, text) },
+      nostrKey: () => readSecret(join(directory, "nostr.key")),
       measured: { read: () => readOwn(measuredPath), write: (text) => writeAtomic(measuredPath, text) },
       nextRecordSeq: (nowMs) => nextSeq(join(directory, "record-seq"), nowMs),
       close: release,
@@ -180,7 +184,8 @@ export function endpointIdIn(directory: string): EndpointId | undefined {
   return text === undefined ? undefined : identityFrom(seedOf(text, path)).id;
 }
 
-function readIdentity(path: string): Uint8Array {
+/** 32 random bytes that are this node's alone: those of the file, which is made when there is none. */
+function readSecret(path: string): Uint8Array {
   const text = readOwn(path);
   if (text === undefined) {
     const seed = newIdentitySeed();

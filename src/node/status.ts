@@ -23,6 +23,7 @@ import type { OwnerVerdict, TrustPolicy } from "../policy/owners.ts";
 import { type PolicyStatus, shownProof } from "./attestation-report.ts";
 import type { EvidenceState } from "./attester.ts";
 import type { BuildListsStatus, BuildStatus } from "./build-status.ts";
+import type { PublicationState } from "./finder.ts";
 import type { MeasurementStatus } from "./measurements.ts";
 import { ownerReport, type OwnerReport } from "./owner-status.ts";
 import type { PostureDocument, PostureStatus } from "./posture.ts";
@@ -85,8 +86,11 @@ export interface Status {
   /** Digests of what this node runs, by its own measuring. */
   readonly measurement: MeasurementStatus;
   readonly exchanges: ExchangesStatus;
+  /** Whether Nostr relays are used, and whether this node's mesh is listed anywhere. */
   readonly nostr_discovery: boolean;
-  readonly publication_state: "private";
+  readonly publication_state: PublicationState;
+  /** Null: the mesh has no name. */
+  readonly mesh_name: string | null;
   /** What this node carries for others. */
   readonly relayed: RelayedStatus;
   readonly peers: readonly PeerStatus[];

@@ -93,6 +93,38 @@ export const limits = {
   /** Invite token text: 6 KiB of JSON, an address and our own member. */
   tokenBytes: 8_192,
 
+  // listings of meshes
+  /** Content of one listing: a token at its bound, and listingModels of ordinary names three times. */
+  listingBytes: 32_768,
+  /** Names in each list of a listing; further ones are dropped. */
+  listingModels: 64,
+  /** Nodes, clients and memory of a mesh (one exabyte): what is said beyond it is taken as this. */
+  listingNodes: 1_000_000,
+  listingVramBytes: 1_152_921_504_606_846_976,
+  /** Longest that a listing holds from now on: whoever publishes does so each minute (protocol.md §9.4). */
+  listingLifeMs: 3_600_000,
+  /** Listings that are looked at when one is to be joined, after all others have lost against them. */
+  listingsPicked: 16,
+  /** One message of a Nostr relay that is read: an event with a listing whose every character is escaped, and its tags. */
+  nostrMessageBytes: 131_072,
+  /** One that is skipped: relays take events of other kinds of that size. A larger one ends the conversation. */
+  nostrSkippedBytes: 1_048_576,
+  /** One conversation with a relay: pages of ordinary listings have a few kilobytes for each event. */
+  nostrTalkBytes: 33_554_432,
+  /** Events in one answer, as they are asked for (protocol.md §9.4), and answers that are asked for in a row. */
+  nostrEventsPerPage: 100,
+  nostrPages: 24,
+  /** Signatures that are checked for one relay in one look: half a second of one core. */
+  nostrSignatures: 256,
+  /** Tags of an event that are read, and characters of each. */
+  nostrTags: 32,
+  nostrTagBytes: 1_024,
+  /** TXT record of a listing on the local network, all parts together, as it is read; and one part (RFC 6763 §6.1). */
+  mdnsTextBytes: 4_096,
+  mdnsPartBytes: 255,
+  /** Meshes of a local network that are remembered. */
+  mdnsListings: 256,
+
   // envelopes
   /** Bytes after 0xE1 of a request: the reference's bound (protocol.md §7.3), about 72 MiB of plaintext. */
   envelopeBytes: 100_663_296,

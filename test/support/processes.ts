@@ -54,6 +54,8 @@ export interface ProcessOptions {
   readonly nodeFlags?: readonly string[];
   /** @default mainFile */
   readonly main?: string;
+  /** Words before the command, of a program that becomes it: nsenter, for one. */
+  readonly within?: readonly string[];
   /** Leaves out --stop-with-stdin, so that the process outlives a dead runner: only where a test needs it. */
   readonly keepWithoutStdin?: boolean;
 }
@@ -216,10 +218,11 @@ export async function eventually<T>(
 // ---- inside
 
 function spawnCommand(words: readonly string[], options: ProcessOptions): Child {
-  const { env = {}, uid, cwd = root, nodeFlags = [], main = mainFile } = options;
+  const { env = {}, uid, cwd = root, nodeFlags = [], main = mainFile, within = [] } = options;
   // what is set for whoever runs the tests, and that a node would take away and speak of
   const inherited = Object.entries(process.env).filter(([name]) => !/^(SEALMESH|VITEST|NODE_|SSL_)/.test(name));
-  const child = spawn(process.execPath, [...nodeFlags, main, ...words], {
+  const [program, ...before] = [...within, process.execPath];
+  const child = spawn(program ?? process.execPath, [...before, ...nodeFlags, main, ...words], {
     cwd,
     env: { ...Object.fromEntries(inherited), SEALMESH_CONFIG: "none", ...env },
     stdio: ["pipe", "pipe", "pipe"],

@@ -25,6 +25,7 @@ import {
   encodeRouteRequest,
 } from "../../src/wire/gossip.ts";
 import { decodeInvite, encodeInvite } from "../../src/wire/invite.ts";
+import { namedMeshId } from "../../src/wire/mesh-id.ts";
 import { envelopeByte, meshStreams } from "../../src/wire/stream-types.ts";
 import { rejectsWith } from "../support/expect-code.ts";
 import { pieces } from "../unit/wire/pieces.ts";
@@ -203,5 +204,11 @@ describe("challenge", () => {
 describe("token", () => {
   it("holds the same JSON as serialized_addr", () => {
     expect(fromUtf8(fromBase64Url(vectors.endpoint.token_b64url))).toBe(vectors.endpoint.endpoint_addr_utf8);
+  });
+});
+
+describe("the id of a named mesh", () => {
+  it.each(vectors.mesh_id_named)("$name, Nostr key $nostr_pubkey", ({ name, nostr_pubkey: key, mesh_id: expected }) => {
+    expect(namedMeshId(name, key ?? undefined)).toBe(expected);
   });
 });

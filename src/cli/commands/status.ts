@@ -74,6 +74,11 @@ function statusText(document: Status): string {
     labelled("load", [loadText(document)], paint),
     labelled("hardening", hardeningText(document.hardening), paint),
   ];
+  if (document.mesh_name !== null || document.publication_state !== "private") {
+    lines.push(
+      labelled("mesh", [`${document.mesh_name ?? "no name"}, ${listedText[document.publication_state]}`], paint),
+    );
+  }
   if (document.measurement) lines.push(labelled("build", buildText(document.measurement), paint));
   if (document.builds) lines.push(labelled("known builds", buildLines(document.builds), paint));
   if (document.evidence.length > 0) lines.push(labelled("evidence", document.evidence.map(evidenceText), paint));
@@ -84,6 +89,12 @@ function statusText(document: Status): string {
     lines.push("", paint("bold", exchangesHead(totals)), exchangeTable(recent.slice(0, shownExchanges)));
   return lines.join("\n");
 }
+
+const listedText = {
+  private: "not listed",
+  public: "listed: others can find it",
+  publish_failed: "to be listed, but nobody takes the listing for now",
+} as const;
 
 /** Which lists count, how old they are, and what is wrong with where they come from. */
 function buildLines({ demanded, lists, sources }: NonNullable<Status["builds"]>): readonly string[] {

@@ -91,6 +91,7 @@ describe("what a file says", () => {
       },
       challenge: { interval: 90_000 },
       invite: { require_attested_hosts: "key", require_encryption: true },
+      discovery: {},
       hardening: { core_dumps: false },
     });
   });
@@ -133,7 +134,10 @@ describe("what is refused, with file, setting and what it takes", () => {
     ["[attest]\nrequire_encryption = true", ["it belongs below [policy] or [invite]"]],
     ["require_encryption = true", ["require_encryption belongs below [policy] or [invite]"]],
     ["[polcy]\n", ["did you mean [policy]?"]],
-    ["[network]\n", ["there are [policy], [attest], [owner], [challenge], [relay], [invite] and [hardening]"]],
+    [
+      "[network]\n",
+      ["there are [policy], [attest], [owner], [challenge], [relay], [invite], [discovery] and [hardening]"],
+    ],
     ["policy = true", ["write [policy]"]],
     ["policy = 1979-05-27", ["write [policy]"]],
     ["invite = 1979-05-27T07:32:00Z", ["write [invite]"]],
