@@ -213,7 +213,11 @@ function ownGrant({ grant }: AdmissionRequest, self: EndpointId): VerifiedGrant 
 }
 
 /** @returns undefined for a frame that cannot be understood */
-async function readFrame<T>(reader: StreamReader, ms: number, decode: (bytes: Uint8Array) => T): Promise<T | undefined> {
+async function readFrame<T>(
+  reader: StreamReader,
+  ms: number,
+  decode: (bytes: Uint8Array) => T,
+): Promise<T | undefined> {
   try {
     return decode(await withDeadline(reader.frame(limits.admissionFrameBytes), { what: "an admission", ms }));
   } catch (thrown) {

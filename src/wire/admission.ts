@@ -260,13 +260,7 @@ export interface AdmissionContext {
 }
 
 /** What the bearer key signs: label || joiner[32] || issuer[32] || joiner's nonce[32] || issuer's nonce[32] || SHA-256(grant). */
-export function proofSigningBytes({
-  joiner,
-  issuer,
-  joinerNonce,
-  issuerNonce,
-  grant,
-}: AdmissionContext): Uint8Array {
+export function proofSigningBytes({ joiner, issuer, joinerNonce, issuerNonce, grant }: AdmissionContext): Uint8Array {
   const digest = Uint8Array.from(createHash("sha256").update(grant).digest());
   return concat([labels.admission, fromHex(joiner, 32), fromHex(issuer, 32), joinerNonce, issuerNonce, digest]);
 }

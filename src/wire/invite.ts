@@ -142,7 +142,8 @@ function grantedOf(ours: Json, { id }: EndpointAddress): InviteGrant | undefined
   const hasGrant = Object.hasOwn(ours, "grant");
   const hasBearer = Object.hasOwn(ours, "bearer");
   if (!hasGrant && !hasBearer) return undefined;
-  if (!hasBearer) throw new MeshError("E_INVITE", "the invite has a grant without its secret: ask for the whole invite");
+  if (!hasBearer)
+    throw new MeshError("E_INVITE", "the invite has a grant without its secret: ask for the whole invite");
   if (!hasGrant) throw new MeshError("E_INVITE", "the invite has a secret without its grant: ask for the whole invite");
   const bearerSeed = base64UrlMember(ours["bearer"]);
   if (bearerSeed?.length !== 32) throw new MeshError("E_INVITE", "the invite's secret is damaged: it has not 32 bytes");
