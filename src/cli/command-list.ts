@@ -4,6 +4,7 @@ import { builds } from "./commands/builds.ts";
 import { client } from "./commands/client.ts";
 import { demo } from "./commands/demo.ts";
 import { explain } from "./commands/explain.ts";
+import { invite } from "./commands/invite.ts";
 import { measure } from "./commands/measure.ts";
 import { serve } from "./commands/serve.ts";
 import { status } from "./commands/status.ts";
@@ -14,6 +15,7 @@ import { version } from "./commands/version.ts";
 export const commands: readonly (Command | CommandGroup)[] = [
   serve,
   client,
+  invite,
   status,
   explain,
   verify,

@@ -42,19 +42,22 @@ export async function runProgram(words: readonly string[], hardening: HardeningR
     // errors are printed by reportError, in the format that was asked for
     .configureOutput({ writeErr: () => undefined, outputError: () => undefined })
     .exitOverride();
-  const add = (to: Commander, command: Command): void => {
-    const sub = declare(to, command).action(async () => {
-      exitCode = await command.run(sub.opts(), hardening);
+  const perform = (declared: Commander, { addFlags, run }: Pick<Command, "addFlags" | "run">): void => {
+    declared.action(async () => {
+      exitCode = await run(declared.opts(), hardening);
     });
-    command.addFlags(sub);
+    addFlags(declared);
   };
   for (const command of commands) {
+    const declared = declare(program, command);
     if ("run" in command) {
-      add(program, command);
+      perform(declared, command);
       continue;
     }
-    const group = declare(program, command).helpCommand("help [command]", "print the help of a command");
-    for (const one of command.commands) add(group, one);
+    declared.helpCommand("help [command]", "print the help of a command");
+    // the flags of the group end where the second word begins, or it would take those of the command
+    if (command.alone) perform(declared.enablePositionalOptions(), command.alone);
+    for (const one of command.commands) perform(declare(declared, one), one);
   }
   try {
     if (words.length === 0) {

@@ -43,8 +43,8 @@ export interface Authority {
 
 /** @param seed 32 bytes, kept */
 export function authorityFrom(seed: Uint8Array): Authority {
-  const { id, sign } = identityFrom(seed);
-  return { key: authorityKey(id), sign };
+  const identity = identityFrom(seed);
+  return { key: authorityKey(identity.id), sign: (message) => identity.sign(message) };
 }
 
 /** @returns 32 hex digits: SHA-256(label || key), the first half */

@@ -9,11 +9,11 @@ import { createSecureContext } from "node:tls";
 import { type EndpointId, endpointId } from "../base/brand.ts";
 import { fromUtf8 } from "../base/bytes.ts";
 import { MeshError, toMeshError } from "../base/errors.ts";
+import { readInvite } from "../crypto/invite.ts";
 import type { RouteSetting } from "../exchange.ts";
 import type { HardeningSteps } from "../harden/report.ts";
 import {
   asksForSomething,
-  decodeInvite,
   type DemandableTier,
   demandableTiers,
   type Invite,
@@ -94,6 +94,8 @@ export interface NodeConfig {
   readonly name: string | undefined;
   readonly dataDir: string;
   readonly join: readonly Invite[];
+  /** Whoever has this node's address is a member. */
+  readonly openMesh: boolean;
   readonly api: HostPort;
   /** Who can reach the API port: this machine, or others too. */
   readonly reach: "loopback" | "network";
@@ -182,6 +184,7 @@ export function resolveConfig(mode: "serve" | "client", flags: Flags): NodeConfi
   const file = fileSettings(flags);
   const hardening = hardeningSteps(flags.hardening ?? true, file);
   const engines = engineSettings(flags, hardening);
+  const invited = invites(flags);
   if (mode === "client" && engines.length > 0) {
     throw new MeshError("E_USAGE", "a client serves no models: --engine and --model belong to `sealmesh serve`");
   }
@@ -189,7 +192,8 @@ export function resolveConfig(mode: "serve" | "client", flags: Flags): NodeConfi
     mode,
     name: checkedName(flags.name ?? environment("NAME")),
     dataDir: dataDirFrom(flags.dataDir),
-    join: invites(flags),
+    join: invited,
+    openMesh: openMesh(flags, invited),
     ...apiPort(flags),
     console: flags.headless
       ? undefined
@@ -275,7 +279,14 @@ function invites(flags: Flags): readonly Invite[] {
   const tokens = [...(flags.join ?? [])];
   if (flags.joinFile !== undefined) tokens.push(...words(readSmallFile(flags.joinFile, "--join-file")));
   tokens.push(...words(environment("JOIN") ?? ""));
-  return tokens.map((token) => decodeInvite(token));
+  return tokens.map((token) => readInvite(token));
+}
+
+/** Until peers are asked for credentials, a mesh that nobody asked to be closed is open. */
+const openUnlessInvited = true;
+
+function openMesh(flags: Flags, invited: readonly Invite[]): boolean {
+  return flags.openMesh ?? yes("OPEN_MESH") ?? (openUnlessInvited && !invited.some(({ granted }) => granted));
 }
 
 function words(text: string): string[] {

@@ -91,7 +91,8 @@ export function isMeshId(value: unknown): value is string {
 
 function credentialFrom(value: unknown): Uint8Array | undefined {
   if (value === undefined) return undefined;
-  const bytes = fromBase64Url(String(value));
+  const bytes = typeof value === "string" ? fromBase64Url(value) : undefined;
+  if (bytes === undefined) throw new MeshError("E_INPUT", "a credential in it is none");
   if (bytes.length > limits.credentialBytes) throw new MeshError("E_INPUT", "a credential in it is too long");
   return bytes;
 }

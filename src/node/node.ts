@@ -31,11 +31,12 @@ import { fileTap, tapTransport } from "../transport/tap.ts";
 import { alpns, type Transport, type TransportKind } from "../transport/transport.ts";
 import { carry } from "../tunnel/relay.ts";
 import { SeenCache } from "../tunnel/seen.ts";
-import { encodeInvite, strictest } from "../wire/invite.ts";
+import { encodeInvite, type InviteExtra, strictest } from "../wire/invite.ts";
 import { limits } from "../wire/limits.ts";
 import { encodePosture, type Posture } from "../wire/posture.ts";
 import type { RecordModel } from "../wire/record.ts";
 import type { HostPort, NodeConfig } from "./config.ts";
+import { Admission } from "./admission.ts";
 import { policyStatus } from "./attestation-report.ts";
 import { Attester } from "./attester.ts";
 import { BuildLists, listTrust } from "./build-lists.ts";
@@ -52,6 +53,7 @@ import { Metrics } from "./metrics.ts";
 import { type BuildDigests, postureDocument, postureOf } from "./posture.ts";
 import { RecordKeeper } from "./record-keeper.ts";
 import { choose, type RoutingParts } from "./routing.ts";
+import { openSession, type Session } from "./session.ts";
 import { openState, type State } from "./state.ts";
 import { Trust } from "./trust.ts";
 import {
@@ -69,8 +71,10 @@ export interface Node {
   readonly endpointId: EndpointId;
   readonly apiUrl: string;
   readonly consoleUrl: string | undefined;
-  /** Made from the addresses of now. */
+  /** The invite that the node shows by itself, with its addresses of now. @throws E_REFUSED it may not invite */
   invite(): string;
+  /** Whether there is such an invite. */
+  readonly mayInvite: boolean;
   /** Models of the whole mesh, known now. */
   models(): readonly string[];
   status(): Status;
@@ -162,6 +166,17 @@ class RunningNode implements Node {
       collectMs: defaults.evidenceMs,
     });
     this.#closers.push(() => attester.close());
+    const admission = new Admission({
+      directory: config.dataDir,
+      identity,
+      clock,
+      log: this.#log,
+      invites: config.join,
+      open: config.openMesh,
+      token: (mesh) => this.#token(mesh),
+      onOwnChange: () => this.#changed(),
+    });
+    this.#closers.push(() => this.#keep(admission));
     // a TPM takes a second or two, as engines do: evidence and record are published together
     const attested = attester.refresh();
     // 2 the local HTTP ports: taken first, because a port in use is the commonest mistake
@@ -190,8 +205,12 @@ class RunningNode implements Node {
     const apiUrl = await listen(api, config.api, config.tls ? "https" : "http", "--port");
     this.#closers.push(() => closeServer(api));
     if (config.console) {
+      let session: Session = closedSession;
       const admin = adminServer({
         status: () => this.status(),
+        token: () => (this.mayInvite ? this.invite() : null),
+        invites: () => this.#need().admission,
+        session: () => session,
         exchanges: this.#reports,
         metrics: this.#metrics,
         evidence: () => attester.states,
@@ -201,6 +220,8 @@ class RunningNode implements Node {
       });
       consoleUrl = await listen(admin, config.console, "http", "--console");
       this.#closers.push(() => closeServer(admin));
+      session = openSession(config.dataDir, consoleUrl);
+      this.#closers.push(() => session.close());
     }
     // 3 the models of this machine
     const bounds = {
@@ -219,7 +240,8 @@ class RunningNode implements Node {
     const proven = (key: Uint8Array): boolean => attester.isPrepared(key);
     this.#engines = engines;
     const posture = (): Uint8Array => encodePosture(this.#posture());
-    const records = new RecordKeeper({ identity, keys, clock, capabilities, models, posture, nextSeq, proven });
+    const telling = { capabilities, models, posture, admission: () => admission };
+    const records = new RecordKeeper({ identity, keys, clock, ...telling, nextSeq, proven });
     const builds = await this.#openBuildLists(state);
     const transport = await this.#openTransport(identity.seed);
     const answering: AnswerParts = {
@@ -287,7 +309,7 @@ class RunningNode implements Node {
       now: () => clock.now(),
     };
     const parts = { endpointId: identity.id, apiUrl, consoleUrl, transport, keys, records, engines, attester, trust };
-    this.#parts = { ...parts, measurements, mesh, asking, routing };
+    this.#parts = { ...parts, measurements, mesh, asking, routing, admission };
     await withDeadline(attested, { what: "the first evidence", ms: defaults.firstEvidenceMs }).catch(() => undefined);
     mesh.start();
     trust.proofs.start();
@@ -296,8 +318,10 @@ class RunningNode implements Node {
       if (this.#advanceRecord()) mesh.announce();
       attester.refreshIfDue(config.attest.refreshMs);
       this.#forget(state, mesh, trust);
+      this.#keep(admission);
     });
     this.#log.write("info", { event: "node-started", endpoint_id: identity.id, version });
+    if (admission.mode === "open") this.#log.write("warn", { event: "mesh-open" });
     // 5 the members we were told of
     await Promise.all(config.join.map(({ address }) => this.#join(mesh, address)));
     measurements.begin();
@@ -320,10 +344,13 @@ class RunningNode implements Node {
   }
 
   invite(): string {
-    const { invitePolicy, join } = this.#config;
-    // who joins by our invite demands what we were told to demand
-    const policy = strictest([invitePolicy, ...join.map(({ minimum }) => minimum)]);
-    return encodeInvite(this.#need().transport.address(), { policy });
+    const invite = this.#need().admission.standingInvite();
+    if (invite === undefined) throw new MeshError("E_REFUSED", "this node may not invite others to its mesh");
+    return invite;
+  }
+
+  get mayInvite(): boolean {
+    return this.#need().admission.mayInvite;
   }
 
   models(): readonly string[] {
@@ -333,7 +360,7 @@ class RunningNode implements Node {
   }
 
   status(): Status {
-    const { endpointId, apiUrl, engines, mesh, records, attester, trust, measurements } = this.#need();
+    const { endpointId, apiUrl, engines, mesh, records, attester, trust, measurements, admission } = this.#need();
     const { mode, name, route, relayTraffic } = this.#config;
     const hosted = engines.models();
     const serving = hosted.length > 0 ? "serving" : engines.loading ? "loading" : "standby";
@@ -344,7 +371,8 @@ class RunningNode implements Node {
       node_id: endpointId.slice(0, 10),
       endpoint_id: endpointId,
       pid: process.pid,
-      token: this.invite(),
+      token: null,
+      mesh: admission.status(),
       name: name ?? null,
       node_state: state,
       node_status: `${state.charAt(0).toUpperCase()}${state.slice(1)}`,
@@ -557,6 +585,22 @@ class RunningNode implements Node {
     }
   }
 
+  /** Text of an invite to this mesh. Who joins by it demands what we were told to demand. */
+  #token(mesh: Pick<InviteExtra, "granted" | "name">): string {
+    const { invitePolicy, join: joined } = this.#config;
+    const policy = strictest([invitePolicy, ...joined.map(({ minimum }) => minimum)]);
+    return encodeInvite(this.#need().transport.address(), { ...mesh, policy });
+  }
+
+  /** What others have taken back of their invites. */
+  #keep(admission: Admission): void {
+    try {
+      admission.keep();
+    } catch (thrown) {
+      this.#notKept(thrown);
+    }
+  }
+
   readonly #relayStream: StreamHandler = async (stream, reader, from) => {
     const { mesh } = this.#need();
     const started = performance.now();
@@ -707,7 +751,11 @@ interface Parts {
   readonly trust: Trust;
   readonly asking: AskParts;
   readonly routing: RoutingParts;
+  readonly admission: Admission;
 }
+
+/** Until there is a token, nobody has it. */
+const closedSession: Session = { allows: () => false, close: () => undefined };
 
 function listen(server: Server, address: HostPort, scheme: "http" | "https", flag: string): Promise<string> {
   return new Promise((resolve, reject) => {

@@ -5,7 +5,7 @@
  *
  * @see wire.md §2, §6
  */
-import { equal } from "../base/bytes.ts";
+import { empty, equal, lengthPrefixed } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Identity } from "../crypto/identity.ts";
 import type { InferenceKey, InferenceKeys } from "../crypto/inference-keys.ts";
@@ -23,9 +23,18 @@ export interface RecordKeeperOptions {
   readonly models: () => readonly RecordModel[];
   /** How the process that sees prompts is closed to others now, as encoded (wire/posture.ts). */
   readonly posture: () => Uint8Array;
+  /** How the node was admitted to its mesh, and what it has taken back of its own invites. @default nothing of it */
+  readonly admission?: () => RecordAdmission;
   readonly nextSeq: (nowMs: number) => bigint;
   /** Whether there is evidence for this key, or will be none. */
   readonly proven: (inferenceKey: Uint8Array) => boolean;
+}
+
+/** Of the mesh that the node belongs to, as node/admission.ts has it. */
+export interface RecordAdmission {
+  readonly credential: Uint8Array | undefined;
+  /** 16 bytes each. */
+  readonly revokedGrants: readonly Uint8Array[];
 }
 
 export class RecordKeeper {
@@ -50,7 +59,8 @@ export class RecordKeeper {
   }
 
   /**
-   * Rotates keys and signs anew when it is time, or when the posture, the models or their load have changed. @returns "rotated", "renewed", or undefined when nothing was due
+   * Rotates keys and signs anew when it is time, or when the posture, the models or their load, or the node's admission have
+   * changed. @returns "rotated", "renewed", or undefined when nothing was due
    * @throws E_STATE the new number cannot be kept; the old record stands, and the next call tries again
    */
   advance(): "rotated" | "renewed" | undefined {
@@ -59,10 +69,24 @@ export class RecordKeeper {
     if (this.#mayPublish(keys.current)) this.#key = keys.current;
     const { inferenceKey, issuedAtMs, models: signed, posture: told } = this.#record.fields;
     const rotated = !inferenceKey || !equal(inferenceKey, this.#key.publicKey);
-    const changed = JSON.stringify(models()) !== JSON.stringify(signed) || !told || !equal(told, posture());
+    const says = JSON.stringify(models()) !== JSON.stringify(signed) || !told || !equal(told, posture());
+    const changed = says || this.#admissionChanged();
     if (!rotated && !changed && clock.now() < issuedAtMs + defaults.recordRefreshMs) return undefined;
     this.#record = this.#sign();
     return rotated ? "rotated" : "renewed";
+  }
+
+  #admissionChanged(): boolean {
+    const { credential, revokedGrants = [] } = this.#record.fields;
+    const { credential: now, revokedGrants: revokedNow } = this.#admission();
+    return (
+      !equal(credential ?? empty, now ?? empty) ||
+      !equal(lengthPrefixed(...revokedGrants), lengthPrefixed(...revokedNow))
+    );
+  }
+
+  #admission(): RecordAdmission {
+    return this.#options.admission?.() ?? { credential: undefined, revokedGrants: [] };
   }
 
   /** Hardware that does not answer must not keep an old key in use for long. */
@@ -74,6 +98,7 @@ export class RecordKeeper {
   #sign(): VerifiedRecord {
     const { identity, clock, capabilities, models, posture, nextSeq } = this.#options;
     const now = clock.now();
+    const { credential, revokedGrants } = this.#admission();
     return signRecord(identity, {
       seq: nextSeq(now),
       issuedAtMs: now,
@@ -83,6 +108,8 @@ export class RecordKeeper {
       capabilities,
       models: models(),
       posture: posture(),
+      ...(credential === undefined ? {} : { credential }),
+      ...(revokedGrants.length === 0 ? {} : { revokedGrants }),
     });
   }
 }
