@@ -4,6 +4,7 @@
  */
 import type { LogEvent } from "../../src/base/log.ts";
 import type { ByteStream } from "../../src/base/stream.ts";
+import { type VerifiedCredential, verifyCredential } from "../../src/crypto/admission.ts";
 import { type Identity, identityFrom, newIdentitySeed } from "../../src/crypto/identity.ts";
 import { readInvite } from "../../src/crypto/invite.ts";
 import { signRecord, type VerifiedRecord } from "../../src/crypto/record.ts";
@@ -11,8 +12,17 @@ import type { Admittance } from "../../src/mesh/gate.ts";
 import { Admission, type AdmissionOptions } from "../../src/node/admission.ts";
 import { memoryNetwork } from "../../src/transport/memory.ts";
 import { alpns, type Transport } from "../../src/transport/transport.ts";
-import { StreamReader } from "../../src/wire/frame.ts";
-import { encodeInvite } from "../../src/wire/invite.ts";
+import {
+  type AdmissionChallenge,
+  type AdmissionReply,
+  decodeAdmissionChallenge,
+  decodeAdmissionReply,
+  encodeAdmissionProof,
+  encodeAdmissionRequest,
+} from "../../src/wire/admission.ts";
+import { encodeFrame, StreamReader } from "../../src/wire/frame.ts";
+import { encodeInvite, type InviteGrant } from "../../src/wire/invite.ts";
+import { limits } from "../../src/wire/limits.ts";
 import { sealStreams } from "../../src/wire/stream-types.ts";
 import { temporaryDirectory } from "./mesh.ts";
 
@@ -143,4 +153,41 @@ async function serve(member: Member): Promise<void> {
       }
     })();
   }
+}
+
+/** Stream 0x06 frame by frame, for joiners that do not keep to it. */
+export interface RawAdmission {
+  /** @returns what comes back, or its code */
+  request(grant: Uint8Array, nonce?: Uint8Array): Promise<AdmissionChallenge>;
+  prove(signature: Uint8Array): Promise<AdmissionReply>;
+}
+
+export async function rawAdmission(all: Circle, from: Member, to: Member): Promise<RawAdmission> {
+  const stream = await all.open(from, to);
+  const reader = new StreamReader(stream);
+  const ask = async (frame: Uint8Array): Promise<Uint8Array> => {
+    await stream.write(frame);
+    return await reader.frame(limits.admissionFrameBytes);
+  };
+  return {
+    request: async (grant, nonce = new Uint8Array(32)) => {
+      const frame = encodeFrame(encodeAdmissionRequest({ grant, nonce }));
+      return decodeAdmissionChallenge(await ask(Uint8Array.of(sealStreams.admission, ...frame)));
+    },
+    prove: async (signature) => decodeAdmissionReply(await ask(encodeFrame(encodeAdmissionProof(signature)))),
+  };
+}
+
+/** The grant in a token. */
+export function grantedBy(token: string): InviteGrant {
+  const { granted } = readInvite(token);
+  if (granted === undefined) throw new Error("the invite has no grant");
+  return granted;
+}
+
+/** What a member was given, all links of it. */
+export function credentialOf({ admission, identity }: Member, token: string): VerifiedCredential {
+  const { authority } = grantedBy(token).grant;
+  if (!admission.credential) throw new Error("not admitted");
+  return verifyCredential(admission.credential, { authority, subject: identity.id });
 }
