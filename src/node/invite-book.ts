@@ -5,7 +5,7 @@
 import { type EndpointId, endpointId } from "../base/brand.ts";
 import { fromBase64Url, toBase64Url } from "../base/bytes.ts";
 import { MeshError } from "../base/errors.ts";
-import { countOf, isRecord, type Json } from "../base/json.ts";
+import { countOf, isRecord, type Json, parseJsonText } from "../base/json.ts";
 import {
   admissionCodes,
   type AdmissionRefusal,
@@ -167,12 +167,7 @@ function grantJson({ standing, usedBy, note, ...grant }: IssuedGrant): Json {
 
 /** @throws MeshError it is not what {@link inviteBook} writes, or has more than may stand in it */
 function decodeInviteBook(text: string): InviteBook {
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch (cause) {
-    throw new MeshError("E_INPUT", "it is not JSON", { cause });
-  }
+  const json = parseJsonText(text);
   if (!isRecord(json) || json["version"] !== 1) throw damaged("its version is not 1");
   const grants = listOf(json["grants"]).map(grantFrom);
   if (grants.length > defaults.invites.grants || admissions(grants) > defaults.invites.admissions) {

@@ -5,7 +5,7 @@
 import { type AuthorityKey, authorityKey } from "../base/brand.ts";
 import { fromBase64Url, fromHex, toBase64Url, toHex } from "../base/bytes.ts";
 import { MeshError } from "../base/errors.ts";
-import { isRecord, type Json } from "../base/json.ts";
+import { isRecord, type Json, parseJsonText } from "../base/json.ts";
 import { meshIdOf } from "../crypto/admission.ts";
 import { newIdentitySeed } from "../crypto/identity.ts";
 import { isName } from "../wire/gossip.ts";
@@ -52,9 +52,9 @@ export function encodeMeshes(meshes: readonly KnownMesh[]): string {
   return `${JSON.stringify({ version: 1, meshes: meshes.map(meshJson) })}\n`;
 }
 
-/** @throws MeshError, or what JSON.parse() throws: it is not what {@link encodeMeshes} writes */
+/** @throws MeshError it is not what {@link encodeMeshes} writes */
 export function decodeMeshes(text: string): readonly KnownMesh[] {
-  const json: unknown = JSON.parse(text);
+  const json = parseJsonText(text);
   if (!isRecord(json) || json["version"] !== 1 || !Array.isArray(json["meshes"])) {
     throw new MeshError("E_INPUT", "it is not a list of meshes");
   }
@@ -79,9 +79,14 @@ function meshFrom(json: unknown): KnownMesh {
     return { mode, id, name };
   }
   if (mode !== "invite") throw new MeshError("E_INPUT", "a mesh in it is neither open nor by invite");
-  const authority = authorityKey(String(json["authority"]));
+  const authority = authorityKey(textOf(json["authority"]));
   if (id !== meshIdOf(authority)) throw new MeshError("E_INPUT", "the id of a mesh is not that of its authority");
   return { mode, id, name, authority, credential: credentialFrom(json["credential"]) };
+}
+
+function textOf(value: unknown): string {
+  if (typeof value !== "string") throw new MeshError("E_INPUT", "a text in it is none");
+  return value;
 }
 
 /** 16 digits for a named mesh, 32 for any other; later versions of mesh-llm have longer ones. */
@@ -91,8 +96,7 @@ export function isMeshId(value: unknown): value is string {
 
 function credentialFrom(value: unknown): Uint8Array | undefined {
   if (value === undefined) return undefined;
-  const bytes = typeof value === "string" ? fromBase64Url(value) : undefined;
-  if (bytes === undefined) throw new MeshError("E_INPUT", "a credential in it is none");
+  const bytes = fromBase64Url(textOf(value));
   if (bytes.length > limits.credentialBytes) throw new MeshError("E_INPUT", "a credential in it is too long");
   return bytes;
 }
