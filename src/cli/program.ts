@@ -39,6 +39,8 @@ export async function runProgram(words: readonly string[], hardening: HardeningR
     .helpCommand("help [command]", "print the help of a command")
     .addHelpText("after", firstSteps)
     .configureHelp({ sortOptions: false })
+    // flags belong to the word before them: `invite` has some, and so has `invite list`
+    .enablePositionalOptions()
     // errors are printed by reportError, in the format that was asked for
     .configureOutput({ writeErr: () => undefined, outputError: () => undefined })
     .exitOverride();
@@ -55,7 +57,6 @@ export async function runProgram(words: readonly string[], hardening: HardeningR
       continue;
     }
     declared.helpCommand("help [command]", "print the help of a command");
-    // the flags of the group end where the second word begins, or it would take those of the command
     if (command.alone) perform(declared.enablePositionalOptions(), command.alone);
     for (const one of command.commands) perform(declare(declared, one), one);
   }
@@ -99,6 +100,14 @@ function usageError({ message, code }: CommanderError, group: CommandGroup | und
     .replace(/^error: /, "")
     .replace(/\s*\n\s*/g, " ")
     .trim();
-  const next = group && code === "commander.unknownCommand" ? `: see \`sealmesh help ${group.name}\`` : "";
+  if (!group) return new MeshError("E_USAGE", sentence);
+  // a group that does something alone takes a word that is no command of its for an argument
+  if (code === "commander.excessArguments") {
+    return new MeshError(
+      "E_USAGE",
+      `\`sealmesh ${group.name}\` has no such command: see \`sealmesh help ${group.name}\``,
+    );
+  }
+  const next = code === "commander.unknownCommand" ? `: see \`sealmesh help ${group.name}\`` : "";
   return new MeshError("E_USAGE", `${sentence}${next}`);
 }
