@@ -14,7 +14,7 @@ import { circle, grantedBy } from "../support/members.ts";
 interface Console {
   readonly node: TestNode;
   readonly token: string;
-  ask(path: string, authorization?: string, init?: RequestInit): Promise<Response>;
+  readonly ask: (path: string, authorization?: string, init?: RequestInit) => Promise<Response>;
 }
 
 async function withConsole(): Promise<Console> {

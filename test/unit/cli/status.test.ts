@@ -71,6 +71,7 @@ const document = {
   api_port: 1,
   models: [unclean],
   inference_key: "k",
+  mesh: { mode: "invite", id: "cd".repeat(16), name: unclean, role: "host", may_invite: true, why: unclean },
   route: "auto",
   relayed: { streams: 0, bytes: 0, running: 0 },
   relays_for_others: true,
