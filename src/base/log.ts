@@ -32,6 +32,14 @@ export type LogEvent =
     }
   /** Whoever finds the mesh is a member of it. */
   | { readonly event: "mesh-findable"; readonly mesh: string }
+  /** Whoever has this node's address is a member. */
+  | { readonly event: "mesh-open" }
+  /** We were admitted. */
+  | { readonly event: "admitted"; readonly mesh: string; readonly role: string; readonly by: EndpointId }
+  /** We admitted somebody; `grant` is an id, and no secret. */
+  | { readonly event: "member-admitted"; readonly peer: EndpointId; readonly role: string; readonly grant: string }
+  | { readonly event: "admission-refused"; readonly peer: EndpointId; readonly reason: string }
+  | { readonly event: "invite-revoked"; readonly grant: string; readonly admitted: number }
   | { readonly event: "record-conflict"; readonly peer: EndpointId }
   | {
       readonly event: "build-list-taken";

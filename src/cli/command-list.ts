@@ -5,6 +5,7 @@ import { client } from "./commands/client.ts";
 import { demo } from "./commands/demo.ts";
 import { discover } from "./commands/discover.ts";
 import { explain } from "./commands/explain.ts";
+import { invite } from "./commands/invite.ts";
 import { measure } from "./commands/measure.ts";
 import { owner } from "./commands/owner.ts";
 import { relay } from "./commands/relay.ts";
@@ -18,6 +19,7 @@ export const commands: readonly (Command | CommandGroup)[] = [
   serve,
   client,
   relay,
+  invite,
   status,
   discover,
   explain,

@@ -26,6 +26,8 @@ export interface Command {
 /** Commands that go by two words: `sealmesh trust list`. */
 export interface CommandGroup extends Pick<Command, "name" | "summary" | "description" | "examples"> {
   readonly commands: readonly Command[];
+  /** What the first word alone does, with flags of its own. @default it needs a second word */
+  readonly alone?: Pick<Command, "addFlags" | "run">;
 }
 
 export interface Example {

@@ -65,6 +65,16 @@ function sentence(entry: LogEvent): string | undefined {
       return `this mesh cannot be found ${places[entry.source]} for now: ${entry.what}`;
     case "mesh-findable":
       return "whoever finds this mesh is a member of it; --invite-only asks for an invite";
+    case "mesh-open":
+      return "this mesh is open: anybody who has this node's address is a member";
+    case "admitted":
+      return `admitted to the mesh ${entry.mesh} as ${entry.role} by ${short(entry.by)}`;
+    case "member-admitted":
+      return `${short(entry.peer)} was admitted as ${entry.role} by invite ${entry.grant.slice(0, 8)}`;
+    case "admission-refused":
+      return `${short(entry.peer)} was not admitted: ${entry.reason}`;
+    case "invite-revoked":
+      return `invite ${entry.grant.slice(0, 8)} was taken back, and with it ${counted(entry.admitted, "member")}`;
     case "record-conflict":
       return `${short(entry.peer)} signed two records with one number: does another node use a copy of its key?`;
     case "build-list-taken":

@@ -35,7 +35,10 @@ export function addNodeFlags(command: Commander): void {
     )
     .option("--join-file <file>", "file with invites, one a line")
     .option("--name <name>", "name of this node, for people")
-    .option("--open-mesh", "accepted for later; today every node that has a node's address and id can join");
+    .option(
+      "--open-mesh",
+      "make or use an open mesh: anybody who has a node's address is a member of it, nodes of mesh-llm too (docs/admission.md)",
+    );
   command
     .optionsGroup("Finding a mesh:")
     .option(

@@ -14,6 +14,7 @@ import type { HardeningReport } from "../harden/report.ts";
 import { type Mode, type NodeConfig, resolveConfig } from "../node/config.ts";
 import { defaults } from "../node/defaults.ts";
 import { type Node, startNode } from "../node/node.ts";
+import type { Status } from "../node/status.ts";
 import { version } from "../node/version.ts";
 import { withoutControls } from "../wire/gossip.ts";
 import { jsonLog, prettyLog } from "./log.ts";
@@ -27,7 +28,7 @@ export interface ReadyLine {
   readonly api_url: string | null;
   readonly console_url: string | null;
   readonly endpoint_id: string;
-  /** Admits further nodes. */
+  /** Admits further nodes; empty: this node may not invite. */
   readonly invite: string;
   /** Of the whole mesh, known now. */
   readonly models: readonly string[];
@@ -190,7 +191,8 @@ function sayHardening(wanted: boolean, { scrubbed }: HardeningReport): void {
 function sayReady(node: Node, mode: Mode, format: OutputFormat): void {
   const { apiUrl, consoleUrl, endpointId: endpoint_id } = node;
   const models = node.models();
-  const invite = node.invite();
+  const invite = node.mayInvite ? node.invite() : "";
+  const { mesh } = node.status();
   if (format === "json") {
     const ready: ReadyLine = {
       event: "ready",
@@ -215,13 +217,21 @@ function sayReady(node: Node, mode: Mode, format: OutputFormat): void {
     ),
     labelled("console", [consoleUrl ?? "none (--headless)"], paint),
     labelled("endpoint id", [shortId(endpoint_id)], paint),
+    labelled("mesh", [meshText(mesh)], paint),
     ...(mode === "relay" ? [] : [labelled("models", models.length > 0 ? models : [noModelsText(node, mode)], paint)]),
     "",
-    "Others join with",
-    `  sealmesh client --join ${invite}`,
+    ...(invite === ""
+      ? ["This node may not invite others."]
+      : ["Others join with", `  sealmesh client --join ${invite}`]),
     "",
   ];
   printLine(lines.join("\n"));
+}
+
+function meshText({ mode, name, why }: Status["mesh"]): string {
+  const named = name === null ? "" : ` (${withoutControls(name)})`;
+  if (mode === "open") return `open: anybody who has this node's address is a member${named}`;
+  return `invite-only${named}${why === null ? "" : `: ${why}`}`;
 }
 
 function noModelsText(node: Node, mode: Mode): string {

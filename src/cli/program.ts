@@ -39,22 +39,26 @@ export async function runProgram(words: readonly string[], hardening: HardeningR
     .helpCommand("help [command]", "print the help of a command")
     .addHelpText("after", firstSteps)
     .configureHelp({ sortOptions: false })
+    // flags belong to the word before them: `invite` has some, and so has `invite list`
+    .enablePositionalOptions()
     // errors are printed by reportError, in the format that was asked for
     .configureOutput({ writeErr: () => undefined, outputError: () => undefined })
     .exitOverride();
-  const add = (to: Commander, command: Command): void => {
-    const sub = declare(to, command).action(async () => {
-      exitCode = await command.run(sub.opts(), hardening);
+  const perform = (declared: Commander, { addFlags, run }: Pick<Command, "addFlags" | "run">): void => {
+    declared.action(async () => {
+      exitCode = await run(declared.opts(), hardening);
     });
-    command.addFlags(sub);
+    addFlags(declared);
   };
   for (const command of commands) {
+    const declared = declare(program, command);
     if ("run" in command) {
-      add(program, command);
+      perform(declared, command);
       continue;
     }
-    const group = declare(program, command).helpCommand("help [command]", "print the help of a command");
-    for (const one of command.commands) add(group, one);
+    declared.helpCommand("help [command]", "print the help of a command");
+    if (command.alone) perform(declared.enablePositionalOptions(), command.alone);
+    for (const one of command.commands) perform(declare(declared, one), one);
   }
   try {
     if (words.length === 0) {
@@ -96,6 +100,14 @@ function usageError({ message, code }: CommanderError, group: CommandGroup | und
     .replace(/^error: /, "")
     .replace(/\s*\n\s*/g, " ")
     .trim();
-  const next = group && code === "commander.unknownCommand" ? `: see \`sealmesh help ${group.name}\`` : "";
+  if (!group) return new MeshError("E_USAGE", sentence);
+  // a group that does something alone takes a word that is no command of its for an argument
+  if (code === "commander.excessArguments") {
+    return new MeshError(
+      "E_USAGE",
+      `\`sealmesh ${group.name}\` has no such command: see \`sealmesh help ${group.name}\``,
+    );
+  }
+  const next = code === "commander.unknownCommand" ? `: see \`sealmesh help ${group.name}\`` : "";
   return new MeshError("E_USAGE", `${sentence}${next}`);
 }

@@ -33,16 +33,21 @@ export function identityFrom(seed: Uint8Array): Identity {
 
 /** Whether `signature` (64 bytes) over `message` was made by the key that `id` names. */
 export function verifySignature(id: EndpointId, message: Uint8Array, signature: Uint8Array): boolean {
+  return verifyByKey(fromHex(id), message, signature);
+}
+
+/** The same for a key that is no node's. @param key 32 bytes, Ed25519 */
+export function verifyByKey(key: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean {
   if (signature.length !== 64) return false;
   try {
-    return verify(null, message, publicKeyOf(id), signature);
+    return verify(null, message, publicKeyOf(key), signature);
   } catch {
     return false; // 32 bytes that are no point of the curve
   }
 }
 
-function publicKeyOf(id: EndpointId): KeyObject {
-  return createPublicKey({ key: asBuffer(publicPrefix, fromHex(id)), format: "der", type: "spki" });
+function publicKeyOf(key: Uint8Array): KeyObject {
+  return createPublicKey({ key: asBuffer(publicPrefix, key), format: "der", type: "spki" });
 }
 
 function asBuffer(prefix: Uint8Array, key: Uint8Array): Buffer {

@@ -9,6 +9,7 @@ import { createSecureContext } from "node:tls";
 import { type EndpointId, endpointId } from "../base/brand.ts";
 import { fromUtf8 } from "../base/bytes.ts";
 import { MeshError, toMeshError } from "../base/errors.ts";
+import { readInvite } from "../crypto/invite.ts";
 import type { DiscoverySettings } from "../discovery/discovery.ts";
 import type { RouteSetting } from "../exchange.ts";
 import type { HardeningSteps } from "../harden/report.ts";
@@ -17,7 +18,6 @@ import { type TrustPolicy, trustPolicies } from "../policy/owners.ts";
 import type { RelaySettings } from "./relaying.ts";
 import {
   asksForSomething,
-  decodeInvite,
   type DemandableTier,
   demandableTiers,
   type Invite,
@@ -105,6 +105,8 @@ export interface NodeConfig {
   readonly join: readonly Invite[];
   /** How it finds a mesh and is found; undefined: it does neither. */
   readonly finding: FindingConfig | undefined;
+  /** Whoever has this node's address is a member. */
+  readonly openMesh: boolean;
   readonly api: HostPort;
   /** Who can reach the API port: this machine, or others too. */
   readonly reach: "loopback" | "network";
@@ -217,6 +219,8 @@ export function resolveConfig(mode: Mode, flags: Flags): NodeConfig {
   const file = fileSettings(flags);
   const hardening = hardeningSteps(flags.hardening ?? true, file);
   const engines = engineSettings(flags, hardening);
+  const invited = invites(flags);
+  const found = finding(mode, flags, file);
   if (mode !== "serve" && engines.length > 0) {
     throw new MeshError("E_USAGE", `a ${mode} serves no models: --engine and --model belong to \`sealmesh serve\``);
   }
@@ -224,8 +228,9 @@ export function resolveConfig(mode: Mode, flags: Flags): NodeConfig {
     mode,
     name: checkedName(flags.name ?? environment("NAME")),
     dataDir: dataDirFrom(flags.dataDir),
-    join: invites(flags),
-    finding: finding(mode, flags, file),
+    join: invited,
+    finding: found,
+    openMesh: openMesh(flags, found),
     ...apiPort(flags),
     console: flags.headless
       ? undefined
@@ -352,7 +357,12 @@ function invites(flags: Flags): readonly Invite[] {
   const tokens = [...(flags.join ?? [])];
   if (flags.joinFile !== undefined) tokens.push(...words(readSmallFile(flags.joinFile, "--join-file")));
   tokens.push(...words(environment("JOIN") ?? ""));
-  return tokens.map((token) => decodeInvite(token));
+  return tokens.map((token) => readInvite(token));
+}
+
+/** A mesh that can be found by its name is for whoever finds it, unless invites are asked for. */
+function openMesh(flags: Flags, found: FindingConfig | undefined): boolean {
+  return flags.openMesh ?? yes("OPEN_MESH") ?? (found !== undefined && !found.inviteOnly);
 }
 
 /** Where to look for meshes, also without a node. @throws E_USAGE, E_CONFIG */

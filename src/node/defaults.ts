@@ -162,6 +162,30 @@ export const defaults = {
   /** How often it is looked whether something is due, ms; news of a listing are told at least so far apart, ms. */
   findingTickMs: 500,
   listingNewsMs: 10_000,
+  // admission
+  /**
+   * Invites: grants of one node and nodes admitted by them, kept at most; 10,000 admissions are a megabyte on disk. One that
+   * admitted nobody is kept so long after its end, ms, that its operator can still see what it was.
+   */
+  invites: { grants: 1_000, admissions: 10_000, keepExpiredMs: 2_592_000_000 },
+  /** An invite ends after so long, ms, unless asked for otherwise; and the longest that can be asked for. */
+  inviteMs: 604_800_000,
+  inviteMaxMs: 31_536_000_000,
+  /** The invite that a node shows by itself is made anew when less than this is left of it, ms. */
+  standingInviteLeftMs: 86_400_000,
+  /** A credential ends after so long, ms, or with that of the member that gave it: it is ended by taking the invite back. */
+  credentialMs: 315_360_000_000,
+  /** Grants of others that they took back, in all and per member; 4,096 are half a megabyte on disk. */
+  revocations: { total: 4_096, perIssuer: 256 },
+  /** Credentials that were checked and are kept, so that gossip costs no signatures: more than there are peers. */
+  credentialsChecked: 4_096,
+  /** Meshes that are remembered, so that going back to one needs no new invite. */
+  meshesKept: 16,
+  /** Strangers that want to be admitted: each needs a few signatures of ours, and a write to disk. */
+  admissionRate: { perHolder: { burst: 5, perSecond: 0.1 }, total: { burst: 50, perSecond: 10 }, holders: 4_096 },
+  /** One frame of an admission, ms, and the issuer's answer, which may wait for its disk. */
+  admissionFrameMs: 10_000,
+  admissionAnswerMs: 10_000,
 
   // stopping
   /** Exchanges may finish for so long after the first SIGTERM, ms. */

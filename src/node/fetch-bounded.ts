@@ -9,6 +9,12 @@ export interface FetchOptions {
   readonly ms: number;
   /** Ends it at once, as E_UNREACHABLE. */
   readonly signal?: AbortSignal;
+  /** How it is asked, where not by a plain GET: a request that says more goes to this very address and is led nowhere else. */
+  readonly request?: {
+    readonly method?: "GET" | "POST" | "DELETE";
+    readonly headers?: Readonly<Record<string, string>>;
+    readonly body?: string;
+  };
 }
 
 export interface Fetched {
@@ -23,7 +29,8 @@ const maxRedirects = 3;
  * @throws E_UNREACHABLE nobody there, not in time, or TLS that does not hold · E_INPUT it leads to another host, or the
  *         answer is too large · E_USAGE there is a password in the address
  */
-export async function fetchBounded(url: URL, { maxBytes, ms, signal: ending }: FetchOptions): Promise<Fetched> {
+export async function fetchBounded(url: URL, options: FetchOptions): Promise<Fetched> {
+  const { maxBytes, ms, signal: ending, request } = options;
   if (hasPassword(url)) {
     const why = "which other users of this machine can read in a list of processes";
     throw new MeshError(
@@ -34,7 +41,8 @@ export async function fetchBounded(url: URL, { maxBytes, ms, signal: ending }: F
   const time = AbortSignal.timeout(ms);
   const signal = ending ? AbortSignal.any([time, ending]) : time;
   try {
-    const response = await follow(url, signal);
+    const asked = request && { ...request, signal, redirect: "manual" as const };
+    const response = asked ? await fetch(url, asked) : await follow(url, signal);
     return { status: response.status, bytes: await wholeBody(response, maxBytes) };
   } catch (thrown) {
     if (isMeshError(thrown)) throw thrown;

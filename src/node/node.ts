@@ -34,13 +34,14 @@ import { transports } from "../transport/registry.ts";
 import { fileTap, tapTransport } from "../transport/tap.ts";
 import { alpns, type Transport, type TransportKind } from "../transport/transport.ts";
 import { SeenCache } from "../tunnel/seen.ts";
-import { encodeInvite, strictest } from "../wire/invite.ts";
+import { encodeInvite, type InviteExtra, strictest } from "../wire/invite.ts";
 import { limits } from "../wire/limits.ts";
 import { namedMeshId } from "../wire/mesh-id.ts";
 import { encodePosture, type Posture } from "../wire/posture.ts";
 import type { Role } from "../wire/gossip.ts";
 import type { RecordModel } from "../wire/record.ts";
 import type { HostPort, NodeConfig } from "./config.ts";
+import { Admission } from "./admission.ts";
 import { Finder } from "./finder.ts";
 import { findingTiming } from "./finding.ts";
 import { type FindingConfig, isMet } from "./finding-config.ts";
@@ -61,9 +62,10 @@ import { type BuildDigests, postureDocument, postureOf } from "./posture.ts";
 import { decodeKnownMembers, encodeKnownMembers } from "./known-members.ts";
 import { ownerReport } from "./owner-status.ts";
 import { Ownership } from "./ownership.ts";
-import { RecordKeeper, type RecordKeeperOptions } from "./record-keeper.ts";
+import { type Described, RecordKeeper } from "./record-keeper.ts";
 import { Relaying } from "./relaying.ts";
 import { choose, type RoutingParts } from "./routing.ts";
+import { openSession, type Session } from "./session.ts";
 import { openState, type State } from "./state.ts";
 import { Trust } from "./trust.ts";
 import { admissionStatus, evidenceStatus, exchangesStatus, keyFingerprint, peerStatus, type Status } from "./status.ts";
@@ -74,8 +76,10 @@ export interface Node {
   /** Undefined: a relay has no API port. */
   readonly apiUrl: string | undefined;
   readonly consoleUrl: string | undefined;
-  /** Made from the addresses of now. */
+  /** The invite that the node shows by itself, with its addresses of now. @throws E_REFUSED it may not invite */
   invite(): string;
+  /** Whether there is such an invite. */
+  readonly mayInvite: boolean;
   /** Models of the whole mesh, known now. */
   models(): readonly string[];
   status(): Status;
@@ -175,6 +179,17 @@ class RunningNode implements Node {
       collectMs: defaults.evidenceMs,
     });
     this.#closers.push(() => attester.close());
+    const admission = new Admission({
+      directory: config.dataDir,
+      identity,
+      clock,
+      log: this.#log,
+      invites: config.join,
+      open: config.openMesh,
+      token: (mesh) => this.#token(mesh),
+      onOwnChange: () => this.#changed(),
+    });
+    this.#closers.push(() => this.#keep(admission));
     // a TPM takes a second or two, as engines do: evidence and record are published together
     const attested = attester.refresh();
     // 2 the local HTTP ports: taken first, because a port in use is the commonest mistake
@@ -205,8 +220,12 @@ class RunningNode implements Node {
       config.mode === "relay" ? undefined : await listen(api, config.api, config.tls ? "https" : "http", "--port");
     this.#closers.push(() => closeServer(api));
     if (config.console) {
+      let session: Session = closedSession;
       const admin = adminServer({
         status: () => this.status(),
+        token: () => (this.mayInvite ? this.invite() : null),
+        invites: () => this.#need().admission,
+        session: () => session,
         exchanges: this.#reports,
         metrics: this.#metrics,
         evidence: () => attester.states,
@@ -219,6 +238,8 @@ class RunningNode implements Node {
       });
       consoleUrl = await listen(admin, config.console, "http", "--console");
       this.#closers.push(() => closeServer(admin));
+      session = openSession(config.dataDir, consoleUrl);
+      this.#closers.push(() => session.close());
     }
     // 3 the models of this machine
     const bounds = {
@@ -237,7 +258,7 @@ class RunningNode implements Node {
     const proven = (key: Uint8Array): boolean => attester.isPrepared(key);
     this.#engines = engines;
     const posture = (): Uint8Array => encodePosture(this.#posture());
-    const described = (): ReturnType<RecordKeeperOptions["described"]> => {
+    const described = (): Described => {
       const at = this.#transport?.address();
       const { name } = config;
       return {
@@ -247,7 +268,7 @@ class RunningNode implements Node {
         ...(at ? { addressDigest: addressDigest(at) } : {}),
       };
     };
-    const told = { capabilities, models, posture, described };
+    const told = { capabilities, models, posture, described, admission: () => admission };
     const records = new RecordKeeper({ identity, keys, clock, ...told, nextSeq, proven });
     const builds = await this.#openBuildLists(state);
     const transport = await this.#openTransport(identity.seed);
@@ -319,7 +340,7 @@ class RunningNode implements Node {
       now: () => clock.now(),
     };
     const parts = { endpointId: identity.id, apiUrl, consoleUrl, transport, keys, records, engines, attester, trust };
-    this.#parts = { ...parts, measurements, ownership, mesh, asking, routing };
+    this.#parts = { ...parts, measurements, ownership, mesh, asking, routing, admission };
     this.#advanceRecord(); // it names our address now
     await withDeadline(attested, { what: "the first evidence", ms: defaults.firstEvidenceMs }).catch(() => undefined);
     mesh.start();
@@ -331,8 +352,10 @@ class RunningNode implements Node {
       if (owners.lists) this.#options.onChange?.();
       attester.refreshIfDue(config.attest.refreshMs);
       this.#forget(state, mesh, trust);
+      this.#keep(admission);
     });
     this.#log.write("info", { event: "node-started", endpoint_id: identity.id, version });
+    if (admission.mode === "open") this.#log.write("warn", { event: "mesh-open" });
     // 5 the members we were told of
     await Promise.all(config.join.map(({ address }) => this.#join(mesh, address)));
     // 6 those that nobody told us of
@@ -357,10 +380,13 @@ class RunningNode implements Node {
   }
 
   invite(): string {
-    const { invitePolicy, join } = this.#config;
-    // who joins by our invite demands what we were told to demand
-    const policy = strictest([invitePolicy, ...join.map(({ minimum }) => minimum)]);
-    return encodeInvite(this.#need().transport.address(), { policy });
+    const invite = this.#need().admission.standingInvite();
+    if (invite === undefined) throw new MeshError("E_REFUSED", "this node may not invite others to its mesh");
+    return invite;
+  }
+
+  get mayInvite(): boolean {
+    return this.#need().admission.mayInvite;
   }
 
   models(): readonly string[] {
@@ -370,7 +396,8 @@ class RunningNode implements Node {
   }
 
   status(): Status {
-    const { endpointId, apiUrl, engines, mesh, records, attester, trust, measurements, ownership } = this.#need();
+    const { endpointId, apiUrl, engines, mesh, records, attester, trust, measurements, ownership, admission } =
+      this.#need();
     const { mode, name, route, relayTraffic } = this.#config;
     const hosted = engines.models();
     const serving = hosted.length > 0 ? "serving" : engines.loading ? "loading" : "standby";
@@ -381,7 +408,8 @@ class RunningNode implements Node {
       node_id: endpointId.slice(0, 10),
       endpoint_id: endpointId,
       pid: process.pid,
-      token: this.invite(),
+      token: null,
+      mesh: admission.status(),
       name: name ?? null,
       mode,
       node_state: state,
@@ -619,6 +647,22 @@ class RunningNode implements Node {
     }
   }
 
+  /** Text of an invite to this mesh. Who joins by it demands what we were told to demand. */
+  #token(mesh: Pick<InviteExtra, "granted" | "name">): string {
+    const { invitePolicy, join: joined } = this.#config;
+    const policy = strictest([invitePolicy, ...joined.map(({ minimum }) => minimum)]);
+    return encodeInvite(this.#need().transport.address(), { ...mesh, policy });
+  }
+
+  /** What others have taken back of their invites. */
+  #keep(admission: Admission): void {
+    try {
+      admission.keep();
+    } catch (thrown) {
+      this.#notKept(thrown);
+    }
+  }
+
   async #join(mesh: Mesh, address: Parameters<Mesh["join"]>[0]): Promise<void> {
     try {
       const joining = mesh.join(address, this.#stopping.signal);
@@ -812,11 +856,14 @@ interface Parts {
   readonly ownership: Ownership;
   readonly asking: AskParts;
   readonly routing: RoutingParts;
+  readonly admission: Admission;
 }
 
 function portOf(url: string | undefined): number | undefined {
   return url === undefined ? undefined : Number(new URL(url).port);
 }
+/** Until there is a token, nobody has it. */
+const closedSession: Session = { allows: () => false, close: () => undefined };
 
 function listen(server: Server, address: HostPort, scheme: "http" | "https", flag: string): Promise<string> {
   return new Promise((resolve, reject) => {

@@ -1,6 +1,6 @@
 /**
  * Files of the data directory: read and written whole, and ours alone. Wider modes are refused: whoever can read the key,
- * or replace what we believe of others, can speak for this node or turn it. For state.ts, pin-store.ts and `sealmesh trust`.
+ * or replace what we believe of others, can speak for this node or turn it. For state.ts, book-file.ts and `sealmesh trust`.
  * Beside it the one way in which a file that an operator names is read: whole, and no more of it than was expected.
  */
 import {

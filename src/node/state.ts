@@ -16,6 +16,12 @@
  *     nostr.key            0600  what this node signs its listings with (docs/discovery.md), 64 hex digits; made when needed
  *     measured.json        0600  digests of models, with what their files looked like (node/measurements.ts)
  *     known-members.json   0600  members to look for after a restart (node/known-members.ts)
+ *     mesh.json            0600  meshes that this node belongs to, with its credentials (node/mesh-file.ts)
+ *     mesh-authority       0600  of a mesh that was made here: 32-byte Ed25519 seed as 64 hex digits
+ *     invites.json         0600  grants issued here, who was admitted by them, the secret of the standing one (node/invite-book.ts)
+ *     invites.json.lock    0600  as that of the pins
+ *     revoked-grants.json  0600  grants that other members took back (node/revoked-grants.ts)
+ *     session              0600  session token of the console while the node runs (node/session.ts)
  *     lock                 0600  the process that uses the directory: its id and when it started
  *
  * Wider modes are refused: whoever can read `key`, or replace it, can be this node.

@@ -1,7 +1,7 @@
 /**
  * /api/status: what a node says about itself and its peers. Names and shape of protocol.md §9.2 where they mean the same,
  * ours beside them; what is not known here (memory, graphics cards, other instances) is left out rather than made up. No
- * content, no secret.
+ * content, and no secret but the token, which http/admin.ts fills in for those who may see it.
  */
 import { createHash } from "node:crypto";
 import {
@@ -21,6 +21,7 @@ import type { Peer } from "../mesh/membership.ts";
 import type { Decision, KeyStanding } from "../policy/decide.ts";
 import type { OwnerVerdict, TrustPolicy } from "../policy/owners.ts";
 import { type PolicyStatus, shownProof } from "./attestation-report.ts";
+import type { MeshStatus } from "./admission.ts";
 import type { EvidenceState } from "./attester.ts";
 import type { BuildListsStatus, BuildStatus } from "./build-status.ts";
 import type { PublicationState } from "./finder.ts";
@@ -39,8 +40,10 @@ export interface Status {
   readonly endpoint_id: EndpointId;
   /** Of the process that holds prompts. */
   readonly pid: number;
-  /** Invite that admits further nodes. */
-  readonly token: string;
+  /** Invite that admits further nodes; null: this node may not invite, or the caller has not shown the session token. */
+  readonly token: string | null;
+  /** The mesh that this node belongs to, and what it may do there. */
+  readonly mesh: MeshStatus;
   readonly name: string | null;
   readonly mode: Mode;
   readonly node_state: NodeState;

@@ -2,15 +2,18 @@
  * Invite token: base64url, without padding, of the JSON of an EndpointAddress (protocol.md §4) and a member of ours, which
  * reference nodes skip (wire.md §1):
  *
- *   {"id":..., "addrs":[...], "sealmesh":{"policy":{"attested":"vendor","encryption":true}}}
+ *   {"id":..., "addrs":[...], "sealmesh":{"policy":{"attested":"vendor","encryption":true},
+ *                                         "grant":"<SignedGrant>", "bearer":"<seed>", "name":"poker-night"}}
  *
- * It holds no secret; whoever knows it knows where to knock. People paste it, so every way to get it wrong has its own
- * sentence.
+ * Without a grant it holds no secret: whoever knows it knows where to knock. With one it is a secret: whoever has it can join
+ * by it. People paste it, so every way to get it wrong has its own sentence. What needs a key is checked in crypto/invite.ts.
  */
 import { fromBase64Url, fromUtf8, toBase64Url, utf8 } from "../base/bytes.ts";
-import { MeshError } from "../base/errors.ts";
-import { isRecord } from "../base/json.ts";
+import { MeshError, unlessMeshError } from "../base/errors.ts";
+import { isRecord, type Json } from "../base/json.ts";
 import { type EndpointAddress, addressJson, decodeAddress } from "./address.ts";
+import { decodeGrant, decodeSignedGrant, type Grant } from "./admission.ts";
+import { isName } from "./gossip.ts";
 import { limits } from "./limits.ts";
 
 /** Tiers of evidence that can be demanded, from the least to the most. What they ask for is for attest/verdict.ts. */
@@ -30,16 +33,36 @@ export interface MinimumPolicy {
 export interface Invite {
   readonly address: EndpointAddress;
   readonly minimum: MinimumPolicy | undefined;
+  /** What admits to an invite-only mesh; absent: the mesh is open. */
+  readonly granted?: InviteGrant;
+  /** Of the mesh, as its members call it. */
+  readonly name?: string;
+}
+
+/** A grant, and the secret by which it is used. */
+export interface InviteGrant {
+  readonly grant: Grant;
+  /** SignedGrant as it came. */
+  readonly bytes: Uint8Array;
+  /** 32-byte Ed25519 seed of the bearer key: never logged, never shown but in the invite itself. */
+  readonly bearerSeed: Uint8Array;
 }
 
 export interface InviteExtra {
   readonly policy?: MinimumPolicy | undefined;
+  readonly granted?: Pick<InviteGrant, "bytes" | "bearerSeed"> | undefined;
+  readonly name?: string | undefined;
 }
 
 /** A policy that asks for nothing is left out. */
-export function encodeInvite(address: EndpointAddress, { policy }: InviteExtra = {}): string {
-  const ours = policy && asksForSomething(policy) ? { sealmesh: { policy: policyJson(policy) } } : {};
-  return toBase64Url(utf8(JSON.stringify({ ...addressJson(address), ...ours })));
+export function encodeInvite(address: EndpointAddress, { policy, granted, name }: InviteExtra = {}): string {
+  const ours = {
+    ...(policy && asksForSomething(policy) ? { policy: policyJson(policy) } : {}),
+    ...(granted ? { grant: toBase64Url(granted.bytes), bearer: toBase64Url(granted.bearerSeed) } : {}),
+    ...(name === undefined ? {} : { name }),
+  };
+  const member = Object.keys(ours).length === 0 ? {} : { sealmesh: ours };
+  return toBase64Url(utf8(JSON.stringify({ ...addressJson(address), ...member })));
 }
 
 export function asksForSomething({ attested, encryption, hardened = false }: MinimumPolicy): boolean {
@@ -81,7 +104,16 @@ export function decodeInvite(token: string): Invite {
       : "this is not an invite: it does not hold an address";
     throw new MeshError("E_INVITE", sentence, { cause });
   }
-  return { address: addressOf(bytes), minimum: minimumOf(json) };
+  const address = addressOf(bytes);
+  const ours = oursOf(json);
+  const granted = grantedOf(ours, address);
+  const name = nameOf(ours);
+  return {
+    address,
+    minimum: minimumOf(ours),
+    ...(granted === undefined ? {} : { granted }),
+    ...(name === undefined ? {} : { name }),
+  };
 }
 
 function addressOf(bytes: Uint8Array): EndpointAddress {
@@ -97,16 +129,50 @@ function policyJson({ attested, encryption, hardened = false }: MinimumPolicy): 
   return { ...(attested === undefined ? {} : { attested }), encryption, ...(hardened ? { hardened } : {}) };
 }
 
-/**
- * Members of `sealmesh` other than `policy` are skipped, as a later version may add some. Inside of `policy` each is a
- * demand, and one that is not understood cannot be met: joining all the same would send prompts where they must not go.
- */
-function minimumOf(json: unknown): MinimumPolicy | undefined {
-  if (!isRecord(json) || !Object.hasOwn(json, "sealmesh")) return undefined;
+/** Members that are not known here are skipped, as a later version may add some. */
+function oursOf(json: unknown): Json {
+  if (!isRecord(json) || !Object.hasOwn(json, "sealmesh")) return {};
   const { sealmesh } = json;
   if (!isRecord(sealmesh)) throw unknownDemand("it cannot be read");
-  if (!Object.hasOwn(sealmesh, "policy")) return undefined;
-  const { policy } = sealmesh;
+  return sealmesh;
+}
+
+/** Half of what admits is none of it: that the invite came whole is the commonest thing to go wrong. */
+function grantedOf(ours: Json, { id }: EndpointAddress): InviteGrant | undefined {
+  const hasGrant = Object.hasOwn(ours, "grant");
+  const hasBearer = Object.hasOwn(ours, "bearer");
+  if (!hasGrant && !hasBearer) return undefined;
+  if (!hasBearer)
+    throw new MeshError("E_INVITE", "the invite has a grant without its secret: ask for the whole invite");
+  if (!hasGrant) throw new MeshError("E_INVITE", "the invite has a secret without its grant: ask for the whole invite");
+  const bearerSeed = base64UrlMember(ours["bearer"]);
+  if (bearerSeed?.length !== 32) throw new MeshError("E_INVITE", "the invite's secret is damaged: it has not 32 bytes");
+  const bytes = base64UrlMember(ours["grant"]);
+  const grant = bytes && unlessMeshError(() => decodeGrant(decodeSignedGrant(bytes).signed));
+  if (bytes === undefined || grant === undefined) {
+    throw new MeshError("E_INVITE", "the invite's grant is damaged, or of a later version: update sealmesh");
+  }
+  if (grant.issuer !== id) {
+    throw new MeshError("E_INVITE", "the invite's grant is of another node than its address: it was put together");
+  }
+  return { grant, bytes, bearerSeed };
+}
+
+function base64UrlMember(value: unknown): Uint8Array | undefined {
+  return typeof value === "string" ? unlessMeshError(() => fromBase64Url(value)) : undefined;
+}
+
+function nameOf({ name }: Json): string | undefined {
+  return typeof name === "string" && name !== "" && isName(name) ? name : undefined;
+}
+
+/**
+ * Each member of `policy` is a demand, and one that is not understood cannot be met: joining all the same would send
+ * prompts where they must not go.
+ */
+function minimumOf(ours: Json): MinimumPolicy | undefined {
+  if (!Object.hasOwn(ours, "policy")) return undefined;
+  const { policy } = ours;
   if (!isRecord(policy)) throw unknownDemand("it cannot be read");
   const { attested, encryption = false, hardened = false, ...others } = policy;
   if (typeof encryption !== "boolean") throw unknownDemand("`encryption` is neither true nor false");

@@ -19,6 +19,14 @@ export interface Labels {
   readonly nodeOwnership: Uint8Array;
   /** Beside an owner's key under its passphrase, in a file (node/owner-key.ts). */
   readonly ownerKey: Uint8Array;
+  /** A mesh's authority, or a member, over a Link (wire/admission.ts). */
+  readonly credential: Uint8Array;
+  /** Endpoint key over a Grant. */
+  readonly grant: Uint8Array;
+  /** Bearer key of a grant over who joins whom. */
+  readonly admission: Uint8Array;
+  /** Stands before an authority's key where the mesh id is made of it; nothing is signed. */
+  readonly meshId: Uint8Array;
 }
 
 export const labels: Labels = {
@@ -29,6 +37,10 @@ export const labels: Labels = {
   buildList: utf8("sealmesh-build-list-v1\0"),
   nodeOwnership: utf8("mesh-llm-node-ownership-v1:"),
   ownerKey: utf8("sealmesh-owner-key-v1\0"),
+  credential: utf8("sealmesh-credential-v1\0"),
+  grant: utf8("sealmesh-grant-v1\0"),
+  admission: utf8("sealmesh-admission-v1\0"),
+  meshId: utf8("sealmesh-mesh-id-v1\0"),
 };
 
 export interface EvidenceLabels {

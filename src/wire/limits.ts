@@ -51,6 +51,10 @@ export const limits = {
   credentialLinks: 8,
   /** Grants that one node may have taken back at a time; they count for as long as what they granted would. */
   revokedGrantsPerRecord: 64,
+  /** SignedGrant: three keys, an id, a signature and a few numbers make some 210 bytes. */
+  grantBytes: 512,
+  /** Frames of the admission stream: a credential at its bound, or a grant at its, and what stands beside it. */
+  admissionFrameBytes: 4_352,
   /** SignedRecords in one reply: one now, a few when replies for several nodes come. */
   recordsPerReply: 64,
   /** SignedBuildList as a whole: buildsPerList of ordinary ones need 25 KiB, and a bundle stands beside them. */

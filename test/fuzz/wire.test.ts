@@ -4,10 +4,30 @@
  */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { endpointId } from "../../src/base/brand.ts";
-import { concat, fromHex, fromUtf8, latin1, toHex, utf8 } from "../../src/base/bytes.ts";
+import { authorityKey, endpointId } from "../../src/base/brand.ts";
+import { concat, fromBase64Url, fromHex, fromUtf8, latin1, toBase64Url, toHex, utf8 } from "../../src/base/bytes.ts";
 import { isMeshError } from "../../src/base/errors.ts";
 import { decodeAddress, encodeAddress } from "../../src/wire/address.ts";
+import {
+  admissionCodes,
+  decodeAdmissionChallenge,
+  decodeAdmissionProof,
+  decodeAdmissionReply,
+  decodeAdmissionRequest,
+  decodeCredential,
+  decodeGrant,
+  decodeLink,
+  decodeSignedGrant,
+  encodeAdmissionChallenge,
+  encodeAdmissionProof,
+  encodeAdmissionReply,
+  encodeAdmissionRequest,
+  encodeCredential,
+  encodeGrant,
+  encodeLink,
+  encodeSignedGrant,
+  grantId,
+} from "../../src/wire/admission.ts";
 import { challengeBytes, decodeChallenge } from "../../src/wire/challenge.ts";
 import {
   decodeRequestEnvelope,
@@ -101,6 +121,32 @@ const gossip = encodeGossip({
   ],
 });
 
+const authority = authorityKey("ab".repeat(32));
+const someGrant = grantId("0123456789abcdef".repeat(2));
+const link = encodeLink({
+  authority,
+  subject: id,
+  issuer: authority,
+  role: "host",
+  delegable: true,
+  issuedAtMs: 1_767_225_600_000,
+  notAfterMs: 1_767_229_200_000,
+  grantId: someGrant,
+});
+const credential = encodeCredential([1, 2].map((fill) => ({ signed: link, signature: new Uint8Array(64).fill(fill) })));
+const grant = encodeGrant({
+  authority,
+  issuer: id,
+  id: someGrant,
+  role: "client",
+  expiresMs: 1_767_225_600_000,
+  uses: 3,
+  delegable: true,
+  bearer: key,
+});
+const signedGrant = encodeSignedGrant({ signed: grant, signature: new Uint8Array(64) });
+const granted = { bytes: signedGrant, bearerSeed: key };
+
 const proven = { signature: new Uint8Array(64), credential: new Uint8Array(100) };
 const head = { version: 1, id: key.subarray(16), timeMs: 5, to: id, from: id, ...proven } as const;
 const headText = sealedHeadFields(head)
@@ -139,6 +185,36 @@ const decoders: readonly Decoder[] = [
     name: "invite with a policy",
     valid: utf8(encodeInvite(address, { policy: { attested: "vendor", encryption: true } })),
     decode: (bytes) => decodeInvite(latin1(bytes)),
+  },
+  {
+    name: "invite with a grant",
+    valid: utf8(encodeInvite(address, { granted, name: "poker-night" })),
+    decode: (bytes) => decodeInvite(latin1(bytes)),
+  },
+  {
+    name: "JSON of an invite with a grant",
+    valid: fromBase64Url(encodeInvite(address, { granted, name: "poker-night" })),
+    decode: (bytes) => decodeInvite(toBase64Url(bytes)),
+  },
+  { name: "link", valid: link, decode: decodeLink },
+  { name: "credential", valid: credential, decode: decodeCredential },
+  { name: "grant", valid: grant, decode: decodeGrant },
+  { name: "signed grant", valid: signedGrant, decode: decodeSignedGrant },
+  {
+    name: "admission request",
+    valid: encodeAdmissionRequest({ grant: signedGrant, nonce: key }),
+    decode: decodeAdmissionRequest,
+  },
+  {
+    name: "admission challenge",
+    valid: encodeAdmissionChallenge({ code: admissionCodes.ok, nonce: key }),
+    decode: decodeAdmissionChallenge,
+  },
+  { name: "admission proof", valid: encodeAdmissionProof(new Uint8Array(64)), decode: decodeAdmissionProof },
+  {
+    name: "admission reply",
+    valid: encodeAdmissionReply({ code: admissionCodes.ok, credential }),
+    decode: decodeAdmissionReply,
   },
   { name: "address", valid: encodeAddress(address), decode: decodeAddress },
   { name: "gossip frame", valid: gossip, decode: (bytes) => decodeGossip(bytes, id) },

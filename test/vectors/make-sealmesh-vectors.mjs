@@ -465,6 +465,89 @@ const evidenceFrames = [
   },
 ];
 
+// --- admission (wire.md §10)
+
+const authority = nacl.sign.keyPair.fromSeed(run(0x51, 32));
+const bearer = nacl.sign.keyPair.fromSeed(run(0x71, 32));
+const grantId = run(0xd0, 16);
+const tenYears = 315_360_000_000;
+const signedPart = (label, signed, key) =>
+  cat(bytes(1, signed), bytes(2, nacl.sign.detached(cat(text(label), signed), key.secretKey)));
+
+// role 2 is host, 1 is client; a false `delegable` is written as nothing, and so is a `uses` of 0
+const grantSigned = cat(
+  bytes(1, authority.publicKey),
+  bytes(2, host.publicKey),
+  bytes(3, grantId),
+  number(4, 1),
+  number(5, now + 604_800_000),
+  number(6, 5),
+  bytes(8, bearer.publicKey),
+);
+const signedGrant = signedPart("sealmesh-grant-v1\0", grantSigned, host);
+const firstLink = cat(
+  bytes(1, authority.publicKey),
+  bytes(2, host.publicKey),
+  bytes(3, authority.publicKey),
+  number(4, 2),
+  number(5, 1),
+  number(6, now),
+  number(7, now + tenYears),
+  bytes(8, new Uint8Array(16)),
+);
+const secondLink = cat(
+  bytes(1, authority.publicKey),
+  bytes(2, asker.publicKey),
+  bytes(3, host.publicKey),
+  number(4, 1),
+  number(6, now + 1_000),
+  number(7, now + tenYears),
+  bytes(8, grantId),
+);
+const links = [
+  signedPart("sealmesh-credential-v1\0", firstLink, authority),
+  signedPart("sealmesh-credential-v1\0", secondLink, host),
+];
+const credential = cat(...links.map((link) => bytes(1, link)));
+const proofSigning = cat(
+  text("sealmesh-admission-v1\0"),
+  asker.publicKey,
+  host.publicKey,
+  run(0xa0, 32),
+  run(0xb0, 32),
+  sha256(signedGrant),
+);
+const proof = nacl.sign.detached(proofSigning, bearer.secretKey);
+const admissions = [
+  {
+    name: "admission",
+    source,
+    comment:
+      "a host's grant for five clients, the asker's proof and credential, and the four frames of stream 0x06; busy as a reply",
+    authority_seed_hex: hex(run(0x51, 32)),
+    authority_hex: hex(authority.publicKey),
+    mesh_id: hex(sha256(text("sealmesh-mesh-id-v1\0"), authority.publicKey).subarray(0, 16)),
+    bearer_seed_hex: hex(run(0x71, 32)),
+    grant_id_hex: hex(grantId),
+    grant_expires_ms: now + 604_800_000,
+    signed_grant_hex: hex(signedGrant),
+    first_credential_hex: hex(bytes(1, links[0])),
+    credential_hex: hex(credential),
+    issued_at_ms: now,
+    credential_not_after_ms: now + tenYears,
+    joiner_nonce_hex: hex(run(0xa0, 32)),
+    issuer_nonce_hex: hex(run(0xb0, 32)),
+    proof_signing_hex: hex(proofSigning),
+    proof_hex: hex(proof),
+    admission_request_hex: frame(cat(bytes(1, signedGrant), bytes(2, run(0xa0, 32)))),
+    admission_challenge_hex: frame(bytes(2, run(0xb0, 32))),
+    admission_proof_hex: frame(bytes(1, proof)),
+    admission_reply_hex: frame(bytes(2, credential)),
+    admission_busy_hex: frame(number(1, 7)),
+    expect: "ok",
+  },
+];
+
 // --- frames of sealmesh/1 (wire.md §3), length prefix included
 
 const [{ signed_record_hex }] = records;
@@ -487,7 +570,16 @@ const frames = [
 const document = {
   note: "Written by make-sealmesh-vectors.mjs, which shares no code with the product. Key suffixes as in mesh-llm.json.",
   keys,
-  rows: [...records, ...heads, ...responses, ...challenges, ...sealedChallenges, ...evidenceFrames, ...frames],
+  rows: [
+    ...records,
+    ...heads,
+    ...responses,
+    ...challenges,
+    ...sealedChallenges,
+    ...evidenceFrames,
+    ...admissions,
+    ...frames,
+  ],
 };
 const output = `${JSON.stringify(document, null, 2)}\n`;
 if (process.argv.includes("--print")) process.stdout.write(output);

@@ -1,16 +1,16 @@
 /** `sealmesh status`: what a running node of this machine says about itself and its peers. */
-import { MeshError } from "../../base/errors.ts";
+import { MeshError, unlessMeshError } from "../../base/errors.ts";
 import type { Status } from "../../node/status.ts";
 import { withoutControls } from "../../wire/gossip.ts";
 import type { Command } from "../command.ts";
-import { addConsoleFlags, askConsole, type ConsoleFlags, consoleUrl } from "../local-node.ts";
+import { addSessionFlags, askConsole, consoleUrl, type SessionFlags, sessionHeaders } from "../local-node.ts";
 import { counted, labelled, paintFor, printJson, printLine, table } from "../output.ts";
 import { policyText } from "../policy-text.ts";
 
 /** A node answers at once, or it is stuck. */
 const answerMs = 5_000;
 
-interface StatusFlags extends ConsoleFlags {
+interface StatusFlags extends SessionFlags {
   readonly json?: boolean;
 }
 
@@ -24,7 +24,7 @@ export const status: Command = {
     { what: "the node with the usual console port", line: "sealmesh status" },
     { what: "another one, for programs", line: "sealmesh status --console 3132 --json" },
   ],
-  addFlags: (command) => addConsoleFlags(command).option("--json", "the node's own JSON document"),
+  addFlags: (command) => addSessionFlags(command).option("--json", "the node's own JSON document"),
   async run(given) {
     const flags = given as StatusFlags;
     const document = await fetchStatus(flags);
@@ -35,8 +35,10 @@ export const status: Command = {
 };
 
 /** @throws E_UNREACHABLE nobody there, or somebody else */
-async function fetchStatus(flags: ConsoleFlags): Promise<Status> {
-  const document = await askConsole(flags, "/api/status", answerMs);
+async function fetchStatus(flags: SessionFlags): Promise<Status> {
+  // a status without its invite is one all the same
+  const headers = unlessMeshError(() => sessionHeaders(flags));
+  const document = await askConsole(flags, "/api/status", answerMs, headers && { headers });
   if (isStatus(document)) return document;
   throw new MeshError("E_UNREACHABLE", `what answers at ${consoleUrl(flags).origin} is no console of a sealmesh node`);
 }
@@ -52,6 +54,7 @@ function isStatus(value: unknown): value is Status {
     "engines" in value &&
     Array.isArray(value.engines) &&
     "exchanges" in value &&
+    "mesh" in value &&
     "policy" in value
   );
 }
@@ -67,6 +70,7 @@ function statusText(document: Status): string {
     labelled("endpoint id", [endpoint_id], paint),
     labelled("inference key", [inference_key], paint),
     labelled("owner", [ownerText(document.owner), `asked of peers: ${document.trust_policy}`], paint),
+    labelled("mesh", meshLines(document.mesh), paint),
     labelled("models", models.length > 0 ? models : ["none"], paint),
     labelled("asks hosts", [routeText(document.route)], paint),
     labelled("demands", [policyText(document.policy)], paint),
@@ -95,6 +99,13 @@ const listedText = {
   public: "listed: others can find it",
   publish_failed: "to be listed, but nobody takes the listing for now",
 } as const;
+/** Which mesh, and what this node may do there. */
+function meshLines({ mode, id, name, role, may_invite, why }: Status["mesh"]): readonly string[] {
+  const which = [name, id].filter((part) => part !== null).join(", ");
+  if (mode === "open") return [`open: anybody who has this node's address is a member${which ? ` (${which})` : ""}`];
+  const part = role === null ? "" : `, ${role} here, ${may_invite ? "may invite" : "may not invite"}`;
+  return [`invite-only: ${which}${part}`, ...(why === null ? [] : [why])];
+}
 
 /** Which lists count, how old they are, and what is wrong with where they come from. */
 function buildLines({ demanded, lists, sources }: NonNullable<Status["builds"]>): readonly string[] {

@@ -1,7 +1,10 @@
-/** The console port: read-only status and numbers for people and programs on this machine. Loopback only. */
+/**
+ * The console port: status and numbers for people and programs on this machine, and for those among them that have the
+ * node's session token (session.ts) its invites. Loopback only.
+ */
 import { createServer, type Server } from "node:http";
 import { getRequestListener } from "@hono/node-server";
-import { Hono } from "hono";
+import { type Context, Hono } from "hono";
 import { type EndpointId, endpointId } from "../../base/brand.ts";
 import { fromUtf8 } from "../../base/bytes.ts";
 import { MeshError, toMeshError } from "../../base/errors.ts";
@@ -13,10 +16,17 @@ import type { EvidenceState } from "../attester.ts";
 import type { Exchanges } from "../exchanges.ts";
 import type { Metrics } from "../metrics.ts";
 import { evidenceStatus, type Status } from "../status.ts";
+import type { Session } from "../session.ts";
+import { addInviteRoutes, type InviteParts } from "./invites.ts";
 import { refuseForeignPages } from "./local-only.ts";
 
 export interface AdminParts {
+  /** Without the token. */
   readonly status: () => Status;
+  /** Invite that the node shows by itself, for callers with the session token; null: it may not invite. */
+  readonly token: () => string | null;
+  readonly invites: () => InviteParts;
+  readonly session: () => Pick<Session, "allows">;
   readonly exchanges: Pick<Exchanges, "get" | "latest" | "totals">;
   readonly metrics: Pick<Metrics, "text" | "contentType">;
   /** What this machine shows of itself, kind by kind. */
@@ -34,14 +44,22 @@ export interface AdminParts {
 
 /** The routes as a function of requests, for tests without a socket. */
 export function adminApp(parts: AdminParts): Hono {
-  const { status, exchanges, metrics, evidence, attestation, explain, ready } = parts;
+  const { status, token, invites, session, exchanges, metrics, evidence, attestation, explain, ready } = parts;
+  const hasSession = ({ req }: Context): boolean => session().allows(req.header("authorization"));
   const app = new Hono();
   app.use(async (context, next) => {
     refuseForeignPages(context.req.header());
     await next();
   });
   app.get("/", (context) => context.text("sealmesh is running. See /api/status, or run: sealmesh status\n"));
-  app.get("/api/status", (context) => context.json(status()));
+  app.get("/api/status", (context) => {
+    return context.json(hasSession(context) ? { ...status(), token: token() } : status());
+  });
+  addInviteRoutes(app, invites, (context) => {
+    if (hasSession(context)) return;
+    const where = "the second line of the file `session` in the node's data directory";
+    throw new MeshError("E_UNAUTHORIZED", `invites are for those who have the node's session token: ${where}`);
+  });
   app.get("/api/exchanges", (context) => context.json({ exchanges: exchanges.latest, totals: exchanges.totals }));
   app.get("/api/exchanges/:id", (context) => {
     const report = exchanges.get(context.req.param("id"));

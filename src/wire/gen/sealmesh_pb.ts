@@ -13,7 +13,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file sealmesh.proto.
  */
 export const file_sealmesh: GenFile = /*@__PURE__*/
-  fileDesc("Cg5zZWFsbWVzaC5wcm90bxILc2VhbG1lc2gudjEiMQoMU2lnbmVkUmVjb3JkEg4KBnNpZ25lZBgBIAEoDBIRCglzaWduYXR1cmUYAiABKAwiiAQKBlJlY29yZBITCgtlbmRwb2ludF9pZBgBIAEoDBILCgNzZXEYAiABKAQSFAoMaXNzdWVkX2F0X21zGAMgASgEEhQKDG5vdF9hZnRlcl9tcxgEIAEoBBIaCg1pbmZlcmVuY2Vfa2V5GAUgASgMSACIAQESHQoQa2V5X25vdF9hZnRlcl9tcxgGIAEoBEgBiAEBEhQKDGNhcGFiaWxpdGllcxgHIAMoCRIMCgRyb2xlGAggASgNEigKBm1vZGVscxgJIAMoCzIYLnNlYWxtZXNoLnYxLlJlY29yZE1vZGVsEhQKB3ZlcnNpb24YCiABKAlIAogBARIbCg5hZGRyZXNzX2RpZ2VzdBgLIAEoDEgDiAEBEhwKD2V2aWRlbmNlX2RpZ2VzdBgMIAEoDEgEiAEBEhQKB3Bvc3R1cmUYDSABKAxIBYgBARIXCgpjcmVkZW50aWFsGA4gASgMSAaIAQESFgoOcmV2b2tlZF9ncmFudHMYDyADKAwSEQoEbmFtZRgQIAEoCUgHiAEBQhAKDl9pbmZlcmVuY2Vfa2V5QhMKEV9rZXlfbm90X2FmdGVyX21zQgoKCF92ZXJzaW9uQhEKD19hZGRyZXNzX2RpZ2VzdEISChBfZXZpZGVuY2VfZGlnZXN0QgoKCF9wb3N0dXJlQg0KC19jcmVkZW50aWFsQgcKBV9uYW1lIoUDCg9TZWN1cml0eVBvc3R1cmUSEwoLc2lwX2VuYWJsZWQYASABKAgSFQoNcmRtYV9kaXNhYmxlZBgCIAEoCBIYChBkZWJ1Z2dlcl9ibG9ja2VkGAMgASgIEhsKE2NvcmVfZHVtcHNfZGlzYWJsZWQYBCABKAgSGAoLYmluYXJ5X2hhc2gYBSABKAlIAIgBARIRCghwbGF0Zm9ybRjoByABKAkSEgoJaGFyZGVuaW5nGOkHIAEoCBIoCgVkb29ycxjqByADKAsyGC5zZWFsbWVzaC52MS5Qb3N0dXJlRG9vchIrCgZlbmdpbmUY6wcgASgOMhouc2VhbG1lc2gudjEuUG9zdHVyZUVuZ2luZRIRCghzY3J1YmJlZBjsByADKAkSHQoPY29uZmlkZW50aWFsX3ZtGO0HIAEoCUgBiAEBEhUKB3J1bnRpbWUY7gcgASgJSAKIAQFCDgoMX2JpbmFyeV9oYXNoQhIKEF9jb25maWRlbnRpYWxfdm1CCgoIX3J1bnRpbWUiSQoLUG9zdHVyZURvb3ISDAoEbmFtZRgBIAEoCRIsCgVzdGF0ZRgCIAEoDjIdLnNlYWxtZXNoLnYxLlBvc3R1cmVEb29yU3RhdGUiaQoLUmVjb3JkTW9kZWwSDAoEbmFtZRgBIAEoCRIUCgdjb250ZXh0GAIgASgNSACIAQESDAoEYnVzeRgDIAEoDRINCgVxdWV1ZRgEIAEoDRINCgVraW5kcxgFIAMoCUIKCghfY29udGV4dCIkCg1SZWNvcmRSZXF1ZXN0EhMKC2VuZHBvaW50X2lkGAEgASgMIh4KC1JlY29yZFJlcGx5Eg8KB3JlY29yZHMYASADKAwiOgoJUmVsYXlPcGVuEg8KB3ZlcnNpb24YASABKA0SDgoGdGFyZ2V0GAIgASgMEgwKBGhvcHMYAyABKA0iGgoKUmVsYXlSZXBseRIMCgRjb2RlGAEgASgNIiwKC1JlbGF5ZWRPcGVuEg8KB3ZlcnNpb24YASABKA0SDAoEaG9wcxgCIAEoDSJAChBDaGFsbGVuZ2VSZXF1ZXN0Eg4KBnNlYWxlZBgBIAEoDBIOCgZ0YXJnZXQYAiABKAwSDAoEaG9wcxgDIAEoDSIuCg5DaGFsbGVuZ2VSZXBseRIOCgZzZWFsZWQYASABKAwSDAoEY29kZRgCIAEoDSI+Cg9DaGFsbGVuZ2VBbnN3ZXISKwoGcHJvb2ZzGAEgAygLMhsuc2VhbG1lc2gudjEuQ2hhbGxlbmdlUHJvb2YiRwoOQ2hhbGxlbmdlUHJvb2YSDAoEa2luZBgBIAEoCRIUCgxhdHRlc3RlZF9rZXkYAiABKAwSEQoJc2lnbmF0dXJlGAMgASgMInAKD0V2aWRlbmNlUmVxdWVzdBINCgVub25jZRgBIAEoDBIOCgZ0YXJnZXQYAiABKAwSDAoEaG9wcxgDIAEoDRIwCghxdWVzdGlvbhgEIAEoCzIeLnNlYWxtZXNoLnYxLlJlc2lkZW5jZVF1ZXN0aW9uIjMKEVJlc2lkZW5jZVF1ZXN0aW9uEgwKBGtpbmQYASABKAkSEAoIcXVlc3Rpb24YAiABKAwiYQoNRXZpZGVuY2VSZXBseRIoCgVpdGVtcxgBIAMoCzIZLnNlYWxtZXNoLnYxLkV2aWRlbmNlSXRlbRIYChByZXNpZGVuY2VfYW5zd2VyGAIgASgMEgwKBGNvZGUYAyABKA0iaQoMRXZpZGVuY2VJdGVtEgwKBGtpbmQYASABKAkSDwoHdmVyc2lvbhgCIAEoDRIQCghldmlkZW5jZRgDIAEoDBISCgpjb2xsYXRlcmFsGAQgAygMEhQKDGlzc3VlZF9hdF9tcxgFIAEoBCJaCg9TaWduZWRCdWlsZExpc3QSDgoGc2lnbmVkGAEgASgMEhEKCXNpZ25hdHVyZRgCIAEoDBILCgNrZXkYAyABKAwSFwoPc2lnc3RvcmVfYnVuZGxlGAQgASgMIosBCglCdWlsZExpc3QSCwoDc2VxGAEgASgEEhQKDGlzc3VlZF9hdF9tcxgCIAEoBBIVCg1ub3RfYmVmb3JlX21zGAMgASgEEhIKCmV4cGlyZXNfbXMYBCABKAQSIgoGYnVpbGRzGAUgAygLMhIuc2VhbG1lc2gudjEuQnVpbGQSDAoEbm90ZRgGIAEoCSKhAQoFQnVpbGQSDwoHdmVyc2lvbhgBIAEoCRIQCghwbGF0Zm9ybRgCIAEoCRIOCgZkaWdlc3QYAyABKAwSGgoNbm90X2JlZm9yZV9tcxgEIAEoBEgAiAEBEhcKCmV4cGlyZXNfbXMYBSABKARIAYgBARIPCgdyZXZva2VkGAYgASgIQhAKDl9ub3RfYmVmb3JlX21zQg0KC19leHBpcmVzX21zKm4KEFBvc3R1cmVEb29yU3RhdGUSHgoaUE9TVFVSRV9ET09SX1NUQVRFX1VOS05PV04QABIdChlQT1NUVVJFX0RPT1JfU1RBVEVfQ0xPU0VEEAESGwoXUE9TVFVSRV9ET09SX1NUQVRFX09QRU4QAiqCAQoNUG9zdHVyZUVuZ2luZRIeChpQT1NUVVJFX0VOR0lORV9VTlNQRUNJRklFRBAAEhcKE1BPU1RVUkVfRU5HSU5FX05PTkUQARIbChdQT1NUVVJFX0VOR0lORV9FTUJFRERFRBACEhsKF1BPU1RVUkVfRU5HSU5FX0VYVEVSTkFMEANiBnByb3RvMw");
+  fileDesc("Cg5zZWFsbWVzaC5wcm90bxILc2VhbG1lc2gudjEiMQoMU2lnbmVkUmVjb3JkEg4KBnNpZ25lZBgBIAEoDBIRCglzaWduYXR1cmUYAiABKAwiiAQKBlJlY29yZBITCgtlbmRwb2ludF9pZBgBIAEoDBILCgNzZXEYAiABKAQSFAoMaXNzdWVkX2F0X21zGAMgASgEEhQKDG5vdF9hZnRlcl9tcxgEIAEoBBIaCg1pbmZlcmVuY2Vfa2V5GAUgASgMSACIAQESHQoQa2V5X25vdF9hZnRlcl9tcxgGIAEoBEgBiAEBEhQKDGNhcGFiaWxpdGllcxgHIAMoCRIMCgRyb2xlGAggASgNEigKBm1vZGVscxgJIAMoCzIYLnNlYWxtZXNoLnYxLlJlY29yZE1vZGVsEhQKB3ZlcnNpb24YCiABKAlIAogBARIbCg5hZGRyZXNzX2RpZ2VzdBgLIAEoDEgDiAEBEhwKD2V2aWRlbmNlX2RpZ2VzdBgMIAEoDEgEiAEBEhQKB3Bvc3R1cmUYDSABKAxIBYgBARIXCgpjcmVkZW50aWFsGA4gASgMSAaIAQESFgoOcmV2b2tlZF9ncmFudHMYDyADKAwSEQoEbmFtZRgQIAEoCUgHiAEBQhAKDl9pbmZlcmVuY2Vfa2V5QhMKEV9rZXlfbm90X2FmdGVyX21zQgoKCF92ZXJzaW9uQhEKD19hZGRyZXNzX2RpZ2VzdEISChBfZXZpZGVuY2VfZGlnZXN0QgoKCF9wb3N0dXJlQg0KC19jcmVkZW50aWFsQgcKBV9uYW1lIoUDCg9TZWN1cml0eVBvc3R1cmUSEwoLc2lwX2VuYWJsZWQYASABKAgSFQoNcmRtYV9kaXNhYmxlZBgCIAEoCBIYChBkZWJ1Z2dlcl9ibG9ja2VkGAMgASgIEhsKE2NvcmVfZHVtcHNfZGlzYWJsZWQYBCABKAgSGAoLYmluYXJ5X2hhc2gYBSABKAlIAIgBARIRCghwbGF0Zm9ybRjoByABKAkSEgoJaGFyZGVuaW5nGOkHIAEoCBIoCgVkb29ycxjqByADKAsyGC5zZWFsbWVzaC52MS5Qb3N0dXJlRG9vchIrCgZlbmdpbmUY6wcgASgOMhouc2VhbG1lc2gudjEuUG9zdHVyZUVuZ2luZRIRCghzY3J1YmJlZBjsByADKAkSHQoPY29uZmlkZW50aWFsX3ZtGO0HIAEoCUgBiAEBEhUKB3J1bnRpbWUY7gcgASgJSAKIAQFCDgoMX2JpbmFyeV9oYXNoQhIKEF9jb25maWRlbnRpYWxfdm1CCgoIX3J1bnRpbWUiSQoLUG9zdHVyZURvb3ISDAoEbmFtZRgBIAEoCRIsCgVzdGF0ZRgCIAEoDjIdLnNlYWxtZXNoLnYxLlBvc3R1cmVEb29yU3RhdGUiaQoLUmVjb3JkTW9kZWwSDAoEbmFtZRgBIAEoCRIUCgdjb250ZXh0GAIgASgNSACIAQESDAoEYnVzeRgDIAEoDRINCgVxdWV1ZRgEIAEoDRINCgVraW5kcxgFIAMoCUIKCghfY29udGV4dCIkCg1SZWNvcmRSZXF1ZXN0EhMKC2VuZHBvaW50X2lkGAEgASgMIh4KC1JlY29yZFJlcGx5Eg8KB3JlY29yZHMYASADKAwiOgoJUmVsYXlPcGVuEg8KB3ZlcnNpb24YASABKA0SDgoGdGFyZ2V0GAIgASgMEgwKBGhvcHMYAyABKA0iGgoKUmVsYXlSZXBseRIMCgRjb2RlGAEgASgNIiwKC1JlbGF5ZWRPcGVuEg8KB3ZlcnNpb24YASABKA0SDAoEaG9wcxgCIAEoDSJAChBDaGFsbGVuZ2VSZXF1ZXN0Eg4KBnNlYWxlZBgBIAEoDBIOCgZ0YXJnZXQYAiABKAwSDAoEaG9wcxgDIAEoDSIuCg5DaGFsbGVuZ2VSZXBseRIOCgZzZWFsZWQYASABKAwSDAoEY29kZRgCIAEoDSI+Cg9DaGFsbGVuZ2VBbnN3ZXISKwoGcHJvb2ZzGAEgAygLMhsuc2VhbG1lc2gudjEuQ2hhbGxlbmdlUHJvb2YiRwoOQ2hhbGxlbmdlUHJvb2YSDAoEa2luZBgBIAEoCRIUCgxhdHRlc3RlZF9rZXkYAiABKAwSEQoJc2lnbmF0dXJlGAMgASgMInAKD0V2aWRlbmNlUmVxdWVzdBINCgVub25jZRgBIAEoDBIOCgZ0YXJnZXQYAiABKAwSDAoEaG9wcxgDIAEoDRIwCghxdWVzdGlvbhgEIAEoCzIeLnNlYWxtZXNoLnYxLlJlc2lkZW5jZVF1ZXN0aW9uIjMKEVJlc2lkZW5jZVF1ZXN0aW9uEgwKBGtpbmQYASABKAkSEAoIcXVlc3Rpb24YAiABKAwiYQoNRXZpZGVuY2VSZXBseRIoCgVpdGVtcxgBIAMoCzIZLnNlYWxtZXNoLnYxLkV2aWRlbmNlSXRlbRIYChByZXNpZGVuY2VfYW5zd2VyGAIgASgMEgwKBGNvZGUYAyABKA0iaQoMRXZpZGVuY2VJdGVtEgwKBGtpbmQYASABKAkSDwoHdmVyc2lvbhgCIAEoDRIQCghldmlkZW5jZRgDIAEoDBISCgpjb2xsYXRlcmFsGAQgAygMEhQKDGlzc3VlZF9hdF9tcxgFIAEoBCJaCg9TaWduZWRCdWlsZExpc3QSDgoGc2lnbmVkGAEgASgMEhEKCXNpZ25hdHVyZRgCIAEoDBILCgNrZXkYAyABKAwSFwoPc2lnc3RvcmVfYnVuZGxlGAQgASgMIosBCglCdWlsZExpc3QSCwoDc2VxGAEgASgEEhQKDGlzc3VlZF9hdF9tcxgCIAEoBBIVCg1ub3RfYmVmb3JlX21zGAMgASgEEhIKCmV4cGlyZXNfbXMYBCABKAQSIgoGYnVpbGRzGAUgAygLMhIuc2VhbG1lc2gudjEuQnVpbGQSDAoEbm90ZRgGIAEoCSKhAQoFQnVpbGQSDwoHdmVyc2lvbhgBIAEoCRIQCghwbGF0Zm9ybRgCIAEoCRIOCgZkaWdlc3QYAyABKAwSGgoNbm90X2JlZm9yZV9tcxgEIAEoBEgAiAEBEhcKCmV4cGlyZXNfbXMYBSABKARIAYgBARIPCgdyZXZva2VkGAYgASgIQhAKDl9ub3RfYmVmb3JlX21zQg0KC19leHBpcmVzX21zIjQKCkNyZWRlbnRpYWwSJgoFbGlua3MYASADKAsyFy5zZWFsbWVzaC52MS5TaWduZWRMaW5rIi8KClNpZ25lZExpbmsSDgoGc2lnbmVkGAEgASgMEhEKCXNpZ25hdHVyZRgCIAEoDCK0AQoETGluaxIRCglhdXRob3JpdHkYASABKAwSDwoHc3ViamVjdBgCIAEoDBIOCgZpc3N1ZXIYAyABKAwSJwoEcm9sZRgEIAEoDjIZLnNlYWxtZXNoLnYxLkFkbWl0dGVkUm9sZRIRCglkZWxlZ2FibGUYBSABKAgSFAoMaXNzdWVkX2F0X21zGAYgASgEEhQKDG5vdF9hZnRlcl9tcxgHIAEoBBIQCghncmFudF9pZBgIIAEoDCIwCgtTaWduZWRHcmFudBIOCgZzaWduZWQYASABKAwSEQoJc2lnbmF0dXJlGAIgASgMIqQBCgVHcmFudBIRCglhdXRob3JpdHkYASABKAwSDgoGaXNzdWVyGAIgASgMEgoKAmlkGAMgASgMEicKBHJvbGUYBCABKA4yGS5zZWFsbWVzaC52MS5BZG1pdHRlZFJvbGUSEgoKZXhwaXJlc19tcxgFIAEoBBIMCgR1c2VzGAYgASgNEhEKCWRlbGVnYWJsZRgHIAEoCBIOCgZiZWFyZXIYCCABKAwiMAoQQWRtaXNzaW9uUmVxdWVzdBINCgVncmFudBgBIAEoDBINCgVub25jZRgCIAEoDCIxChJBZG1pc3Npb25DaGFsbGVuZ2USDAoEY29kZRgBIAEoDRINCgVub25jZRgCIAEoDCIjCg5BZG1pc3Npb25Qcm9vZhIRCglzaWduYXR1cmUYASABKAwiMgoOQWRtaXNzaW9uUmVwbHkSDAoEY29kZRgBIAEoDRISCgpjcmVkZW50aWFsGAIgASgMKm4KEFBvc3R1cmVEb29yU3RhdGUSHgoaUE9TVFVSRV9ET09SX1NUQVRFX1VOS05PV04QABIdChlQT1NUVVJFX0RPT1JfU1RBVEVfQ0xPU0VEEAESGwoXUE9TVFVSRV9ET09SX1NUQVRFX09QRU4QAiqCAQoNUG9zdHVyZUVuZ2luZRIeChpQT1NUVVJFX0VOR0lORV9VTlNQRUNJRklFRBAAEhcKE1BPU1RVUkVfRU5HSU5FX05PTkUQARIbChdQT1NUVVJFX0VOR0lORV9FTUJFRERFRBACEhsKF1BPU1RVUkVfRU5HSU5FX0VYVEVSTkFMEAMqeAoMQWRtaXR0ZWRSb2xlEh0KGUFETUlUVEVEX1JPTEVfVU5TUEVDSUZJRUQQABIYChRBRE1JVFRFRF9ST0xFX0NMSUVOVBABEhYKEkFETUlUVEVEX1JPTEVfSE9TVBACEhcKE0FETUlUVEVEX1JPTEVfUkVMQVkQA2IGcHJvdG8z");
 
 /**
  * What a node says of itself, signed by its endpoint key; at most 16 KiB. Kept and passed on byte for byte.
@@ -863,6 +863,316 @@ export const BuildSchema: GenMessage<Build> = /*@__PURE__*/
   messageDesc(file_sealmesh, 20);
 
 /**
+ * How a node was admitted to an invite-only mesh: links from the mesh's authority to the node, at most 8, at most 4 KiB.
+ * Kept and passed on byte for byte.
+ *
+ * @generated from message sealmesh.v1.Credential
+ */
+export type Credential = Message<"sealmesh.v1.Credential"> & {
+  /**
+   * @generated from field: repeated sealmesh.v1.SignedLink links = 1;
+   */
+  links: SignedLink[];
+};
+
+/**
+ * Describes the message sealmesh.v1.Credential.
+ * Use `create(CredentialSchema)` to create a new message.
+ */
+export const CredentialSchema: GenMessage<Credential> = /*@__PURE__*/
+  messageDesc(file_sealmesh, 21);
+
+/**
+ * @generated from message sealmesh.v1.SignedLink
+ */
+export type SignedLink = Message<"sealmesh.v1.SignedLink"> & {
+  /**
+   * Encoded Link. Not required to be canonical protobuf: what is signed is these bytes.
+   *
+   * @generated from field: bytes signed = 1;
+   */
+  signed: Uint8Array;
+
+  /**
+   * 64 bytes: Ed25519 of the issuer over "sealmesh-credential-v1\0" || signed.
+   *
+   * @generated from field: bytes signature = 2;
+   */
+  signature: Uint8Array;
+};
+
+/**
+ * Describes the message sealmesh.v1.SignedLink.
+ * Use `create(SignedLinkSchema)` to create a new message.
+ */
+export const SignedLinkSchema: GenMessage<SignedLink> = /*@__PURE__*/
+  messageDesc(file_sealmesh, 22);
+
+/**
+ * @generated from message sealmesh.v1.Link
+ */
+export type Link = Message<"sealmesh.v1.Link"> & {
+  /**
+   * 32 bytes, Ed25519: the same in all links of a credential. It names the mesh.
+   *
+   * @generated from field: bytes authority = 1;
+   */
+  authority: Uint8Array;
+
+  /**
+   * 32 bytes, endpoint id of who is admitted.
+   *
+   * @generated from field: bytes subject = 2;
+   */
+  subject: Uint8Array;
+
+  /**
+   * 32 bytes, the key that signs: the authority in the first link, the subject of the link before in the others.
+   *
+   * @generated from field: bytes issuer = 3;
+   */
+  issuer: Uint8Array;
+
+  /**
+   * @generated from field: sealmesh.v1.AdmittedRole role = 4;
+   */
+  role: AdmittedRole;
+
+  /**
+   * Whether the subject may admit others.
+   *
+   * @generated from field: bool delegable = 5;
+   */
+  delegable: boolean;
+
+  /**
+   * Unix ms.
+   *
+   * @generated from field: uint64 issued_at_ms = 6;
+   */
+  issuedAtMs: bigint;
+
+  /**
+   * Unix ms; never later than that of the link before.
+   *
+   * @generated from field: uint64 not_after_ms = 7;
+   */
+  notAfterMs: bigint;
+
+  /**
+   * 16 bytes, of the grant by which the subject was admitted; zero in the first link.
+   *
+   * @generated from field: bytes grant_id = 8;
+   */
+  grantId: Uint8Array;
+};
+
+/**
+ * Describes the message sealmesh.v1.Link.
+ * Use `create(LinkSchema)` to create a new message.
+ */
+export const LinkSchema: GenMessage<Link> = /*@__PURE__*/
+  messageDesc(file_sealmesh, 23);
+
+/**
+ * What an invite grants, signed by the member that made it; at most 512 bytes.
+ *
+ * @generated from message sealmesh.v1.SignedGrant
+ */
+export type SignedGrant = Message<"sealmesh.v1.SignedGrant"> & {
+  /**
+   * Encoded Grant.
+   *
+   * @generated from field: bytes signed = 1;
+   */
+  signed: Uint8Array;
+
+  /**
+   * 64 bytes: Ed25519 of the issuer's endpoint key over "sealmesh-grant-v1\0" || signed.
+   *
+   * @generated from field: bytes signature = 2;
+   */
+  signature: Uint8Array;
+};
+
+/**
+ * Describes the message sealmesh.v1.SignedGrant.
+ * Use `create(SignedGrantSchema)` to create a new message.
+ */
+export const SignedGrantSchema: GenMessage<SignedGrant> = /*@__PURE__*/
+  messageDesc(file_sealmesh, 24);
+
+/**
+ * @generated from message sealmesh.v1.Grant
+ */
+export type Grant = Message<"sealmesh.v1.Grant"> & {
+  /**
+   * 32 bytes: which mesh.
+   *
+   * @generated from field: bytes authority = 1;
+   */
+  authority: Uint8Array;
+
+  /**
+   * 32 bytes, endpoint id.
+   *
+   * @generated from field: bytes issuer = 2;
+   */
+  issuer: Uint8Array;
+
+  /**
+   * 16 random bytes.
+   *
+   * @generated from field: bytes id = 3;
+   */
+  id: Uint8Array;
+
+  /**
+   * @generated from field: sealmesh.v1.AdmittedRole role = 4;
+   */
+  role: AdmittedRole;
+
+  /**
+   * Unix ms; from then on nobody is admitted by it. Who was stays a member.
+   *
+   * @generated from field: uint64 expires_ms = 5;
+   */
+  expiresMs: bigint;
+
+  /**
+   * Nodes that may be admitted by it; 0: no limit.
+   *
+   * @generated from field: uint32 uses = 6;
+   */
+  uses: number;
+
+  /**
+   * @generated from field: bool delegable = 7;
+   */
+  delegable: boolean;
+
+  /**
+   * 32 bytes, Ed25519: who holds its secret half may use the grant.
+   *
+   * @generated from field: bytes bearer = 8;
+   */
+  bearer: Uint8Array;
+};
+
+/**
+ * Describes the message sealmesh.v1.Grant.
+ * Use `create(GrantSchema)` to create a new message.
+ */
+export const GrantSchema: GenMessage<Grant> = /*@__PURE__*/
+  messageDesc(file_sealmesh, 25);
+
+/**
+ * Stream 0x06, first frame, of the joiner.
+ *
+ * @generated from message sealmesh.v1.AdmissionRequest
+ */
+export type AdmissionRequest = Message<"sealmesh.v1.AdmissionRequest"> & {
+  /**
+   * SignedGrant, byte for byte as it stands in the invite.
+   *
+   * @generated from field: bytes grant = 1;
+   */
+  grant: Uint8Array;
+
+  /**
+   * 32 bytes.
+   *
+   * @generated from field: bytes nonce = 2;
+   */
+  nonce: Uint8Array;
+};
+
+/**
+ * Describes the message sealmesh.v1.AdmissionRequest.
+ * Use `create(AdmissionRequestSchema)` to create a new message.
+ */
+export const AdmissionRequestSchema: GenMessage<AdmissionRequest> = /*@__PURE__*/
+  messageDesc(file_sealmesh, 26);
+
+/**
+ * Stream 0x06, second frame, of the grant's issuer.
+ *
+ * @generated from message sealmesh.v1.AdmissionChallenge
+ */
+export type AdmissionChallenge = Message<"sealmesh.v1.AdmissionChallenge"> & {
+  /**
+   * 0 ok, 1 unknown grant, 2 expired, 3 used up, 4 revoked, 5 not proven, 6 may not invite, 7 busy, 8 bad request.
+   *
+   * @generated from field: uint32 code = 1;
+   */
+  code: number;
+
+  /**
+   * 32 bytes with code 0.
+   *
+   * @generated from field: bytes nonce = 2;
+   */
+  nonce: Uint8Array;
+};
+
+/**
+ * Describes the message sealmesh.v1.AdmissionChallenge.
+ * Use `create(AdmissionChallengeSchema)` to create a new message.
+ */
+export const AdmissionChallengeSchema: GenMessage<AdmissionChallenge> = /*@__PURE__*/
+  messageDesc(file_sealmesh, 27);
+
+/**
+ * Stream 0x06, third frame, of the joiner.
+ *
+ * @generated from message sealmesh.v1.AdmissionProof
+ */
+export type AdmissionProof = Message<"sealmesh.v1.AdmissionProof"> & {
+  /**
+   * 64 bytes: Ed25519 of the bearer key over "sealmesh-admission-v1\0" || joiner id || issuer id || joiner's nonce ||
+   * issuer's nonce || SHA-256 of the SignedGrant.
+   *
+   * @generated from field: bytes signature = 1;
+   */
+  signature: Uint8Array;
+};
+
+/**
+ * Describes the message sealmesh.v1.AdmissionProof.
+ * Use `create(AdmissionProofSchema)` to create a new message.
+ */
+export const AdmissionProofSchema: GenMessage<AdmissionProof> = /*@__PURE__*/
+  messageDesc(file_sealmesh, 28);
+
+/**
+ * Stream 0x06, fourth frame, of the issuer.
+ *
+ * @generated from message sealmesh.v1.AdmissionReply
+ */
+export type AdmissionReply = Message<"sealmesh.v1.AdmissionReply"> & {
+  /**
+   * As in AdmissionChallenge.
+   *
+   * @generated from field: uint32 code = 1;
+   */
+  code: number;
+
+  /**
+   * Encoded Credential with code 0.
+   *
+   * @generated from field: bytes credential = 2;
+   */
+  credential: Uint8Array;
+};
+
+/**
+ * Describes the message sealmesh.v1.AdmissionReply.
+ * Use `create(AdmissionReplySchema)` to create a new message.
+ */
+export const AdmissionReplySchema: GenMessage<AdmissionReply> = /*@__PURE__*/
+  messageDesc(file_sealmesh, 29);
+
+/**
  * Unknown numbers read as unknown.
  *
  * @generated from enum sealmesh.v1.PostureDoorState
@@ -940,4 +1250,50 @@ export type PostureEngine = (typeof PostureEngine)[keyof typeof PostureEngine] |
  */
 export const PostureEngineSchema: GenEnum<PostureEngine> = /*@__PURE__*/
   enumDesc(file_sealmesh, 1);
+
+/**
+ * Anything else is refused.
+ *
+ * @generated from enum sealmesh.v1.AdmittedRole
+ */
+export const AdmittedRole = {
+  /**
+   * @generated from enum value: ADMITTED_ROLE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * May ask.
+   *
+   * @generated from enum value: ADMITTED_ROLE_CLIENT = 1;
+   */
+  CLIENT: 1,
+
+  /**
+   * May ask, answer and carry.
+   *
+   * @generated from enum value: ADMITTED_ROLE_HOST = 2;
+   */
+  HOST: 2,
+
+  /**
+   * May carry.
+   *
+   * @generated from enum value: ADMITTED_ROLE_RELAY = 3;
+   */
+  RELAY: 3,
+} as const;
+
+/**
+ * Anything else is refused.
+ *
+ * @generated from enum sealmesh.v1.AdmittedRole
+ */
+export type AdmittedRole = (typeof AdmittedRole)[keyof typeof AdmittedRole] | UnknownEnum;
+
+/**
+ * Describes the enum sealmesh.v1.AdmittedRole.
+ */
+export const AdmittedRoleSchema: GenEnum<AdmittedRole> = /*@__PURE__*/
+  enumDesc(file_sealmesh, 2);
 

@@ -74,6 +74,7 @@ const document = {
   inference_key: "k",
   owner: { status: unclean, verified: false, owner_id: unclean, cert_id: unclean, expires_at_unix_ms: 1e300 },
   trust_policy: "prefer-owned",
+  mesh: { mode: "invite", id: "cd".repeat(16), name: unclean, role: "host", may_invite: true, why: unclean },
   route: "auto",
   relayed: {
     streams: 2,

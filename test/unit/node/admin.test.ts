@@ -15,8 +15,14 @@ const metrics = new Metrics("1.2.3", { running: () => 0, queued: () => 0, peers:
 const host = "ab".repeat(32);
 const explained: ExplainReport = { what: "org/m", kind: "model", policy: policyStatus(openPolicy), hosts: [] };
 const asked: string[] = [];
+const session = "Bearer session";
 const parts: AdminParts = {
   status: () => status,
+  token: () => "invite",
+  invites: () => {
+    throw new MeshError("E_NO_HOST", "this node is still starting");
+  },
+  session: () => ({ allows: (authorization) => authorization === session }),
   exchanges,
   metrics,
   evidence: () => [],
@@ -37,6 +43,12 @@ describe("the console port", () => {
     expect(await (await get("/api/status")).json()).toEqual(status);
     expect(await (await get("/")).text()).toContain("/api/status");
     expect((await get("/api/secrets")).status).toBe(404);
+  });
+
+  it("shows the invite to callers with the session token, and invites to nobody else", async () => {
+    expect(await (await get("/api/status", { authorization: session })).json()).toEqual({ ...status, token: "invite" });
+    expect((await get("/api/invites")).status).toBe(401);
+    expect((await get("/api/invites", { authorization: session })).status).toBe(503);
   });
 
   it.each([
@@ -131,13 +143,18 @@ describe("the console port", () => {
     expect(await answer.json()).toMatchObject({ error: { code: "no_host" } });
   });
 
-  it.each(["/metrics", "/api/exchanges", `/api/attestation/${host}`, "/api/explain/m", "/healthz", "/readyz"])(
-    "keeps web pages away from %s",
-    async (path) => {
-      expect((await get(path, { origin: "https://evil.example" })).status).toBe(403);
-      expect((await get(path, { host: "evil.example" })).status).toBe(403);
-    },
-  );
+  it.each([
+    "/metrics",
+    "/api/exchanges",
+    "/api/invites",
+    `/api/attestation/${host}`,
+    "/api/explain/m",
+    "/healthz",
+    "/readyz",
+  ])("keeps web pages away from %s", async (path) => {
+    expect((await get(path, { origin: "https://evil.example", authorization: session })).status).toBe(403);
+    expect((await get(path, { host: "evil.example" })).status).toBe(403);
+  });
 
   it("has no cross-origin permission to give", async () => {
     expect((await get("/api/status")).headers.get("access-control-allow-origin")).toBeNull();

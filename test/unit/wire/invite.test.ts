@@ -66,14 +66,14 @@ describe("a minimum policy", () => {
     for (const json of [
       { ...base, other: 1 },
       { ...base, sealmesh: {} },
-      { ...base, sealmesh: { grant: "x" } },
+      { ...base, sealmesh: { later: "x" } },
     ]) {
       expect(decodeInvite(encoded(json)).minimum).toBeUndefined();
     }
   });
 
   it("is read when other members stand beside it", () => {
-    const json = { id, addrs: [], later: [], sealmesh: { grant: "x", policy: { attested: "pinned" } } };
+    const json = { id, addrs: [], later: [], sealmesh: { later: "x", policy: { attested: "pinned" } } };
     expect(decodeInvite(encoded(json)).minimum).toEqual({ attested: "pinned", encryption: false });
   });
 
