@@ -39,7 +39,7 @@ export interface AskPath {
    */
   readonly ms: number;
   /** @default everybody may carry */
-  readonly roles?: Roles;
+  readonly roles?: Roles | undefined;
   /** Which hosts this node cannot connect to, as exchanges know it too. @default each is tried directly first */
   readonly load?: HostLoad;
   /** Unix ms; @default Date.now */

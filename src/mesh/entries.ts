@@ -27,6 +27,8 @@ export interface SelfDescription {
   readonly blob?: Uint8Array | undefined;
   /** SignedBuildLists that it passes on, as received; the newest last. @default none */
   readonly buildLists?: readonly Uint8Array[];
+  /** Undefined: not known so far. */
+  readonly meshId?: string | undefined;
   /** Its owner's claim, valid now (field 28). @default none */
   readonly ownership?: Uint8Array | undefined;
 }
@@ -58,6 +60,7 @@ export function ownEntry({ id, self, address, withPosture }: OwnEntryParts): Ann
   const { inferenceKey, posture } = record.fields;
   return {
     ...entryOf(said, httpPort, inferenceKey, record),
+    meshId: self.meshId,
     posture: withPosture && posture ? [posture] : [],
     evidence: blob,
     buildLists,

@@ -73,6 +73,8 @@ export interface MeshOptions {
   /** Members of earlier sessions, their records as they were; and where to keep those of now. @default none are kept */
   readonly known?: readonly KnownMember[];
   readonly onKnown?: (known: readonly KnownMember[]) => void;
+  /** Told which mesh a member says that it is in, as it says it. */
+  readonly onMeshId?: (id: string) => void;
   /** Called after peers or their models changed. */
   readonly onChange: () => void;
   /** Who may be a member. @default everybody */
@@ -215,14 +217,12 @@ export class Mesh {
   }
 
   /**
-   * A stream of type admission to a node that need not know us yet, type byte written.
+   * A stream on sealmesh/1 to a node that need not know us yet: it takes one of type admission. The caller writes the type.
    * @throws E_UNREACHABLE, E_LOST, E_ABORTED
    */
-  async openAdmission(address: EndpointAddress, signal: AbortSignal): Promise<ByteStream> {
+  async openSealUnmet(address: EndpointAddress, signal: AbortSignal): Promise<ByteStream> {
     const connection = await this.#connections.connect(address, "sealmesh/1", this.#timing.dialMs, signal);
-    const stream = await openUnlessAborted(connection, signal);
-    await this.#say(stream, Uint8Array.of(sealStreams.admission), this.#timing.gossipMs, signal);
-    return stream;
+    return await openUnlessAborted(connection, signal);
   }
 
   /** Looks at once whether all members still are: what the gate goes by has changed. */
@@ -429,6 +429,7 @@ export class Mesh {
       return [claimOf({ ...entry, posture: id === from ? entry.posture : [] }, record, this.#options.clock.now())];
     });
     this.#apply({ kind: "gossip", from, claims, linked: this.isConnected(from), knows: frame.knownRecords });
+    if (own?.entry.meshId !== undefined) this.#options.onMeshId?.(own.entry.meshId);
     const { buildLists = [] } = own?.entry ?? {};
     if (buildLists.length > 0 && this.#options.onBuildLists?.(buildLists, from)) {
       this.announce(from);

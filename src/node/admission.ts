@@ -233,18 +233,25 @@ export class Admission implements Admitter {
     queueMicrotask(() => this.#options.onRevoked?.());
   }
 
+  /** Of a node whose record need not be at hand: what it was admitted as, by the bytes that it shows. */
+  judge(id: EndpointId, credential: Uint8Array): Admittance {
+    if (this.#mesh.mode === "open") return { kind: "member", role: "host" };
+    const refused = (why: string): Admittance => ({ kind: "refused", why });
+    const checked = this.#check(id, credential);
+    if (typeof checked === "string") return refused(checked);
+    const lacking = this.#lack(checked);
+    if (lacking !== undefined) return refused(`its credential ${lacking}`);
+    return { kind: "member", role: checked.own.role };
+  }
+
   #judge({ id, record }: Credentials): Admittance {
     if (this.#mesh.mode === "open") return { kind: "member", role: "host" };
     const refused = (why: string): Admittance => ({ kind: "refused", why });
     if (record === undefined) return refused("it signs no record, and this mesh is invite-only");
     const { credential } = record.fields;
     if (credential === undefined) return refused("it shows no credential, and this mesh is invite-only");
-    const checked = this.#check(id, credential);
-    if (typeof checked === "string") return refused(checked);
     this.hear(record);
-    const lacking = this.#lack(checked);
-    if (lacking !== undefined) return refused(`its credential ${lacking}`);
-    return { kind: "member", role: checked.own.role };
+    return this.judge(id, credential);
   }
 
   /** What stays true of these bytes, looked at once. */

@@ -183,6 +183,8 @@ export const defaults = {
   meshesKept: 16,
   /** Strangers that want to be admitted: each needs a few signatures of ours, and a write to disk. */
   admissionRate: { perHolder: { burst: 5, perSecond: 0.1 }, total: { burst: 50, perSecond: 10 }, holders: 4_096 },
+  /** Between attempts to be admitted while the issuer of the invite is away, ms: first and longest. */
+  admissionRetryMs: [2_000, 15_000],
   /** One frame of an admission, ms, and the issuer's answer, which may wait for its disk. */
   admissionFrameMs: 10_000,
   admissionAnswerMs: 10_000,

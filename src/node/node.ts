@@ -24,9 +24,7 @@ import { HostLoad, relayCapability, relaysNaming } from "../mesh/choose.ts";
 import { attestHandlers } from "../mesh/attest-serve.ts";
 import type { SelfDescription } from "../mesh/entries.ts";
 import { Mesh, type StreamHandler } from "../mesh/mesh.ts";
-import type { DiscoveryParts, Offer } from "../discovery/discovery.ts";
-import { bareToken } from "../discovery/listing.ts";
-import { discoveryKinds } from "../discovery/registry.ts";
+import { rolesBy } from "../mesh/roles.ts";
 import { lookAgain } from "../harden/harden.ts";
 import type { HardeningReport } from "../harden/report.ts";
 import { ResponseStore } from "../openai/responses/store.ts";
@@ -42,9 +40,7 @@ import type { Role } from "../wire/gossip.ts";
 import type { RecordModel } from "../wire/record.ts";
 import type { HostPort, NodeConfig } from "./config.ts";
 import { Admission } from "./admission.ts";
-import { Finder } from "./finder.ts";
-import { findingTiming } from "./finding.ts";
-import { type FindingConfig, isMet } from "./finding-config.ts";
+import { Joining } from "./joining.ts";
 import { policyStatus } from "./attestation-report.ts";
 import { Attester } from "./attester.ts";
 import { BuildLists, listTrust } from "./build-lists.ts";
@@ -125,6 +121,8 @@ class RunningNode implements Node {
   readonly #config: NodeConfig;
   readonly #options: NodeOptions;
   readonly #log: Log;
+  /** What members may do; asked once there is a mesh. */
+  readonly #roles = rolesBy((id) => this.#parts?.mesh.roleOf(id));
   readonly #clock = systemClock;
   readonly #stopping = new AbortController();
   readonly #relaying: Relaying;
@@ -141,7 +139,6 @@ class RunningNode implements Node {
   #engines: Engines | undefined;
   #transport: Transport | undefined;
   #measurement: BuildDigests | undefined;
-  #finder: Finder | undefined;
   #exchanges = 0;
   #drainUntilMs = Number.POSITIVE_INFINITY;
   #ended: Promise<void> | undefined;
@@ -153,6 +150,7 @@ class RunningNode implements Node {
     this.#relaying = new Relaying({
       settings: config.relaying,
       mesh: () => this.#need().mesh,
+      roles: this.#roles,
       clock: this.#clock,
       log: options.log,
     });
@@ -179,6 +177,7 @@ class RunningNode implements Node {
       collectMs: defaults.evidenceMs,
     });
     this.#closers.push(() => attester.close());
+    const found = config.finding;
     const admission = new Admission({
       directory: config.dataDir,
       identity,
@@ -186,8 +185,11 @@ class RunningNode implements Node {
       log: this.#log,
       invites: config.join,
       open: config.openMesh,
+      ...(found?.name === undefined ? {} : { name: found.name }),
+      ...(found?.name === undefined || found.inviteOnly ? {} : { openId: namedMeshId(found.name) }),
       token: (mesh) => this.#token(mesh),
       onOwnChange: () => this.#changed(),
+      onRevoked: () => this.#parts?.mesh.judgeMembers(),
     });
     this.#closers.push(() => this.#keep(admission));
     // a TPM takes a second or two, as engines do: evidence and record are published together
@@ -289,8 +291,10 @@ class RunningNode implements Node {
         unreadMs: limits.unreadMs,
       },
       draining: () => this.#stopping.signal.aborted,
+      mayAsk: (asker, credential) => this.#mayNotAsk(asker, credential, admission, ownership),
     };
-    const mesh = this.#openMesh(transport, state, records, engines, answering, attester, builds, ownership, apiUrl);
+    const wired = { transport, state, records, engines, answering, attester, builds, ownership, admission, apiUrl };
+    const mesh = this.#openMesh(wired);
     this.#closers.push(() => mesh.close());
     const load = new HostLoad();
     const trust = new Trust({
@@ -298,6 +302,7 @@ class RunningNode implements Node {
       config,
       mesh,
       load,
+      roles: this.#roles,
       clock,
       log: this.#log,
       pins: state.pins,
@@ -323,6 +328,8 @@ class RunningNode implements Node {
       route: config.route,
       load,
       affinity,
+      roles: this.#roles,
+      credential: () => admission.credential,
       timing: {
         dialMs: defaults.dialMs,
         relayMs: defaults.relayMs,
@@ -339,8 +346,21 @@ class RunningNode implements Node {
       affinity,
       now: () => clock.now(),
     };
+    const joining = new Joining({
+      self: identity.id,
+      config,
+      mesh,
+      admission,
+      clock,
+      log: this.#log,
+      nostrKey: () => state.nostrKey(),
+      token: () => this.#token({}),
+      models: () => this.models(),
+      onChange: () => this.#options.onChange?.(),
+      stopping: this.#stopping.signal,
+    });
     const parts = { endpointId: identity.id, apiUrl, consoleUrl, transport, keys, records, engines, attester, trust };
-    this.#parts = { ...parts, measurements, ownership, mesh, asking, routing, admission };
+    this.#parts = { ...parts, measurements, ownership, mesh, asking, routing, admission, joining };
     this.#advanceRecord(); // it names our address now
     await withDeadline(attested, { what: "the first evidence", ms: defaults.firstEvidenceMs }).catch(() => undefined);
     mesh.start();
@@ -349,17 +369,19 @@ class RunningNode implements Node {
     this.#every(defaults.recordCheckMs, () => {
       const owners = ownership.advance();
       if (this.#advanceRecord() || owners.claim) mesh.announce();
-      if (owners.lists) this.#options.onChange?.();
+      if (owners.lists) {
+        mesh.judgeMembers();
+        this.#options.onChange?.();
+      }
       attester.refreshIfDue(config.attest.refreshMs);
       this.#forget(state, mesh, trust);
       this.#keep(admission);
     });
     this.#log.write("info", { event: "node-started", endpoint_id: identity.id, version });
-    if (admission.mode === "open") this.#log.write("warn", { event: "mesh-open" });
-    // 5 the members we were told of
-    await Promise.all(config.join.map(({ address }) => this.#join(mesh, address)));
-    // 6 those that nobody told us of
-    if (config.finding) await this.#find(config.finding, state, mesh);
+    if (admission.mode === "open") this.#sayOpen(admission);
+    // 5 the members we were told of, and those that nobody told us of
+    this.#closers.push(() => joining.close());
+    await joining.start();
     measurements.begin();
   }
 
@@ -396,7 +418,7 @@ class RunningNode implements Node {
   }
 
   status(): Status {
-    const { endpointId, apiUrl, engines, mesh, records, attester, trust, measurements, ownership, admission } =
+    const { endpointId, apiUrl, engines, mesh, records, attester, trust, measurements, ownership, admission, joining } =
       this.#need();
     const { mode, name, route, relayTraffic } = this.#config;
     const hosted = engines.models();
@@ -445,7 +467,7 @@ class RunningNode implements Node {
       measurement: measurements.status(),
       exchanges: exchangesStatus(this.#reports),
       nostr_discovery: (this.#config.finding?.nostrRelays.length ?? 0) > 0,
-      publication_state: this.#finder?.publication ?? "private",
+      publication_state: joining.publication,
       mesh_name: this.#config.finding?.name ?? null,
       relayed: this.#relaying.status(),
       peers: mesh.peers.map((peer) =>
@@ -454,7 +476,7 @@ class RunningNode implements Node {
           key: mesh.keyStanding(peer.id),
           connected: mesh.isConnected(peer.id),
           rttMs: mesh.rttMs(peer.id),
-          relays: relaysNaming(mesh, peer.id).length,
+          relays: relaysNaming(mesh, peer.id, { roles: this.#roles }).length,
           route,
           proof: trust.proofs.of(peer.id),
           decision: trust.decision(peer.id),
@@ -511,17 +533,8 @@ class RunningNode implements Node {
     return lists;
   }
 
-  #openMesh(
-    transport: Transport,
-    state: State,
-    records: RecordKeeper,
-    engines: Engines,
-    answering: AnswerParts,
-    attester: Attester,
-    builds: BuildLists | undefined,
-    ownership: Ownership,
-    apiUrl: string | undefined,
-  ): Mesh {
+  #openMesh(parts: MeshParts): Mesh {
+    const { transport, state, records, engines, answering, attester, builds, ownership, admission, apiUrl } = parts;
     const { mode, name, relayTraffic, route } = this.#config;
     const describe = (): SelfDescription => ({
       role: this.#role(engines),
@@ -534,6 +547,7 @@ class RunningNode implements Node {
       blob: attester.blob,
       buildLists: builds?.newest ?? [],
       ownership: ownership.claim,
+      meshId: admission.meshId,
     });
     const { attestAnswering, attestRelayed, attestCarrying, attestTiming } = defaults;
     const attesting = attestHandlers({
@@ -577,6 +591,8 @@ class RunningNode implements Node {
           this.#notKept(thrown);
         }
       },
+      gate: ownership.gate(admission.gate()),
+      onMeshId: (id) => admission.adoptId(id),
       known: decodeKnownMembers(state.knownMembers.read() ?? ""),
       onKnown: (known) => {
         try {
@@ -592,6 +608,7 @@ class RunningNode implements Node {
         http: mode === "relay" ? answersNobody : answerFrom((peer) => ({ kind: "direct", peer })),
         relayed: mode === "relay" ? answersNobody : answerFrom((relay) => ({ kind: "relayed", relay })),
         ...attesting,
+        admission: admission.answer,
         ...(relayTraffic ? { relay: this.#relaying.stream } : {}),
       },
     });
@@ -654,6 +671,29 @@ class RunningNode implements Node {
     return encodeInvite(this.#need().transport.address(), { ...mesh, policy });
   }
 
+  /** Why a peer may not ask this host, or undefined: members may, but for those that were admitted to carry alone. */
+  #mayNotAsk(
+    asker: EndpointId,
+    credential: Uint8Array | undefined,
+    admission: Admission,
+    ownership: Ownership,
+  ): string | undefined {
+    const { mesh } = this.#need();
+    const refusal = ownership.judge(asker, mesh.peer(asker)?.ownership).refusal;
+    if (refusal !== undefined) return refusal;
+    const admittance = credential === undefined ? undefined : admission.judge(asker, credential);
+    if (admittance?.kind === "refused") return admittance.why;
+    const role = admittance?.role ?? mesh.roleOf(asker) ?? (admission.mode === "open" ? "host" : undefined);
+    if (role === undefined) return "it is no member of this mesh";
+    return role === "relay" ? "it was admitted as a relay, which asks nobody" : undefined;
+  }
+
+  /** Who may join is said once, in the words that fit. */
+  #sayOpen({ meshId = "" }: Admission): void {
+    const found = this.#config.finding;
+    this.#log.write("warn", found ? { event: "mesh-findable", mesh: meshId } : { event: "mesh-open" });
+  }
+
   /** What others have taken back of their invites. */
   #keep(admission: Admission): void {
     try {
@@ -661,83 +701,6 @@ class RunningNode implements Node {
     } catch (thrown) {
       this.#notKept(thrown);
     }
-  }
-
-  async #join(mesh: Mesh, address: Parameters<Mesh["join"]>[0]): Promise<void> {
-    try {
-      const joining = mesh.join(address, this.#stopping.signal);
-      await withDeadline(joining, { what: "joining", ms: defaults.joinMs, code: "E_UNREACHABLE" });
-    } catch (thrown) {
-      const { code, message } = toMeshError(thrown);
-      this.#log.write("warn", { event: "join-failed", peer: address.id, code, what: `${message}; trying again` });
-    }
-    mesh.keepJoined(address);
-  }
-
-  /** Waits a while for what the first look brings; it goes on for as long as the node does. */
-  async #find(finding: FindingConfig, state: State, mesh: Mesh): Promise<void> {
-    const parts: DiscoveryParts = {
-      settings: finding,
-      clock: this.#clock,
-      nostrKey: state.nostrKey(),
-      onTrouble: (source, { code, message }) =>
-        this.#log.write("warn", { event: "mesh-not-listed", source, code, what: message }),
-    };
-    const meshId = this.#meshId();
-    if (!finding.inviteOnly) this.#log.write("warn", { event: "mesh-findable", mesh: meshId });
-    const finder = new Finder({
-      settings: {
-        ...finding,
-        self: this.endpointId,
-        meshId,
-        demands: (minimum) => isMet(minimum, this.#config.policy),
-        timing: findingTiming,
-      },
-      discoveries: discoveryKinds.filter((kind) => kind.wanted(finding)).map((kind) => kind.start(parts)),
-      clock: this.#clock,
-      log: this.#log,
-      members: () => new Set(mesh.peers.flatMap(({ id, met }) => (met ? [id] : []))),
-      join: (address, signal) => mesh.join(address, signal),
-      offer: () => this.#offer(finding, mesh),
-      onChange: () => this.#options.onChange?.(),
-      timing: {
-        findMs: defaults.findMs,
-        joinMs: defaults.foundJoinMs,
-        tickMs: defaults.findingTickMs,
-        listingNewsMs: defaults.listingNewsMs,
-      },
-    });
-    this.#finder = finder;
-    this.#closers.push(() => finder.close());
-    finder.start();
-    const options = { what: "finding a mesh", ms: defaults.firstFindMs, signal: this.#stopping.signal };
-    await withDeadline(finder.settled, options).catch(() => undefined);
-  }
-
-  /** What the world may know of this mesh: names and numbers, and an invite that admits nobody by itself. */
-  #offer({ name, region, inviteOnly }: FindingConfig, mesh: Mesh): Offer {
-    const met = mesh.peers.filter((peer) => peer.met);
-    const clients = met.filter(({ role }) => role === "client").length;
-    return {
-      token: bareToken(this.invite()),
-      meshName: name,
-      meshId: this.#meshId(),
-      serving: this.models(),
-      wanted: [],
-      onDisk: [],
-      totalVramBytes: 0,
-      nodeCount: met.length - clients + 1,
-      clientCount: clients,
-      maxClients: 0,
-      region,
-      inviteOnly,
-    };
-  }
-
-  /** A name makes the id; a mesh without one goes by the node that lists it. */
-  #meshId(): string {
-    const name = this.#config.finding?.name;
-    return name === undefined ? this.endpointId.slice(0, 32) : namedMeshId(name);
   }
 
   // ---- running
@@ -841,6 +804,19 @@ class RunningNode implements Node {
 }
 
 /** What exists once the node has been built. */
+interface MeshParts {
+  readonly transport: Transport;
+  readonly state: State;
+  readonly records: RecordKeeper;
+  readonly engines: Engines;
+  readonly answering: AnswerParts;
+  readonly attester: Attester;
+  readonly builds: BuildLists | undefined;
+  readonly ownership: Ownership;
+  readonly admission: Admission;
+  readonly apiUrl: string | undefined;
+}
+
 interface Parts {
   readonly endpointId: EndpointId;
   readonly apiUrl: string | undefined;
@@ -857,6 +833,7 @@ interface Parts {
   readonly asking: AskParts;
   readonly routing: RoutingParts;
   readonly admission: Admission;
+  readonly joining: Joining;
 }
 
 function portOf(url: string | undefined): number | undefined {

@@ -9,6 +9,7 @@ import type { Log } from "../base/log.ts";
 import { decisionOf, factsOf } from "../exchange.ts";
 import type { Peer } from "../mesh/membership.ts";
 import type { HostLoad } from "../mesh/choose.ts";
+import type { Roles } from "../mesh/roles.ts";
 import type { Mesh } from "../mesh/mesh.ts";
 import { Proofs } from "../mesh/proofs.ts";
 import type { Decision } from "../policy/decide.ts";
@@ -37,6 +38,7 @@ export interface TrustOptions {
   readonly config: NodeConfig;
   readonly mesh: Mesh;
   readonly load: HostLoad;
+  readonly roles?: Roles | undefined;
   readonly clock: Clock;
   readonly log: Log;
   readonly pins: PinStore;
@@ -57,13 +59,13 @@ export class Trust {
   readonly #options: TrustOptions;
 
   constructor(options: TrustOptions) {
-    const { self, config, mesh, load, clock, log, pins, builds, ownership } = options;
+    const { self, config, mesh, load, roles, clock, log, pins, builds, ownership } = options;
     const { policy, challenge, route } = config;
     this.#options = options;
     this.policy = { ...policyOf(config, builds), ownership };
     this.proofs = new Proofs({
       self,
-      path: { mesh, route, dialMs: defaults.dialMs, ms: defaults.attestMs, load, now: () => clock.now() },
+      path: { mesh, route, dialMs: defaults.dialMs, ms: defaults.attestMs, load, roles, now: () => clock.now() },
       clock,
       log,
       roots: policy.roots,

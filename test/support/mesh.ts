@@ -47,7 +47,9 @@ export function testMesh(): TestMesh {
     async start(mode, flags = {}, transport = network, parts = {}): Promise<TestNode> {
       const dataDir = flags.dataDir ?? temporaryDirectory();
       const apiPort = mode === "relay" ? {} : { port: "0" };
-      const config = resolveConfig(mode, { ...apiPort, headless: true, bind: "127.0.0.1:0", dataDir, ...flags });
+      // peers that a test plays by hand have no credentials
+      const usual = { ...apiPort, headless: true, bind: "127.0.0.1:0", dataDir, openMesh: true };
+      const config = resolveConfig(mode, { ...usual, ...flags });
       const events: LogEvent[] = [];
       const log: Log = { write: (_level, event) => void events.push(event) };
       const node = await startNode(config, { log, transport, ...parts });

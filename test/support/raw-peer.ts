@@ -157,6 +157,8 @@ export class RawPeer {
       inferenceKey: this.key.publicKey,
       keyNotAfterMs: now + 3_600_000,
       capabilities: ["seal.v1", relayCapability],
+      role: this.role,
+      models: this.models.map((name) => ({ name, context: 4096, busy: false, queue: 0, kinds: [] })),
       ...change,
     });
   }
