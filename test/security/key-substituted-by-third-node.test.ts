@@ -1,4 +1,5 @@
 /** A third node says that a host has another inference key: its own. */
+import type { EndpointId } from "../../src/base/brand.ts";
 import { describe, expect, it } from "vitest";
 import { toBase64 } from "../../src/base/bytes.ts";
 import { signRecord } from "../../src/crypto/record.ts";
@@ -34,6 +35,10 @@ async function tell(
   await eventually("the lie has arrived", () =>
     client.status().peers.some((peer) => peer.endpoint_id === attacker.id && peer.hostname === name),
   );
+}
+
+function knows(client: TestNode, id: EndpointId): boolean {
+  return client.status().peers.some((peer) => peer.endpoint_id === id);
 }
 
 /** Entries about `entry` that put the attacker's key in place of the owner's. */
@@ -133,11 +138,10 @@ describe("K1: a third node substitutes the key of a host", () => {
     for (const lie of lies(attacker, attacker.entryOf(host.endpointId))) {
       attacker.announcements = () => [lie, attacker.own()];
       const client = await mesh.start("client", { join: [attacker.invite], route: "relay" });
-      await eventually("the client knows the model", () => client.models().includes("scripted"));
+      await eventually("the lie has arrived", () => knows(client, host.endpointId));
       const answer = await call(client);
-      expect([answer.status, answer.code]).toEqual([503, "refused"]);
-      expect(answer.headers.get("x-should-retry")).toBe("false");
-      expect(answer.message).toContain("no-key");
+      // nothing that the host has signed: neither its key nor that it serves the model
+      expect([answer.status, answer.code]).toEqual([404, "model_not_found"]);
     }
     expect(attacker.opened.filter((stream) => !stream.endsWith("mesh-llm/1 1"))).toEqual([]);
     expect(attacker.couldRead(secret)).toBe(false);
@@ -154,8 +158,8 @@ describe("K1: a third node substitutes the key of a host", () => {
     const address = { ...attacker.transport.address(), id: host.endpointId };
     attacker.announcements = () => [{ ...entry, address, record: undefined }, attacker.own()];
     const client = await mesh.start("client", { join: [attacker.invite] });
-    await eventually("the client knows the model", () => client.models().includes("scripted"));
-    expect((await call(client)).code).toBe("refused");
+    await eventually("the lie has arrived", () => knows(client, host.endpointId));
+    expect((await call(client)).code).toBe("model_not_found");
     expect(attacker.opened).not.toContain("mesh-llm/1 4");
     expect(attacker.couldRead(secret)).toBe(false);
     await engine.close();

@@ -179,7 +179,7 @@ export class RawPeer {
       ownership: undefined,
       posture: [],
       evidence: undefined,
-      record: this.kind === "sealing" ? this.record().bytes : undefined,
+      record: this.kind === "sealing" ? this.record(nameOf(change)).bytes : undefined,
       ...change,
     };
   }
@@ -288,6 +288,11 @@ export class RawPeer {
   #ownRecord(): Uint8Array | undefined {
     return this.announcements(this.id).find(({ id }) => id === this.id)?.record;
   }
+}
+
+/** What stands in an entry for people stands in the record too. */
+function nameOf({ hostname }: Partial<Announcement>): Partial<RecordFields> {
+  return hostname === undefined ? {} : { name: hostname };
 }
 
 function base64Forms(words: string): string[] {
