@@ -30,8 +30,10 @@ import type { HardeningReport } from "../harden/report.ts";
 import { ResponseStore } from "../openai/responses/store.ts";
 import { transports } from "../transport/registry.ts";
 import { fileTap, tapTransport } from "../transport/tap.ts";
+import { parseSocketAddress } from "../transport/socket-address.ts";
 import { alpns, type Transport, type TransportKind } from "../transport/transport.ts";
 import { SeenCache } from "../tunnel/seen.ts";
+import type { EndpointAddress } from "../wire/address.ts";
 import { encodeInvite, type InviteExtra, strictest } from "../wire/invite.ts";
 import { limits } from "../wire/limits.ts";
 import { namedMeshId } from "../wire/mesh-id.ts";
@@ -273,7 +275,7 @@ class RunningNode implements Node {
     const told = { capabilities, models, posture, described, admission: () => admission };
     const records = new RecordKeeper({ identity, keys, clock, ...told, nextSeq, proven });
     const builds = await this.#openBuildLists(state);
-    const transport = await this.#openTransport(identity.seed);
+    const transport = await this.#openTransport(identity.seed, state);
     this.#transport = transport;
     const answering: AnswerParts = {
       identity,
@@ -497,11 +499,15 @@ class RunningNode implements Node {
 
   // ---- building
 
-  async #openTransport(secretKey: Uint8Array): Promise<Transport> {
+  /** On the port of the last start, where none was asked for: what peers and invites know of our address stays true. */
+  async #openTransport(secretKey: Uint8Array, { udpPort }: State): Promise<Transport> {
     const kind = this.#options.transport ?? transports[0];
     if (!kind) throw new MeshError("E_BUG", "no transport is registered");
     const { bind, irohRelays, tap } = this.#config;
-    const transport = await kind.start({ secretKey, alpns, bind, irohRelays });
+    const at = (socket: string): Promise<Transport> => kind.start({ secretKey, alpns, bind: socket, irohRelays });
+    const transport = await reopened(bind, udpPort.read(), at);
+    const port = portAt(bind, transport.address());
+    if (port !== undefined) udpPort.write(port);
     return tap === undefined ? transport : tapTransport(transport, fileTap(tap));
   }
 
@@ -834,6 +840,28 @@ interface Parts {
   readonly routing: RoutingParts;
   readonly admission: Admission;
   readonly joining: Joining;
+}
+
+/** @param last port of an earlier start; undefined: there was none · @throws as `open` */
+async function reopened(
+  bind: string,
+  last: number | undefined,
+  open: (socket: string) => Promise<Transport>,
+): Promise<Transport> {
+  if (last !== undefined && bind.endsWith(":0")) {
+    try {
+      return await open(`${bind.slice(0, -1)}${last}`);
+    } catch (thrown) {
+      if (toMeshError(thrown).code !== "E_PORT") throw thrown; // taken by now: any other will do
+    }
+  }
+  return await open(bind);
+}
+
+/** The port of our UDP socket, as others see it; undefined: it is not told. */
+function portAt(bind: string, { direct }: EndpointAddress): number | undefined {
+  const isV6 = bind.startsWith("[");
+  return parseSocketAddress(direct.find((socket) => socket.startsWith("[") === isV6) ?? "")?.port;
 }
 
 function portOf(url: string | undefined): number | undefined {

@@ -15,6 +15,7 @@
  *     enclave-key          0600  Apple's form of the attested key: of use on this machine's chip alone, to any process there
  *     nostr.key            0600  what this node signs its listings with (docs/discovery.md), 64 hex digits; made when needed
  *     measured.json        0600  digests of models, with what their files looked like (node/measurements.ts)
+ *     udp-port             0600  of the last start: taken again, so that known addresses stay true
  *     known-members.json   0600  members to look for after a restart (node/known-members.ts)
  *     mesh.json            0600  meshes that this node belongs to, with its credentials (node/mesh-file.ts)
  *     mesh-authority       0600  of a mesh that was made here: 32-byte Ed25519 seed as 64 hex digits
@@ -60,6 +61,8 @@ export interface State {
   readonly pins: PinStore;
   /** Whatever the platform keeps of the attested key (Secure Enclave). */
   readonly enclaveKey: { read(): Uint8Array | undefined; write(bytes: Uint8Array): void };
+  /** Of the last start; a file that cannot be read counts as none. @throws E_STATE it cannot be written */
+  readonly udpPort: { read(): number | undefined; write(port: number): void };
   /** Text of known-members.json. @throws E_STATE */
   readonly knownMembers: { read(): string | undefined; write(text: string): void };
   /** Secret key of 32 bytes for listings, made at the first call. @throws E_STATE */
@@ -90,6 +93,7 @@ export function openState(directory: string, onDamaged?: (error: MeshError) => v
     const takeForgotten = (): readonly EndpointId[] => dropForgotten(pins, shown);
     takeForgotten(); // while no node was running
     const enclaveKeyPath = join(directory, "enclave-key");
+    const udpPortPath = join(directory, "udp-port");
     const knownPath = join(directory, "known-members.json");
     const measuredPath = join(directory, "measured.json");
     return {
@@ -102,6 +106,10 @@ export function openState(directory: string, onDamaged?: (error: MeshError) => v
       enclaveKey: {
         read: () => readOwnBytes(enclaveKeyPath),
         write: (bytes) => writeAtomic(enclaveKeyPath, bytes),
+      },
+      udpPort: {
+        read: () => portFrom(readOwn(udpPortPath)),
+        write: (port) => writeAtomic(udpPortPath, `${port}\n`),
       },
       knownMembers: { read: () => readOwn(knownPath), write: (text) => writeAtomic(knownPath, text) },
       nostrKey: () => readSecret(join(directory, "nostr.key")),
@@ -208,6 +216,11 @@ function seedOf(text: string, path: string): Uint8Array {
   } catch (cause) {
     throw unusable(path, "does not hold 64 hex digits. Move it away and a new identity is made", cause);
   }
+}
+
+function portFrom(text = ""): number | undefined {
+  const port = Number(text.trim());
+  return Number.isInteger(port) && port > 0 && port < 65_536 ? port : undefined;
 }
 
 function readShown(path: string): Map<EndpointId, Shown> {
