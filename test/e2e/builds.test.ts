@@ -129,7 +129,8 @@ describe("a host says, signed, which build it runs", () => {
       by: "self",
       verdict: "unknown-build",
     });
-    const both = await clientOf([bad, good], list);
+    const beside = await hostOf(changedMain, "--join", good.ready.invite);
+    const both = await clientOf([beside, good], list);
     const answer = await ask(both);
     expect([answer.status, answer.by]).toEqual([200, good.ready.endpoint_id]);
     expect((await peerOf(both, good))?.build).toMatchObject({ digest: build, verdict: "accepted" });

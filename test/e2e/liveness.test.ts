@@ -2,6 +2,7 @@
  * Processes that die without a word: nothing of a killed host goes on running, those who asked it learn of it, and it is
  * found again when it comes back under the same identity, with another key and at another address.
  */
+import { rmSync } from "node:fs";
 import { join } from "node:path";
 import type OpenAI from "openai";
 import { beforeAll, describe, expect, it } from "vitest";
@@ -90,6 +91,7 @@ describe("a host that is killed and comes back", () => {
 
   it("answers again, through the relay too, with the same identity, another key and another address", async () => {
     const before = await keyOf(relayClient);
+    rmSync(join(dataDir, "udp-port")); // or it would take the port that it had
     const restart = ["serve", "--engine", engine.url, "--data-dir", dataDir, "--join", relay.ready.invite];
     const back = await startProcess(restart);
     expect(back.ready.endpoint_id).toBe(host.ready.endpoint_id);

@@ -40,10 +40,8 @@ beforeAll(async () => {
   // writes noise without end, so that an answer can be abandoned while it is being made
   const endless = join(tempDir(), "endless.gguf");
   await writeRandomModel(endless, { contextLength: 60_000 });
-  [embeddedHost, proxyHost] = await Promise.all([
-    startProcess(["serve", "--model", demoModel, "--model", endless, "--ctx-size", "60000"]),
-    startProcess(["serve", "--engine", engine.url]),
-  ]);
+  embeddedHost = await startProcess(["serve", "--model", demoModel, "--model", endless, "--ctx-size", "60000"]);
+  proxyHost = await startProcess(["serve", "--engine", engine.url, "--join", embeddedHost.ready.invite]);
   relay = await startProcess(["client", "--join", embeddedHost.ready.invite, "--join", proxyHost.ready.invite]);
   const joining = ["client", "--join", relay.ready.invite];
   [clients.relay, clients.direct] = await Promise.all([

@@ -31,12 +31,10 @@ beforeAll(async () => {
   // writes noise without end, so that an answer can be abandoned while it is being made
   const endless = join(tempDir(), "endless.gguf");
   await writeRandomModel(endless, { contextLength: 60_000 });
-  let host: NodeProcess;
-  [embedded, host] = await Promise.all([
-    startProcess(["serve", "--model", demoModel, "--model", endless, "--ctx-size", "60000"]),
-    startProcess(["serve", "--engine", engine.url]),
-  ]);
-  const client = await startProcess(["client", "--join", embedded.ready.invite, "--join", host.ready.invite]);
+  embedded = await startProcess(["serve", "--model", demoModel, "--model", endless, "--ctx-size", "60000"]);
+  const joining = ["--join", embedded.ready.invite];
+  await startProcess(["serve", "--engine", engine.url, ...joining]);
+  const client = await startProcess(["client", ...joining]);
   await knowsModels(client, ...models);
   engines = { scripted: watched(engine), embedded: watchedInside(embedded) };
   // the embedded engine has no port of its own: its host answers for it
