@@ -6,13 +6,24 @@
  */
 import type { EndpointId } from "../base/brand.ts";
 import type { EndpointAddress } from "../wire/address.ts";
-import type { Marks } from "./telling.ts";
 
-/** A connection on which gossip was exchanged. */
+/** A connection on which gossip was exchanged, and how far its two sides know what the other has (telling.ts). */
 export interface Link {
   readonly sinceMs: number;
-  /** What the peer knows from us or has shown that it knows: a mark for each entry, see telling.ts. */
-  readonly told: Marks;
+  /** Up to this change the peer has all that concerns it. */
+  readonly told: number;
+  /** Up to this change it knows from our digests what we have. */
+  readonly given: number;
+  /** Up to this change we know from its digests what it has; undefined: no frame of it yet; infinite: it sends none. */
+  readonly heard: number | undefined;
+  /** Records that it is known to have, where `told` does not say it: their numbers by endpoint id, or by digestKey. */
+  readonly has: ReadonlyMap<string, bigint>;
+  /** When to look whether it lacks something of the last news; infinite: not at all. */
+  readonly followAtMs: number;
+}
+
+export function newLink(nowMs: number): Link {
+  return { sinceMs: nowMs, told: 0, given: 0, heard: undefined, has: new Map(), followAtMs: Number.POSITIVE_INFINITY };
 }
 
 export interface Contact {
@@ -33,6 +44,12 @@ export interface Contact {
   readonly aim: Aim;
   /** When a link to it ended, or when we heard of it. */
   readonly lastMs: number;
+}
+
+export type Linked = Contact & { readonly link: Link };
+
+export function isLinked(contact: Contact): contact is Linked {
+  return contact.link !== undefined;
 }
 
 export type Aim =
@@ -62,6 +79,8 @@ export interface ContactLimits {
   readonly returnEachMs: number;
   /** First and longest wait between tries to reach a peer that others name. */
   readonly fillMs: readonly [first: number, longest: number];
+  /** Who is named first has this long an advantage at most over those that further frames name. */
+  readonly fillAfterMs: number;
   /** Peers to look for at most, and how long; those that invites name are looked for without end. */
   readonly remembered: number;
   readonly rememberMs: number;
@@ -79,6 +98,7 @@ export const contactLimits: ContactLimits = {
   returnTries: 25,
   returnEachMs: 250,
   fillMs: [30_000, 300_000],
+  fillAfterMs: 500,
   remembered: 256,
   rememberMs: 86_400_000,
 };

@@ -17,7 +17,7 @@ import {
   type MembershipLimits,
   step,
 } from "../../src/mesh/membership.ts";
-import { tellingFor } from "../../src/mesh/telling.ts";
+import { type Said, tellingFor } from "../../src/mesh/telling.ts";
 import type { EndpointAddress } from "../../src/wire/address.ts";
 import type { KnownRecords } from "../../src/wire/gossip.ts";
 
@@ -411,7 +411,7 @@ export class SimulatedMesh {
 
 interface Frame {
   readonly claims: readonly Claim[];
-  readonly marks: ReadonlyMap<EndpointId, number>;
+  readonly marks: Said;
   readonly knows: KnownRecords | undefined;
 }
 
