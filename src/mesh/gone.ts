@@ -49,6 +49,7 @@ export function left(draft: Draft, id: EndpointId): void {
       id,
       draft.links().filter((link) => !peer.mentionedBy.has(link.id)),
     );
+    if (contact?.link) tell(draft, false, undefined);
     remove(draft, id, "left");
   }
   if (!contact) return;
@@ -127,6 +128,7 @@ function lost(draft: Draft, id: EndpointId, wasLinked: boolean): void {
   if (!peer) return dropContact(draft, id, undefined);
   const holders = draft.links().filter((link) => link.id !== id && peer.mentionedBy.has(link.id));
   tellDown(draft, id, wasLinked ? draft.links() : holders);
+  if (wasLinked) tell(draft, false, undefined);
   if (holders.length === 0 || peer.role === "client") return remove(draft, id, "lost");
   draft.setPeer({ ...peer, met: false });
   if (peer.met) draft.actions.push({ kind: "gone", id, reason: "lost" });
@@ -158,7 +160,6 @@ function remove(draft: Draft, id: EndpointId, reason: GoneReason): void {
   }
   dropContact(draft, id, peer);
   draft.actions.push({ kind: "gone", id, reason });
-  tell(draft, false, undefined);
   draft.keepSoon();
 }
 

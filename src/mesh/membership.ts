@@ -233,7 +233,7 @@ export const membershipLimits: MembershipLimits = {
   sweepMs: 30_000,
   newsAfterMs: 100,
   newsEachMs: 30,
-  newsSpaceMs: 1_000,
+  newsSpaceMs: 2_000,
   newsPeers: 4,
   refutedMs: 600_000,
   refutedHeld: 256,

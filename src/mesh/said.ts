@@ -244,7 +244,8 @@ function sameToOthers(a: Peer, b: Peer): boolean {
     a.met === b.met &&
     a.role === b.role &&
     a.hostname === b.hostname &&
-    JSON.stringify([a.models, a.runtimes, a.address]) === JSON.stringify([b.models, b.runtimes, b.address])
+    (a.address === b.address || JSON.stringify(a.address) === JSON.stringify(b.address)) &&
+    JSON.stringify([a.models, a.runtimes]) === JSON.stringify([b.models, b.runtimes])
   );
 }
 

@@ -1,50 +1,60 @@
 /**
- * The maps of the membership's state. One state must not see what a later step changes, and copying a thousand peers in
- * each of a thousand steps is what a pure step would cost: so a table is a large map that is shared, and above it a small
- * one with what has changed since. No rule of the mesh is here.
+ * The maps of the membership's state. A state never changes, and copying a thousand peers in each of a thousand steps is
+ * what that would cost: so the newest state of a line has the one real map, and each older one only knows by what it
+ * differs from the next. Who reads an old one, as tests do, pays with a copy. No rule of the mesh is here.
  */
 
-/** So many changes lie above the large map at most; each step that changes something copies them. */
-const changesHeld = 64;
-
-/** In the small map: it is in the large one, and no more. */
-const removed = Symbol("removed");
-
-type Changes<Key, Value> = ReadonlyMap<Key, Value | typeof removed>;
+/** What was there before a step, for the keys that it changed; undefined: nothing. */
+type Undo<Key, Value> = ReadonlyMap<Key, Value | undefined>;
 
 /** A map that never changes. */
-class Layers<Key, Value> implements ReadonlyMap<Key, Value> {
-  readonly base: ReadonlyMap<Key, Value>;
-  readonly changes: Changes<Key, Value>;
+class Version<Key, Value> implements ReadonlyMap<Key, Value> {
   readonly size: number;
+  /** Undefined: the next version has it. */
+  #map: Map<Key, Value> | undefined;
+  #next: { readonly version: Version<Key, Value>; readonly undo: Undo<Key, Value> } | undefined;
 
-  constructor(base: ReadonlyMap<Key, Value>, changes: Changes<Key, Value>, size: number) {
-    this.base = base;
-    this.changes = changes;
-    this.size = size;
+  private constructor(map: Map<Key, Value>) {
+    this.#map = map;
+    this.size = map.size;
+  }
+
+  static after<K, V>(before: ReadonlyMap<K, V>, changes: Undo<K, V>): Version<K, V> {
+    const map = before instanceof Version ? (before as Version<K, V>).#read() : new Map(before);
+    const undo = new Map<K, V | undefined>();
+    for (const [key, value] of changes) {
+      undo.set(key, map.get(key));
+      put(map, key, value);
+    }
+    const version = new Version(map);
+    if (before instanceof Version) (before as Version<K, V>).#handTo(version, undo);
+    return version;
   }
 
   get(key: Key): Value | undefined {
-    const changed = this.changes.get(key);
-    return changed === undefined ? this.base.get(key) : changed === removed ? undefined : changed;
+    return this.#read().get(key);
   }
 
   has(key: Key): boolean {
-    const changed = this.changes.get(key);
-    return changed === undefined ? this.base.has(key) : changed !== removed;
+    return this.#read().has(key);
   }
 
-  *entries(): MapIterator<[Key, Value]> {
-    for (const entry of this.base) if (!this.changes.has(entry[0])) yield entry;
-    for (const [key, value] of this.changes) if (value !== removed) yield [key, value];
+  // as it is now: who takes a walk through it may do steps meanwhile
+
+  entries(): MapIterator<[Key, Value]> {
+    return [...this.#read()].values();
   }
 
-  *keys(): MapIterator<Key> {
-    for (const [key] of this.entries()) yield key;
+  keys(): MapIterator<Key> {
+    return [...this.#read().keys()].values();
   }
 
-  *values(): MapIterator<Value> {
-    for (const [, value] of this.entries()) yield value;
+  values(): MapIterator<Value> {
+    return this.list().values();
+  }
+
+  list(): Value[] {
+    return [...this.#read().values()];
   }
 
   [Symbol.iterator](): MapIterator<[Key, Value]> {
@@ -54,21 +64,45 @@ class Layers<Key, Value> implements ReadonlyMap<Key, Value> {
   forEach(call: (value: Value, key: Key, map: ReadonlyMap<Key, Value>) => void): void {
     for (const [key, value] of this.entries()) call(value, key, this);
   }
+
+  #handTo(version: Version<Key, Value>, undo: Undo<Key, Value>): void {
+    this.#map = undefined;
+    this.#next = { version, undo };
+  }
+
+  #read(): Map<Key, Value> {
+    return (this.#map ??= this.#copy());
+  }
+
+  /** From the newest back to this one. */
+  #copy(): Map<Key, Value> {
+    const undone: Undo<Key, Value>[] = [];
+    let version: Version<Key, Value> = this;
+    while (!version.#map && version.#next) {
+      undone.push(version.#next.undo);
+      version = version.#next.version;
+    }
+    const map = new Map(version.#map);
+    for (const undo of undone.toReversed()) for (const [key, value] of undo) put(map, key, value);
+    this.#next = undefined;
+    return map;
+  }
+}
+
+function put<Key, Value>(map: Map<Key, Value>, key: Key, value: Value | undefined): void {
+  if (value === undefined) map.delete(key);
+  else map.set(key, value);
 }
 
 /** A table inside one step: may be changed until the step is done. No value is undefined. */
 export class Table<Key, Value> {
   readonly #before: ReadonlyMap<Key, Value>;
-  readonly #base: ReadonlyMap<Key, Value>;
-  readonly #held: Changes<Key, Value>;
-  /** Ours to change; undefined: nothing has been. */
-  #changes: Map<Key, Value | typeof removed> | undefined;
+  /** A value that is undefined: there is none any more. No map at all: as in most steps, nothing has changed. */
+  #changes: Map<Key, Value | undefined> | undefined;
   #size: number;
 
   constructor(before: ReadonlyMap<Key, Value>) {
     this.#before = before;
-    this.#base = before instanceof Layers ? before.base : before;
-    this.#held = before instanceof Layers ? before.changes : new Map();
     this.#size = before.size;
   }
 
@@ -77,8 +111,8 @@ export class Table<Key, Value> {
   }
 
   get(key: Key): Value | undefined {
-    const changed = (this.#changes ?? this.#held).get(key);
-    return changed === undefined ? this.#base.get(key) : changed === removed ? undefined : changed;
+    const changed = this.#changes?.get(key);
+    return changed !== undefined || this.#changes?.has(key) ? changed : this.#before.get(key);
   }
 
   has(key: Key): boolean {
@@ -96,32 +130,30 @@ export class Table<Key, Value> {
   delete(key: Key): boolean {
     if (!this.has(key)) return false;
     this.#size -= 1;
-    if (this.#base.has(key)) this.#change().set(key, removed);
-    else this.#change().delete(key);
+    this.#change().set(key, undefined);
     return true;
   }
 
   /** As it is at the moment, to be walked through while it changes. */
-  values(): readonly Value[] {
-    return [...this.#view().values()];
+  values(): Value[] {
+    if (this.#changes) return this.entries().map(([, value]) => value);
+    return this.#before instanceof Version ? this.#before.list() : [...this.#before.values()];
   }
 
-  entries(): readonly (readonly [Key, Value])[] {
-    return [...this.#view().entries()];
+  entries(): (readonly [Key, Value])[] {
+    const entries: (readonly [Key, Value])[] = [];
+    for (const entry of this.#before) if (!this.#changes?.has(entry[0])) entries.push(entry);
+    for (const [key, value] of this.#changes ?? []) if (value !== undefined) entries.push([key, value]);
+    return entries;
   }
 
   /** At the end of the step; the very map of the start when nothing has changed. */
   done(): ReadonlyMap<Key, Value> {
-    if (!this.#changes) return this.#before;
-    return this.#changes.size <= changesHeld ? this.#view() : new Map(this.#view());
+    return this.#changes ? Version.after(this.#before, this.#changes) : this.#before;
   }
 
-  #view(): ReadonlyMap<Key, Value> {
-    return this.#changes ? new Layers(this.#base, this.#changes, this.#size) : this.#before;
-  }
-
-  #change(): Map<Key, Value | typeof removed> {
-    this.#changes ??= new Map(this.#held);
+  #change(): Map<Key, Value | undefined> {
+    this.#changes ??= new Map();
     return this.#changes;
   }
 }

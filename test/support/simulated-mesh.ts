@@ -381,7 +381,7 @@ export class SimulatedMesh {
   #frameFrom(node: SimulatedNode, to: EndpointId): Frame {
     const { entries, marks, knows } = tellingFor(node.state, to, this.nowMs + node.skewMs);
     const others = entries.map(({ peer, inContact }) => this.#claim(peer.id, peer.record, inContact));
-    const claims = [...others, claimOf(node.id, node.record, undefined)];
+    const claims = [...others, this.#claim(node.id, node.record, true)];
     node.sent += 1;
     node.sentBytes += frameBytes + claims.length * this.#options.entryBytes + (knows?.size ?? 0) * digestItemBytes;
     return { claims, marks, knows };
