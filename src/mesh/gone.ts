@@ -35,8 +35,20 @@ export function dialed(draft: Draft, id: EndpointId, reached: boolean): void {
     const wait = draft.about(waitMs(failed, looking(draft), draft.bounds));
     return draft.contacts.set(id, { ...failed, dialAtMs: draft.upMs + wait });
   }
+  if (!contact.met && !contact.lasting) return doubt(draft, id);
   draft.contacts.set(id, { ...failed, aim: "return", dialAtMs: draft.upMs + draft.about(returnMs[0]) });
   lost(draft, id, failed.aim === "revive");
+}
+
+/**
+ * One dial to a peer that we were never linked with has failed. Were it removed for that, each cut of the network would
+ * cost both sides half of what they know; so it stays for as long as a living one may take to sign something new.
+ */
+function doubt(draft: Draft, id: EndpointId): void {
+  draft.contacts.delete(id);
+  const peer = draft.peers.get(id);
+  const { silentAfterMs, doubtedMs } = draft.bounds;
+  if (peer) draft.setPeer({ ...peer, newsMs: Math.min(peer.newsMs, draft.upMs + doubtedMs - silentAfterMs) });
 }
 
 /** It says goodbye. Who has only our word for it learns it from us. */

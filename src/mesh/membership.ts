@@ -187,6 +187,8 @@ export interface MembershipLimits extends ContactLimits {
   readonly forgetAfterMs: number;
   /** A peer that we are not linked with and that has signed nothing new for so long is forgotten. */
   readonly silentAfterMs: number;
+  /** So long only, when somebody says that it is down and we did not reach it either. */
+  readonly doubtedMs: number;
   /** How long a peer that left or died is not taken over from others: without records, and with them until all have ended. */
   readonly goneForMs: number;
   readonly goneSignedMs: number;
@@ -225,6 +227,7 @@ export const membershipLimits: MembershipLimits = {
   forgetAfterMs: 360_000,
   // records are renewed every 15 minutes
   silentAfterMs: 1_800_000,
+  doubtedMs: 1_000_000,
   goneForMs: 300_000,
   goneSignedMs: limits.recordLifeMs + limits.recordAheadMs,
   goneHeld: 8_192,

@@ -11,8 +11,8 @@ export const limits = {
   announcementsPerFrame: 4_096,
   /** Items of 16 bytes in a digest of known records: twice the peers that a node holds. */
   digestItems: 8_192,
-  /** Entries of others that we put into one frame for a node that signs records: 200 KB; the rest goes with the next ones. */
-  entriesTold: 128,
+  /** Entries of others that we put into one frame for a node that signs records: 100 KB; the rest goes with the next ones. */
+  entriesTold: 64,
   /** Protobuf fields of one control message, nested ones included: decoded objects cost 100 times their wire bytes. */
   fieldsPerFrame: 131_072,
   /** Rows of a route table: announcementsPerFrame hosts with a few models each. */

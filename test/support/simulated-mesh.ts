@@ -72,7 +72,7 @@ const digestItemBytes = 16;
 export class SimulatedMesh {
   readonly nodes: SimulatedNode[] = [];
   readonly rules: MembershipLimits;
-  readonly #options: Required<Omit<SimulationOptions, "rules">>;
+  #options: Required<Omit<SimulationOptions, "rules">>;
   readonly #byId = new Map<EndpointId, SimulatedNode>();
   readonly #queue = new Heap();
   readonly #claims = new WeakMap<VerifiedRecord, readonly [Claim, Claim]>();
@@ -162,6 +162,11 @@ export class SimulatedMesh {
 
   heal(): void {
     for (const node of this.nodes) node.part = 0;
+  }
+
+  /** Nothing is lost or repeated from now on. */
+  calm(): void {
+    this.#options = { ...this.#options, loss: 0, repeated: 0 };
   }
 
   /** Lets the time pass. */

@@ -122,15 +122,21 @@ describe("word that a peer is down", () => {
     down(node, "anna", "carl");
     expect(node.knows("carl")).toBe(true);
     expect(dialsIn(node.passes(20_000))).toEqual([idOf("carl")]);
-    expect(node.knows("carl")).toBe(false);
+    expect(node.knows("carl")).toBe(true);
   });
 
-  it("removes nobody that the dial reaches", () => {
-    const node = new Node({ linksWanted: 0 });
-    node.hears("anna", [carl(1, false)]);
-    down(node, "anna", "carl");
-    node.passes(20_000, () => true);
-    expect(node.knows("carl")).toBe(true);
+  it("and a dial in vain leave a peer that we never met the time in which it would sign something new", () => {
+    const until = membershipLimits.doubtedMs + membershipLimits.sweepMs + 5_000;
+    expect(until).toBeLessThan(membershipLimits.silentAfterMs);
+    for (const lives of [false, true]) {
+      const node = new Node({ linksWanted: 0 });
+      node.hears("anna", [carl(1, false)]);
+      down(node, "anna", "carl");
+      node.passes(20_000);
+      if (lives) node.hears("anna", [carl(2, false)]);
+      node.passes(until);
+      expect(node.knows("carl")).toBe(lives);
+    }
   });
 
   it("about ourselves, or from the peer itself, is nothing", () => {

@@ -78,7 +78,7 @@ describe("records", () => {
     const node = new Node();
     node.hears("anna", others(300));
     const heard = new Set<EndpointId>();
-    for (let frame = 0; frame < 3; frame += 1) {
+    for (let frame = 0; frame < 5; frame += 1) {
       node.hears("ben");
       const { ids } = tell(node, "ben");
       expect(ids.length).toBeLessThanOrEqual(limits.entriesTold);
