@@ -42,6 +42,8 @@ export interface Contact {
   readonly dialAtMs: number | undefined;
   /** Why it is dialed, which decides how a failure counts. */
   readonly aim: Aim;
+  /** {@link Link.given} of the frame that begins a link, which is written before there is one. */
+  readonly given: number;
   /** When a link to it ended, or when we heard of it. */
   readonly lastMs: number;
 }
@@ -88,7 +90,7 @@ export interface ContactLimits {
 
 export const contactLimits: ContactLimits = {
   // every node of a small mesh has all; in a large one random graphs of this degree stay in one piece, see docs/scaling.md
-  linksWanted: 16,
+  linksWanted: 12,
   dialing: 16,
   dialingPerAddress: 4,
   reviveMs: [500, 2_000, 8_000],
@@ -114,6 +116,7 @@ export function newContact(id: EndpointId, nowMs: number, more: Partial<Contact>
     failures: 0,
     dialAtMs: undefined,
     aim: "fill",
+    given: 0,
     lastMs: nowMs,
     ...more,
   };

@@ -7,15 +7,7 @@ import type { VerifiedRecord } from "../crypto/record.ts";
 import type { Role } from "../wire/gossip.ts";
 import type { ChangeKind, Changes } from "./changes.ts";
 import { type Contact, isLinked, type Linked } from "./contacts.ts";
-import type {
-  Gone,
-  Membership,
-  MembershipAction,
-  MembershipLimits,
-  News,
-  Peer,
-  Shown,
-} from "./membership.ts";
+import type { Gone, Membership, MembershipAction, MembershipLimits, News, Peer, Shown } from "./membership.ts";
 import { Table } from "./table.ts";
 import { digestKey } from "./telling.ts";
 

@@ -65,6 +65,7 @@ export function noteHeard(draft: Draft, heard: Heard): void {
 export function noteTold(draft: Draft, to: EndpointId, said: Said): void {
   const contact = draft.contacts.get(to);
   if (contact?.link) draft.contacts.set(to, { ...contact, link: afterTelling(contact.link, said) });
+  else if (contact) draft.contacts.set(to, { ...contact, given: said.given });
 }
 
 /** Of {@link Link.followAtMs}: once it has answered; not at all. */

@@ -15,8 +15,8 @@ export function linked(draft: Draft, id: EndpointId): void {
   const known = draft.contacts.get(id) ?? newContact(id, draft.upMs);
   if (known.link) return;
   const isFirst = draft.links().length === 0;
-  const met = { dialing: false, failures: 0, dialAtMs: undefined, aim: "return" as const, met: true };
-  draft.contacts.set(id, { ...known, ...met, link: newLink(draft.upMs) });
+  const met = { dialing: false, failures: 0, dialAtMs: undefined, aim: "return" as const, met: true, given: 0 };
+  draft.contacts.set(id, { ...known, ...met, link: { ...newLink(draft.upMs), given: known.given } });
   draft.relinked(id);
   draft.keepSoon();
   if (isFirst) lookAtOnce(draft); // the network is back

@@ -16,7 +16,7 @@ import { staysGone } from "./gone.ts";
 import type { Claim, Known, MembershipEvent, Peer } from "./membership.ts";
 import { noteHeard, tell } from "./news.ts";
 import { byIntroducer, linked, wantContact } from "./reaching.ts";
-import { digestKey, type Heard, isWhole, saidLinks } from "./telling.ts";
+import { digestKey, type Heard, isWhole, saysLinked } from "./telling.ts";
 
 /** What was known when this node last ran. */
 export function fromDisk(draft: Draft, known: readonly Known[]): void {
@@ -110,16 +110,15 @@ function mention(draft: Draft, claim: Claim, from: EndpointId): boolean {
 
 /** Who its sender is linked with, by its digest. A word about a node that we do not know names nobody that could be dialed. */
 function noteLinks(draft: Draft, frame: Heard): void {
-  const { from, claims } = frame;
-  const links = saidLinks(frame);
-  for (const [key, isLinked] of links) {
+  const { from, claims, knows = new Map<string, bigint>() } = frame;
+  for (const [key, item] of knows) {
     const id = draft.keys.get(key);
-    if (id && id !== from) setMention(draft, id, from, isLinked);
+    if (id && id !== from) setMention(draft, id, from, saysLinked(item));
   }
   if (!isWhole(frame)) return;
   const named = new Set(claims.flatMap(({ id, inContact }) => (inContact ? [id] : [])));
   for (const { id, mentionedBy } of draft.peers.values()) {
-    if (mentionedBy.has(from) && !named.has(id) && !links.has(digestKey(id))) setMention(draft, id, from, false);
+    if (mentionedBy.has(from) && !named.has(id) && !knows.has(digestKey(id))) setMention(draft, id, from, false);
   }
 }
 

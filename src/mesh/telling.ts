@@ -48,11 +48,16 @@ export function tellingFor(state: Membership, to: EndpointId, nowMs: number): Te
   const link = state.contacts.get(to)?.link ?? newLink(0);
   const all = reader.record ? lacking(state, to, link, nowMs) : everything(state, to, nowMs);
   const told = all.length > limits.entriesTold ? share(all, state.self) : all;
-  const records = told === all ? [] : told.flatMap(({ id, record }) => (record ? [[id, record.fields.seq] as const] : []));
+  const records =
+    told === all ? [] : told.flatMap(({ id, record }) => (record ? [[id, record.fields.seq] as const] : []));
   const { last } = state.changes;
   return {
     entries: told.map((peer) => ({ peer, inContact: isLinkedWith(state, peer.id) })),
-    marks: { records: new Map(records), told: told === all ? Math.min(link.heard ?? link.told, last) : link.told, given: last },
+    marks: {
+      records: new Map(records),
+      told: told === all ? Math.min(link.heard ?? link.told, last) : link.told,
+      given: last,
+    },
     knows: reader.record && digest(state, link),
   };
 }
@@ -76,7 +81,8 @@ function lacking(state: Tables, to: EndpointId, link: Link, nowMs: number): read
     const peer = id === to ? undefined : state.peers.get(id);
     if (!peer || !isToldOn(peer, isLinkedWith(state, id), nowMs)) continue;
     // the peer's digests speak of records, and clients' records are told as entries without: by those linked with them
-    const isShown = peer.record && peer.role !== "client" && (unasked.has(id) || hasOf(link, id) >= peer.record.fields.seq);
+    const isShown =
+      peer.record && peer.role !== "client" && (unasked.has(id) || hasOf(link, id) >= peer.record.fields.seq);
     if (!isShown) lacked.push(peer);
   }
   return lacked;
@@ -139,11 +145,9 @@ export function isWhole({ from, knows }: Heard): boolean {
   return knows?.has(digestKey(from)) ?? false;
 }
 
-/** Who its sender says that it is linked with, and whom not any more, by digest. */
-export function saidLinks({ from, knows }: Heard): ReadonlyMap<string, boolean> {
-  const links = new Map<string, boolean>();
-  for (const [key, value] of knows ?? []) if (key !== digestKey(from)) links.set(key, value >= linkedBit);
-  return links;
+/** Whether an item of a digest says that its sender is linked with that node; if not, it is not, or not any more. */
+export function saysLinked(item: bigint): boolean {
+  return item >= linkedBit;
 }
 
 /** A link after a frame of its peer, when what was in it has been taken over. @param changes as they are then */

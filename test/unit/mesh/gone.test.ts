@@ -163,7 +163,13 @@ describe("an entry that a third party relays", () => {
     node.hears("carl", [], { seq: 5 });
     const before = node.state.peers.get(idOf("carl"));
     const key = { kind: "key", key: new Uint8Array(32).fill(9) } as const;
-    const lie = claimOf("carl", { role: "host", models: ["x"], hostname: "evil", key, address: addressOf("carl", "6:6") });
+    const lie = claimOf("carl", {
+      role: "host",
+      models: ["x"],
+      hostname: "evil",
+      key,
+      address: addressOf("carl", "6:6"),
+    });
     node.hears("anna", [lie]);
     node.hears("anna", [{ ...lie, role: "client", address: undefined }]);
     const { mentionedBy: _by, lastMentionedMs: _at, ...now } = node.state.peers.get(idOf("carl")) ?? {};
@@ -182,7 +188,9 @@ describe("an entry that a third party relays", () => {
 describe("a full table", () => {
   const bounds = { peers: 20, linksWanted: 0 };
   const named = (prefix: string, count: number): readonly ReturnType<typeof claimOf>[] =>
-    Array.from({ length: count }, (_, index) => claimOf(`${prefix}${index}`, { record: recordOf(`${prefix}${index}`, 1) }));
+    Array.from({ length: count }, (_, index) =>
+      claimOf(`${prefix}${index}`, { record: recordOf(`${prefix}${index}`, 1) }),
+    );
 
   it("has room for those that others name, at the cost of whoever named most", () => {
     const node = new Node(bounds);

@@ -43,7 +43,10 @@ describe("a link that has ended", () => {
   it("costs no more dials a second when there are many", () => {
     const dialsOf = (count: number): number => {
       const node = new Node({ linksWanted: 0 });
-      const known = Array.from({ length: count }, (_, index) => ({ address: addressOf(`n${index}`), record: undefined }));
+      const known = Array.from({ length: count }, (_, index) => ({
+        address: addressOf(`n${index}`),
+        record: undefined,
+      }));
       node.take({ kind: "start", known, seed: 1, role: "worker" });
       node.passes(240_000);
       return dialsIn(node.passes(60_000)).length;
@@ -82,7 +85,9 @@ describe("what was away and is back", () => {
     node.loses("anna");
     node.passes(900_000);
     const address = addressOf("anna", "203.0.113.9:9");
-    node.hears("ben", [claimOf("anna", { record: recordOf("anna", 2), address, addressSigned: true, inContact: true })]);
+    node.hears("ben", [
+      claimOf("anna", { record: recordOf("anna", 2), address, addressSigned: true, inContact: true }),
+    ]);
     expect(node.take({ kind: "tick" }, 1)).toContainEqual({ kind: "dial", address });
   });
 });
@@ -139,7 +144,10 @@ describe("peers that others name", () => {
   const named = (prefix: string, count: number, direct?: string): readonly ReturnType<typeof claimOf>[] =>
     Array.from({ length: count }, (_, index) => {
       const name = `${prefix}${index}`;
-      return claimOf(name, { record: recordOf(name, 1), address: addressOf(name, direct ?? `10.0.${index >> 8}.${index & 255}:1`) });
+      return claimOf(name, {
+        record: recordOf(name, 1),
+        address: addressOf(name, direct ?? `10.0.${index >> 8}.${index & 255}:1`),
+      });
     });
 
   it("are dialed while there are few links, as many from each that names them", () => {

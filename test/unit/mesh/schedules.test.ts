@@ -19,11 +19,17 @@ const anyDeed = fc.oneof(
   { weight: 3, arbitrary: fc.record({ kind: fc.constant("kill" as const), node }) },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant("leave" as const), node }) },
   { weight: 3, arbitrary: fc.record({ kind: fc.constant("restart" as const), node }) },
-  { weight: 2, arbitrary: fc.record({ kind: fc.constant("add" as const), skewMs: fc.integer({ min: -240_000, max: 240_000 }) }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ kind: fc.constant("add" as const), skewMs: fc.integer({ min: -240_000, max: 240_000 }) }),
+  },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant("cut" as const), parts: fc.nat(255) }) },
   { weight: 2, arbitrary: fc.constant({ kind: "heal" as const }) },
   // the clock is set, or the machine has slept: both look alike to the node
-  { weight: 1, arbitrary: fc.record({ kind: fc.constant("jump" as const), node, ms: fc.integer({ min: -240_000, max: 240_000 }) }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({ kind: fc.constant("jump" as const), node, ms: fc.integer({ min: -240_000, max: 240_000 }) }),
+  },
 );
 const anySchedule = fc.record({
   seed: fc.integer(),
@@ -120,7 +126,10 @@ function checkQuiet(mesh: SimulatedMesh): void {
   mesh.run(quietMs);
   expect(isOne(mesh), "all are linked with one another").toBe(true);
   expect(mesh.isComplete(), "nobody that lives is lost").toBe(true);
-  expect(listing(mesh, ({ state }, { id }) => state.contacts.get(id)?.met ?? false), "the dead, by who knew them").toEqual([]);
+  expect(
+    listing(mesh, ({ state }, { id }) => state.contacts.get(id)?.met ?? false),
+    "the dead, by who knew them",
+  ).toEqual([]);
   expectBounded(mesh);
   for (const each of mesh.nodes) each.sent = 0;
   mesh.run(300_000);
@@ -129,14 +138,22 @@ function checkQuiet(mesh: SimulatedMesh): void {
   for (const each of mesh.alive) expect(each.sent).toBeLessThanOrEqual(2 * 6 * (mesh.nodes.length - 1) + 40);
   // who only heard of them goes by what they sign: nothing
   mesh.run(membershipLimits.silentAfterMs);
-  expect(listing(mesh, () => true), "the dead").toEqual([]);
+  expect(
+    listing(mesh, () => true),
+    "the dead",
+  ).toEqual([]);
 }
 
 /** Who lists whom that is dead for so long that everybody must have noticed. */
-function listing(mesh: SimulatedMesh, isMeant: (who: SimulatedNode, dead: SimulatedNode) => boolean): readonly string[] {
+function listing(
+  mesh: SimulatedMesh,
+  isMeant: (who: SimulatedNode, dead: SimulatedNode) => boolean,
+): readonly string[] {
   const dead = mesh.nodes.filter(({ deadSinceMs }) => deadSinceMs !== undefined && mesh.nowMs - deadSinceMs >= quietMs);
   return mesh.alive.flatMap((who) =>
-    dead.filter((each) => who.state.peers.has(each.id) && isMeant(who, each)).map(({ index }) => `${who.index} lists ${index}`),
+    dead
+      .filter((each) => who.state.peers.has(each.id) && isMeant(who, each))
+      .map(({ index }) => `${who.index} lists ${index}`),
   );
 }
 

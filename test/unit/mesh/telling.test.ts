@@ -9,7 +9,10 @@ import { claimOf, gossipIn, idOf, Node, recordOf } from "../../support/membershi
 const linked = 1n << 63n;
 
 /** What the node would write to that peer now, and has written when this returns. */
-function tell(node: Node, name: string): { readonly ids: readonly EndpointId[]; readonly knows: KnownRecords | undefined } {
+function tell(
+  node: Node,
+  name: string,
+): { readonly ids: readonly EndpointId[]; readonly knows: KnownRecords | undefined } {
   const { entries, marks, knows } = tellingFor(node.state, idOf(name), node.nowMs);
   node.take({ kind: "told", to: idOf(name), marks });
   return { ids: entries.map(({ peer }) => peer.id), knows };
