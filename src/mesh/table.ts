@@ -77,12 +77,14 @@ class Version<Key, Value> implements ReadonlyMap<Key, Value> {
   /** From the newest back to this one. */
   #copy(): Map<Key, Value> {
     const undone: Undo<Key, Value>[] = [];
-    let version: Version<Key, Value> = this;
-    while (!version.#map && version.#next) {
-      undone.push(version.#next.undo);
-      version = version.#next.version;
+    let next = this.#next;
+    let newest = next?.version;
+    while (next) {
+      undone.push(next.undo);
+      newest = next.version;
+      next = newest.#map ? undefined : newest.#next;
     }
-    const map = new Map(version.#map);
+    const map = new Map(newest?.#map);
     for (const undo of undone.toReversed()) for (const [key, value] of undo) put(map, key, value);
     this.#next = undefined;
     return map;

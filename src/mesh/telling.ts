@@ -5,7 +5,7 @@
  * Nodes that sign no record (reference nodes) go by what is repeated to them: they get everything, every time. A node that
  * sends no digest gets whatever has changed.
  *
- * @see docs/wire.md "Gossip between sealmesh nodes" · protocol.md §3.1, §3.4
+ * @see docs/wire.md §1 · protocol.md §3.1, §3.4
  */
 import type { EndpointId } from "../base/brand.ts";
 import type { KnownRecords } from "../wire/gossip.ts";

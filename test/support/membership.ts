@@ -1,5 +1,6 @@
 /** Events for the membership machine, short enough to read a story in them. Records are not signed: it never checks them. */
 import { type EndpointId, endpointId } from "../../src/base/brand.ts";
+import { toHex } from "../../src/base/bytes.ts";
 import type { VerifiedRecord } from "../../src/crypto/record.ts";
 import {
   type Claim,
@@ -16,7 +17,7 @@ import type { KnownRecords } from "../../src/wire/gossip.ts";
 
 /** The same name is the same node. */
 export function idOf(name: string): EndpointId {
-  const hex = [...name].map((letter) => (letter.codePointAt(0) ?? 0).toString(16).padStart(2, "0")).join("");
+  const hex = toHex(new TextEncoder().encode(name));
   return endpointId(hex.padEnd(64, "0"));
 }
 

@@ -305,19 +305,10 @@ export class SimulatedMesh {
   }
 
   #perform(node: SimulatedNode, action: MembershipAction): void {
-    switch (action.kind) {
-      case "dial":
-        return this.#dial(node, action.address.id);
-      case "gossip":
-        return this.#gossip(node, action.to);
-      case "tell-down":
-        for (const to of action.to) this.#tellDown(node, to, action.about);
-        return;
-      case "keep":
-        node.kept = action.known;
-        return;
-      default:
-    }
+    if (action.kind === "dial") this.#dial(node, action.address.id);
+    else if (action.kind === "gossip") this.#gossip(node, action.to);
+    else if (action.kind === "keep") node.kept = action.known;
+    else if (action.kind === "tell-down") for (const to of action.to) this.#tellDown(node, to, action.about);
   }
 
   #dial(node: SimulatedNode, id: EndpointId): void {
@@ -343,7 +334,10 @@ export class SimulatedMesh {
   #gossip(node: SimulatedNode, to: EndpointId, done?: () => void): void {
     const connection = node.connections.get(to);
     const peer = this.#byId.get(to);
-    if (!connection?.open || !peer) return void (done && this.#apply(node, { kind: "dialed", id: to, reached: false }));
+    if (!connection?.open || !peer) {
+      if (done) this.#apply(node, { kind: "dialed", id: to, reached: false });
+      return;
+    }
     const frame = this.#frameFrom(node, to);
     const timedOut = (): void => {
       this.#later(gossipTimeoutMs, () => {

@@ -53,16 +53,9 @@ function perform(mesh: SimulatedMesh, deed: Deed): void {
   const { nodes, alive } = mesh;
   const [seed] = nodes;
   const chosen = "node" in deed ? nodes[deed.node % nodes.length] : undefined;
-  switch (deed.kind) {
-    case "add":
-      if (nodes.length < 8 && seed) mesh.add([seed], deed.skewMs);
-      return;
-    case "cut":
-      return mesh.partition(({ index }) => (deed.parts >> index) & 1);
-    case "heal":
-      return mesh.heal();
-    default:
-  }
+  if (deed.kind === "add" && nodes.length < 8 && seed) mesh.add([seed], deed.skewMs);
+  if (deed.kind === "cut") mesh.partition(({ index }) => (deed.parts >> index) & 1);
+  if (deed.kind === "heal") mesh.heal();
   if (!chosen) return;
   // one is left to come back to
   if (deed.kind === "kill" && alive.length > 1) mesh.kill(chosen);
