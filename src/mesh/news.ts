@@ -7,7 +7,7 @@
 import type { EndpointId } from "../base/brand.ts";
 import type { Linked } from "./contacts.ts";
 import type { Draft } from "./draft.ts";
-import { afterHearing, afterTelling, type Heard, isLacking, type Said } from "./telling.ts";
+import { afterHearing, afterTelling, type Heard, isLacking, type Said, trimmed } from "./telling.ts";
 
 /** Soon, and once. @param from the one peer that all of it comes from; it need not hear it */
 export function tell(draft: Draft, own: boolean, from: EndpointId | undefined): void {
@@ -64,7 +64,7 @@ export function noteHeard(draft: Draft, heard: Heard): void {
 /** A frame has reached its reader. */
 export function noteTold(draft: Draft, to: EndpointId, said: Said): void {
   const contact = draft.contacts.get(to);
-  if (contact?.link) draft.contacts.set(to, { ...contact, link: afterTelling(contact.link, said) });
+  if (contact?.link) draft.contacts.set(to, { ...contact, link: trimmed(afterTelling(contact.link, said), draft) });
   else if (contact) draft.contacts.set(to, { ...contact, given: said.given });
 }
 

@@ -77,14 +77,13 @@ class Version<Key, Value> implements ReadonlyMap<Key, Value> {
   /** From the newest back to this one. */
   #copy(): Map<Key, Value> {
     const undone: Undo<Key, Value>[] = [];
-    let next = this.#next;
-    let newest = next?.version;
-    while (next) {
+    let map = new Map<Key, Value>();
+    for (let next = this.#next; next; next = next.version.#next) {
       undone.push(next.undo);
-      newest = next.version;
-      next = newest.#map ? undefined : newest.#next;
+      if (!next.version.#map) continue;
+      map = new Map(next.version.#map);
+      break;
     }
-    const map = new Map(newest?.#map);
     for (const undo of undone.toReversed()) for (const [key, value] of undo) put(map, key, value);
     this.#next = undefined;
     return map;
