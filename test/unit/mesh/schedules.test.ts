@@ -8,7 +8,7 @@ import { membershipLimits } from "../../../src/mesh/membership.ts";
 import { SimulatedMesh, type SimulatedNode } from "../../support/simulated-mesh.ts";
 import { isOne } from "../../support/simulation.ts";
 
-const numRuns = Number(process.env["SEALMESH_FUZZ_RUNS"] ?? 300);
+const numRuns = Number(process.env["SEALMESH_FUZZ_RUNS"] ?? 150);
 /** After its end, how long a node may still be listed anew by those that had removed it, ms. */
 const settledMs = 60_000;
 /** More than all tries, waits and rounds of news of a mesh of this size. */
