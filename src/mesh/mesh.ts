@@ -114,6 +114,8 @@ export interface KnownMember {
 export interface MeshTiming {
   readonly dialMs: number;
   readonly gossipMs: number;
+  /** The same with a peer that has kept somebody waiting already. */
+  readonly probeMs: number;
   readonly typeByteMs: number;
   /** How often it is looked whether members still are. */
   readonly judgeMs: number;
@@ -122,6 +124,7 @@ export interface MeshTiming {
 const meshTiming: MeshTiming = {
   dialMs: 10_000,
   gossipMs: 10_000,
+  probeMs: 3_000,
   typeByteMs: 10_000,
   judgeMs: 10_000,
 };
@@ -266,7 +269,7 @@ export class Mesh {
   /** Finds out, in the background, whether a peer that kept silent still lives; if not, its connection is given up. */
   probe(id: EndpointId): void {
     const connection = this.#connections.live(id, "mesh-llm/1");
-    if (connection) this.#gossipSoon(connection);
+    if (connection) this.#gossipSoon(connection, this.#timing.probeMs);
   }
 
   /**
@@ -486,7 +489,7 @@ export class Mesh {
   }
 
   /** One at a time on each connection: what comes up meanwhile is said in the next. */
-  #gossipSoon(connection: Connection): void {
+  #gossipSoon(connection: Connection, ms = 3 * this.#timing.gossipMs): void {
     const underWay = this.#gossiping.get(connection);
     if (underWay) {
       underWay.again = true;
@@ -494,7 +497,7 @@ export class Mesh {
     }
     const current = { again: false };
     this.#gossiping.set(connection, current);
-    this.#gossip(connection)
+    withDeadline(this.#gossip(connection), { what: `the gossip with ${shortId(connection.peer)}`, ms })
       .catch((thrown: unknown) => {
         // a process that hangs or has vanished: QUIC alone would take half a minute to notice
         if (toMeshError(thrown).code !== "E_TIMEOUT") return;

@@ -136,12 +136,19 @@ export function forgetContacts(draft: Draft): void {
   for (const { id } of [...tooOld, ...unknown]) draft.contacts.delete(id);
 }
 
-/** For the disk: those that invites name first, then those that we are linked with, then those that we were. */
+/**
+ * For the disk: those that invites name first, then those that we are linked with, then those that we were. Clients come
+ * last: one that is there when we come back at another address has nobody else to tell it.
+ */
 export function known(draft: Draft): readonly Known[] {
-  const rank = ({ lasting, link }: Contact): number => (lasting ? 0 : link ? 1 : 2);
+  const isClient = ({ id }: Contact): boolean => draft.peers.get(id)?.role === "client";
+  const rank = (contact: Contact): number => {
+    if (contact.lasting) return 0;
+    return isClient(contact) ? 3 : contact.link ? 1 : 2;
+  };
   return draft.contacts
     .values()
-    .filter(({ id, met, lasting }) => (met || lasting) && draft.peers.get(id)?.role !== "client")
+    .filter((contact) => (contact.met || contact.lasting) && !(draft.role === "client" && isClient(contact)))
     .toSorted((a, b) => rank(a) - rank(b) || b.lastMs - a.lastMs)
     .slice(0, draft.bounds.remembered)
     .flatMap((contact) => {

@@ -29,7 +29,9 @@ export function fromDisk(draft: Draft, known: readonly Known[]): void {
       draft.remember(id, "record");
     }
     const dialAtMs = draft.upMs + draft.chance() * 500;
-    draft.contacts.set(id, newContact(id, draft.upMs, { address, met: true, aim: "return", dialAtMs }));
+    // who asks comes by itself, if it does not learn in the first seconds that we are here again
+    const aim = record?.fields.role === "client" ? "revive" : "return";
+    draft.contacts.set(id, newContact(id, draft.upMs, { address, met: true, aim, dialAtMs }));
   }
 }
 

@@ -128,7 +128,20 @@ describe("a start from disk", () => {
     expect(dialsIn(node.passes(1_000)).toSorted()).toEqual([idOf("anna"), idOf("ben")]);
   });
 
-  it("finds what was kept: those that the operator named, then those linked, and no client", () => {
+  it("looks for clients too, but for a few seconds only: they come by themselves, unless our address is another one", () => {
+    const node = new Node({ linksWanted: 0 });
+    const record = { ...recordOf("cleo", 1), fields: { ...recordOf("cleo", 1).fields, role: "client" as const } };
+    node.take({ kind: "start", known: [{ address: addressOf("cleo"), record }], seed: 7, role: "host" });
+    expect(dialsIn(node.passes(1_000))).toEqual([idOf("cleo")]);
+    for (let dials = 0; dials < 5; dials += 1) {
+      node.take({ kind: "dialed", id: idOf("cleo"), reached: false });
+      node.passes(20_000);
+    }
+    expect(node.knows("cleo")).toBe(false);
+    expect(dialsIn(node.passes(60_000))).toEqual([]);
+  });
+
+  it("finds what was kept: those that the operator named, then those linked, and clients last", () => {
     const node = new Node();
     node.hears("anna");
     const client = { ...recordOf("cleo", 1), fields: { ...recordOf("cleo", 1).fields, role: "client" as const } };
@@ -136,7 +149,7 @@ describe("a start from disk", () => {
     node.take({ kind: "gossip", from: idOf("cleo"), claims, linked: true });
     node.take({ kind: "seek", address: addressOf("ben") });
     const kept = node.passes(5_000).findLast((action) => action.kind === "keep");
-    expect(kept?.known.map(({ address }) => address.id)).toEqual([idOf("ben"), idOf("anna")]);
+    expect(kept?.known.map(({ address }) => address.id)).toEqual([idOf("ben"), idOf("anna"), idOf("cleo")]);
   });
 });
 
