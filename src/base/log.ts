@@ -11,7 +11,14 @@ export type LogEvent =
   | { readonly event: "node-stopped" }
   | { readonly event: "peer-joined"; readonly peer: EndpointId; readonly role: string; readonly sealed: boolean }
   | { readonly event: "peer-left"; readonly peer: EndpointId; readonly reason: "left" | "lost" | "expired" }
-  | { readonly event: "peer-refused"; readonly peer: EndpointId; readonly code: ErrorCode; readonly what: string }
+  /** `left_out`: so many more, of this peer or of others, had no line. */
+  | {
+      readonly event: "peer-refused";
+      readonly peer: EndpointId;
+      readonly code: ErrorCode;
+      readonly what: string;
+      readonly left_out?: number;
+    }
   | { readonly event: "join-failed"; readonly peer: EndpointId; readonly code: ErrorCode; readonly what: string }
   /** Nobody's mesh was found, so that this node began one. */
   | { readonly event: "mesh-created"; readonly mesh: string }
@@ -38,7 +45,12 @@ export type LogEvent =
   | { readonly event: "admitted"; readonly mesh: string; readonly role: string; readonly by: EndpointId }
   /** We admitted somebody; `grant` is an id, and no secret. */
   | { readonly event: "member-admitted"; readonly peer: EndpointId; readonly role: string; readonly grant: string }
-  | { readonly event: "admission-refused"; readonly peer: EndpointId; readonly reason: string }
+  | {
+      readonly event: "admission-refused";
+      readonly peer: EndpointId;
+      readonly reason: string;
+      readonly left_out?: number;
+    }
   | { readonly event: "invite-revoked"; readonly grant: string; readonly admitted: number }
   | { readonly event: "record-conflict"; readonly peer: EndpointId }
   | {

@@ -48,7 +48,7 @@ function sentence(entry: LogEvent): string | undefined {
     case "peer-left":
       return `${short(entry.peer)} ${leaving[entry.reason]}`;
     case "peer-refused":
-      return `${short(entry.peer)} was refused: ${entry.what}`;
+      return `${short(entry.peer)} was refused: ${entry.what}${leftOut(entry)}`;
     case "join-failed":
       return `could not join ${short(entry.peer)}: ${entry.what}`;
     case "mesh-created":
@@ -72,7 +72,7 @@ function sentence(entry: LogEvent): string | undefined {
     case "member-admitted":
       return `${short(entry.peer)} was admitted as ${entry.role} by invite ${entry.grant.slice(0, 8)}`;
     case "admission-refused":
-      return `${short(entry.peer)} was not admitted: ${entry.reason}`;
+      return `${short(entry.peer)} was not admitted: ${entry.reason}${leftOut(entry)}`;
     case "invite-revoked":
       return `invite ${entry.grant.slice(0, 8)} was taken back, and with it ${counted(entry.admitted, "member")}`;
     case "record-conflict":
@@ -149,6 +149,10 @@ const distrust = {
   "challenge-failed": "its key answered a challenge with a signature that does not hold",
   "pin-changed": "its key is not the one that was pinned",
 } as const;
+
+function leftOut({ left_out: more = 0 }: { readonly left_out?: number }): string {
+  return more === 0 ? "" : ` (and ${more} more like it since the last such line)`;
+}
 
 function short(id: EndpointId): string {
   return shortId(id);

@@ -162,6 +162,41 @@ function signLink(link: Link, signer: Pick<Identity, "sign">): SignedPart {
   return { signed, signature: signer.sign(linkSigningBytes(signed)) };
 }
 
+export interface VerifyOptions {
+  readonly authority: AuthorityKey;
+  readonly subject: EndpointId;
+  /** Links that were found good before. @default every signature is looked at */
+  readonly links?: CheckedLinks;
+}
+
+/** Links whose signatures hold, by their bytes: who signed stands among them. Those not met for longest go first. */
+export class CheckedLinks {
+  readonly #most: number;
+  readonly #known = new Set<string>();
+
+  constructor(most: number) {
+    this.#most = most;
+  }
+
+  has(part: SignedPart): boolean {
+    const name = nameOf(part);
+    if (!this.#known.delete(name)) return false;
+    this.#known.add(name);
+    return true;
+  }
+
+  add(part: SignedPart): void {
+    this.#known.add(nameOf(part));
+    const [oldest] = this.#known;
+    if (this.#known.size > this.#most && oldest !== undefined) this.#known.delete(oldest);
+  }
+}
+
+/** A signature has 64 bytes here, so that nothing of one part can stand for the other. */
+function nameOf({ signed, signature }: SignedPart): string {
+  return createHash("sha256").update(signature).update(signed).digest("base64");
+}
+
 /**
  * Checks all of a credential that stays as it is: the chain from the authority to `subject`, and its signatures. Times and
  * what was taken back are for {@link credentialLacks}, each time anew.
@@ -171,7 +206,7 @@ function signLink(link: Link, signer: Pick<Identity, "sign">): SignedPart {
  */
 export function verifyCredential(
   bytes: Uint8Array,
-  { authority, subject }: { readonly authority: AuthorityKey; readonly subject: EndpointId },
+  { authority, subject, links: checked }: VerifyOptions,
 ): VerifiedCredential {
   const refuse = (why: string): MeshError => new MeshError("E_WIRE", `the credential is refused: ${why}`);
   const parts = decodeCredential(bytes).map((part) => ({ ...part, link: decodeLink(part.signed) }));
@@ -184,10 +219,12 @@ export function verifyCredential(
   }
   if (before?.subject !== subject) throw refuse("it is another node's");
   // the cheap checks first: signatures are what costs
-  for (const { link, signed, signature } of parts) {
-    if (!verifyByKey(fromHex(link.issuer, 32), linkSigningBytes(signed), signature)) {
+  for (const part of parts) {
+    if (checked?.has(part)) continue;
+    if (!verifyByKey(fromHex(part.link.issuer, 32), linkSigningBytes(part.signed), part.signature)) {
       throw refuse("a signature in it does not hold");
     }
+    checked?.add(part);
   }
   return { bytes, links: parts.map(({ link }) => link), own: before };
 }

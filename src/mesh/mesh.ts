@@ -5,6 +5,7 @@
  * @see protocol.md §2, §3 · wire.md §2, §3
  */
 import { type EndpointId, shortId } from "../base/brand.ts";
+import { BoundedLog } from "../base/bounded-log.ts";
 import { equal } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
 import { sleep, unlessAborted, withDeadline } from "../base/deadline.ts";
@@ -43,7 +44,9 @@ import { meshStreams, sealStreams } from "../wire/stream-types.ts";
 import { Connections } from "./connections.ts";
 import { claimOf, ownEntry, relayedEntry, type SelfDescription, takesPosture } from "./entries.ts";
 import { type Admittance, type Gate, openGate } from "./gate.ts";
+import { Hearing, type HearingOptions, inSlices } from "./hearing.ts";
 import {
+  type Claim,
   dueInMs,
   emptyMembership,
   keyStanding,
@@ -101,6 +104,8 @@ export interface MeshOptions {
   readonly meetMentioned?: boolean;
   /** Numbers of membership. @default membershipLimits */
   readonly rules?: Partial<MembershipLimits>;
+  /** What peers may cost by what they tell. @default hearingLimits */
+  readonly hearing?: HearingOptions;
   readonly timing?: Partial<MeshTiming>;
 }
 
@@ -145,6 +150,9 @@ export class Mesh {
   readonly #stopping = new AbortController();
   readonly #rules: MembershipLimits;
   readonly #gate: Gate;
+  readonly #hearing: Hearing;
+  /** For what anybody can cause. */
+  readonly #refusals: BoundedLog;
   #ticking: NodeJS.Timeout | undefined;
   #judging: NodeJS.Timeout | undefined;
 
@@ -153,6 +161,8 @@ export class Mesh {
     this.#timing = { ...meshTiming, ...options.timing };
     this.#rules = { ...membershipLimits, meetMentioned: options.meetMentioned ?? true, ...options.rules };
     this.#gate = options.gate ?? openGate;
+    this.#hearing = new Hearing(options.hearing);
+    this.#refusals = new BoundedLog(options.log);
     this.#state = emptyMembership(options.transport.id, options.shown);
     this.#connections = new Connections({
       transport: options.transport,
@@ -289,7 +299,7 @@ export class Mesh {
       const reader = new StreamReader(stream);
       const frame = await this.#frame(reader, "the record", limits.recordReplyBytes, options.signal);
       for (const bytes of decodeRecordReply(frame)) {
-        const record = this.#verify(bytes, owner);
+        const record = this.#verify(bytes, owner, from);
         if (record) this.#apply({ kind: "record", record, owner: owner === from });
       }
     } finally {
@@ -349,7 +359,7 @@ export class Mesh {
   #requireMet(id: EndpointId): void {
     const peer = this.peer(id);
     if (!peer?.met) throw new MeshError("E_REFUSED", "no gossip exchange has been completed with this peer");
-    if (this.#judge(peer).kind === "refused") throw new MeshError("E_REFUSED", "this peer is no member any more");
+    if (this.#judge(peer).kind === "refused") throw noMember();
   }
 
   #addressOf(id: EndpointId): EndpointAddress {
@@ -387,7 +397,7 @@ export class Mesh {
       const what = `the gossip of ${shortId(connection.peer)}`;
       const reply = await this.#frame(reader, what, limits.controlFrameBytes, signal);
       told.heard();
-      this.#take(decodeGossip(reply, connection.peer), connection);
+      await this.#take(reply, connection);
       settle(stream, reader);
     } catch (thrown) {
       stream.abort(codeForPeer(thrown));
@@ -396,9 +406,15 @@ export class Mesh {
   }
 
   async #answerGossip(connection: Connection, stream: ByteStream, reader: StreamReader): Promise<void> {
-    const frame = decodeGossip(await this.#frame(reader, "a gossip frame"), connection.peer);
-    // taken before it is answered: the answer leaves out what the sender has, and is for members only
-    this.#take(frame, connection);
+    const held = this.#hearing.receive(connection.peer, this.peer(connection.peer)?.met ?? false);
+    try {
+      held.take(reader.received); // what came with the type byte
+      reader.meter((bytes) => held.take(bytes));
+      // taken before it is answered: the answer leaves out what the sender has, and is for members only
+      await this.#take(await this.#frame(reader, "a gossip frame"), connection);
+    } finally {
+      held.close();
+    }
     const told = this.#tellingOn(connection);
     await this.#answerWith(stream, reader, told.frame);
     told.heard();
@@ -410,49 +426,74 @@ export class Mesh {
     else this.#takingPosture.delete(connection);
   }
 
-  /** @throws E_REFUSED the sender may not be a member: nothing of the frame is taken, and the connection ends */
-  #take(frame: GossipFrame, connection: Connection): void {
+  /**
+   * @param bytes GossipFrame
+   * @throws      E_WIRE · E_REFUSED the sender may not be a member: nothing of the frame is taken, and the connection ends
+   */
+  #take(bytes: Uint8Array, connection: Connection): Promise<void> {
+    // decoded when it is its turn: entries take far more memory than their bytes
+    return this.#hearing.inTurn(connection.peer, () => this.#takeNow(decodeGossip(bytes, connection.peer), connection));
+  }
+
+  async #takeNow(frame: GossipFrame, connection: Connection): Promise<void> {
     const { peer: from } = connection;
-    const verified = frame.announcements
-      .filter(({ id }) => id !== this.#state.self)
-      .map((entry) => ({ entry, record: entry.record && this.#verify(entry.record, entry.id) }));
-    const own = verified.findLast(({ entry }) => entry.id === from);
-    const admittance = this.#judge({ id: from, record: own?.record, ownership: own?.entry.ownership });
+    const own = frame.announcements.findLast(({ id }) => id === from);
+    const record = own?.record && this.#verify(own.record, from, from);
+    const admittance = this.#judge({ id: from, record, ownership: own?.ownership });
     if (admittance.kind === "refused") {
-      this.#options.log.write("warn", { event: "peer-refused", peer: from, code: "E_REFUSED", what: admittance.why });
+      this.#refusals.write("warn", { event: "peer-refused", peer: from, code: "E_REFUSED", what: admittance.why });
       connection.close(closeCodes.refused);
       throw new MeshError("E_REFUSED", admittance.why);
     }
+    // who does not say who it is has no word about others
+    if (!own) throw new MeshError("E_WIRE", "a gossip frame without an entry of its sender");
     this.#greeted.add(connection);
     this.#noteKind(frame, connection);
-    const claims = verified.flatMap(({ entry, record }) => {
-      const { id, ownership } = entry;
-      if (id !== from && this.#judge({ id, record, ownership }).kind === "refused") return [];
-      // what is said of others is not shown, and a frame could hold thousands
-      return [claimOf({ ...entry, posture: id === from ? entry.posture : [] }, record, this.#options.clock.now())];
-    });
+    const claims: Claim[] = [];
+    for await (const entry of inSlices(frame.announcements)) {
+      const claim = entry.id === this.#state.self || entry.id === from ? undefined : this.#hearsay(entry, from);
+      if (claim) claims.push(claim);
+    }
+    claims.push(claimOf(own, record, this.#options.clock.now()));
+    // it may have been put out while others had their turn
+    if (this.#judge({ id: from, record, ownership: own.ownership }).kind === "refused") throw noMember();
     this.#apply({ kind: "gossip", from, claims, linked: this.isConnected(from), knows: frame.knownRecords });
-    if (own?.entry.meshId !== undefined) this.#options.onMeshId?.(own.entry.meshId);
-    const { buildLists = [] } = own?.entry ?? {};
+    if (own.meshId !== undefined) this.#options.onMeshId?.(own.meshId);
+    const { buildLists = [] } = own;
     if (buildLists.length > 0 && this.#options.onBuildLists?.(buildLists, from)) {
       this.announce(from);
       this.#options.onChange();
     }
   }
 
+  /** What a member says of another node; undefined: that one is none, or the member has brought too much that is new. */
+  #hearsay(entry: Announcement, from: EndpointId): Claim | undefined {
+    const { id, ownership } = entry;
+    const known = this.peer(id);
+    const isSame = (one: Uint8Array | undefined, other: Uint8Array | undefined): boolean =>
+      one === undefined || (other !== undefined && equal(one, other));
+    const isNew = !isSame(entry.record, known?.record?.bytes) || !isSame(ownership, known?.ownership);
+    if (isNew && !this.#hearing.mayCheck(from)) return undefined;
+    const record = entry.record && this.#verify(entry.record, id, from);
+    if (this.#judge({ id, record, ownership }).kind === "refused") return undefined;
+    // what is said of others is not shown, and a frame could hold thousands
+    return claimOf({ ...entry, posture: [] }, record, this.#options.clock.now());
+  }
+
   #judge({ id, record, ownership }: Pick<Peer, "id" | "record" | "ownership">): Admittance {
     return this.#gate.judge({ id, record, ownership });
   }
 
-  /** A record that holds, or undefined: a bad one in an entry costs the record, not the frame. */
-  #verify(bytes: Uint8Array, owner: EndpointId): VerifiedRecord | undefined {
+  /** A record that holds, or undefined: a bad one in an entry costs the record, not the frame. @param from who brought it */
+  #verify(bytes: Uint8Array, owner: EndpointId, from: EndpointId): VerifiedRecord | undefined {
     const known = this.peer(owner)?.record;
     if (known && equal(known.bytes, bytes)) return known; // verified when it came first
     try {
       return verifyRecord(bytes, owner, this.#options.clock.now());
     } catch (thrown) {
       const { code, message } = toMeshError(thrown);
-      this.#options.log.write("warn", { event: "peer-refused", peer: owner, code, what: message });
+      const what = owner === from ? message : `a record of ${shortId(owner)}: ${message}`;
+      this.#refusals.write("warn", { event: "peer-refused", peer: from, code, what });
       return undefined;
     }
   }
@@ -521,7 +562,7 @@ export class Mesh {
   async #answerRoutes(stream: ByteStream, reader: StreamReader, from: EndpointId): Promise<void> {
     const { record, ownership } = this.peer(from) ?? {};
     if (this.#judge({ id: from, record, ownership }).kind === "refused") this.#requireMet(from);
-    decodeRouteRequest(await this.#frame(reader, "a route request"));
+    decodeRouteRequest(await this.#frame(reader, "a route request", limits.relayFrameBytes));
     const self = this.#options.describe();
     const own = self.models.map((model) => ({ id: this.#state.self, model }));
     const others = this.peers.flatMap((peer) => (peer.met ? peer.models.map((model) => ({ id: peer.id, model })) : []));
@@ -530,7 +571,7 @@ export class Mesh {
   }
 
   async #takeLeaving(stream: ByteStream, reader: StreamReader, from: EndpointId): Promise<void> {
-    decodePeerLeaving(await this.#frame(reader, "a goodbye"), from);
+    decodePeerLeaving(await this.#frame(reader, "a goodbye", limits.relayFrameBytes), from);
     await stream.finish();
     settle(stream, reader);
     this.#apply({ kind: "left", id: from });
@@ -702,6 +743,10 @@ async function wasRefused(connection: Connection): Promise<boolean> {
 
 /** Between the end of a stream and that of its connection, ms. */
 const refusalMs = 100;
+
+function noMember(): MeshError {
+  return new MeshError("E_REFUSED", "this peer is no member any more");
+}
 
 function notAdmitted(peer: EndpointId, cause: unknown): MeshError {
   const why = `${shortId(peer)} does not admit this node to its mesh; ask a member for an invite (sealmesh invite)`;

@@ -5,6 +5,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
+import { BoundedLog } from "../base/bounded-log.ts";
 import type { EndpointId } from "../base/brand.ts";
 import { equal, fromHex, toHex } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
@@ -15,6 +16,7 @@ import type { ByteStream } from "../base/stream.ts";
 import {
   authorityFrom,
   bearerKeyOf,
+  CheckedLinks,
   credentialLacks,
   extendCredential,
   firstCredential,
@@ -132,12 +134,17 @@ export class Admission implements Admitter {
   readonly #book: BookFile<InviteBook>;
   readonly #revoked: RevokedGrants;
   readonly #rate = new Rate(defaults.admissionRate);
+  readonly #refusals: BoundedLog;
   readonly #meshesPath: string;
   /** Ours first. */
   #meshes: readonly [KnownMesh, ...KnownMesh[]];
   #credential: VerifiedCredential | undefined;
   /** Longest not used first. */
   readonly #checked = new Map<EndpointId, Checked>();
+  readonly #links = new CheckedLinks(defaults.linksChecked);
+  /** Records whose word about their owner's grants was taken. */
+  readonly #heard = new WeakSet<VerifiedRecord>();
+  #judgingSoon = false;
   /** Own grants that were taken back, of the book that stands beside them. */
   #ownRevoked: { readonly book: InviteBook; readonly ids: ReadonlySet<GrantId> } | undefined;
 
@@ -148,6 +155,7 @@ export class Admission implements Admitter {
   constructor(options: AdmissionOptions) {
     const { directory, log, invites, open, name, openId } = options;
     this.#options = options;
+    this.#refusals = new BoundedLog(log);
     this.#meshesPath = join(directory, "mesh.json");
     // strangers wait while the file is locked, and everybody with them: not for long
     this.#book = new BookFile(join(directory, "invites.json"), inviteBook, {
@@ -222,15 +230,23 @@ export class Admission implements Admitter {
   }
 
   /** Takes over what a member says of its own grants; of any verified record, whoever passed it on. */
-  hear({ fields }: VerifiedRecord): void {
+  hear(record: VerifiedRecord): void {
+    // once: what others have pushed out since would come back with every gossip, and have everybody judged anew each time
+    if (this.#heard.has(record)) return;
+    const { fields } = record;
     const { endpointId: issuer, credential, revokedGrants: told = [] } = fields;
     if (credential === undefined || told.length === 0 || issuer === this.#options.identity.id) return;
     const checked = this.#check(issuer, credential);
     // somebody who was put out has no say any more, and who may not invite has nothing to take back
     if (typeof checked === "string" || !checked.own.delegable || this.#lack(checked) !== undefined) return;
-    if (!this.#revoked.hear(issuer, checked.links.length, told.map(grantIdFromBytes))) return;
-    // the one who asks us to judge is in the midst of it
-    queueMicrotask(() => this.#options.onRevoked?.());
+    this.#heard.add(record);
+    if (!this.#revoked.hear(issuer, checked.links.length, told.map(grantIdFromBytes)) || this.#judgingSoon) return;
+    // the one who asks us to judge is in the midst of it, and may have heard more
+    this.#judgingSoon = true;
+    setImmediate(() => {
+      this.#judgingSoon = false;
+      this.#options.onRevoked?.();
+    });
   }
 
   /** Of a node whose record need not be at hand: what it was admitted as, by the bytes that it shows. */
@@ -260,7 +276,7 @@ export class Admission implements Admitter {
     if (mesh.mode === "open") return "this mesh is open";
     const before = this.#checked.get(subject);
     const known = before && equal(before.bytes, bytes) ? before : undefined;
-    const verdict = known?.verdict ?? verdictOn(bytes, { authority: mesh.authority, subject });
+    const verdict = known?.verdict ?? verdictOn(bytes, { authority: mesh.authority, subject, links: this.#links });
     this.#checked.delete(subject);
     this.#checked.set(subject, { bytes, verdict });
     if (this.#checked.size > defaults.credentialsChecked) {
@@ -335,11 +351,11 @@ export class Admission implements Admitter {
 
   /** Serves stream 0x06, type byte taken, for whoever has connected. */
   readonly answer = async (stream: ByteStream, reader: StreamReader, from: EndpointId): Promise<void> => {
-    const { identity, log } = this.#options;
+    const { identity } = this.#options;
     const parts = { self: identity.id, admitter: this, rate: this.#rate, frameMs: defaults.admissionFrameMs };
     const code = await answerAdmission(stream, reader, from, parts);
     if (code !== admissionCodes.ok) {
-      log.write("info", { event: "admission-refused", peer: from, reason: reasonOf(code) });
+      this.#refusals.write("info", { event: "admission-refused", peer: from, reason: reasonOf(code) });
     }
   };
 

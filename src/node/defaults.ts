@@ -179,6 +179,8 @@ export const defaults = {
   revocations: { total: 4_096, perIssuer: 256 },
   /** Credentials that were checked and are kept, so that gossip costs no signatures: more than there are peers. */
   credentialsChecked: 4_096,
+  /** Links of credentials whose signature held: those of one member's guests are alike but for the last. A megabyte. */
+  linksChecked: 8_192,
   /** Meshes that are remembered, so that going back to one needs no new invite. */
   meshesKept: 16,
   /** Strangers that want to be admitted: each needs a few signatures of ours, and a write to disk. */

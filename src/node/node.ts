@@ -23,6 +23,7 @@ import { Affinity } from "../mesh/affinity.ts";
 import { HostLoad, relayCapability, relaysNaming } from "../mesh/choose.ts";
 import { attestHandlers } from "../mesh/attest-serve.ts";
 import type { SelfDescription } from "../mesh/entries.ts";
+import type { Peer } from "../mesh/membership.ts";
 import { Mesh, type StreamHandler } from "../mesh/mesh.ts";
 import { rolesBy } from "../mesh/roles.ts";
 import { lookAgain } from "../harden/harden.ts";
@@ -207,8 +208,7 @@ class RunningNode implements Node {
       engineFor: (model) => this.#need().engines.forModel(model),
       localModels: () => this.#need().engines.models(),
       meshModels: () => this.models(),
-      isElsewhere: (model) =>
-        this.#need().mesh.peers.some(({ role, models }) => role === "host" && models.includes(model)),
+      isElsewhere: (model) => this.#hosts().some(({ models }) => models.includes(model)),
       ask: (request) => ask(request, this.#need().asking),
       begin: () => this.#begin(),
       choose: (path, json, asker) => choose(path, json, asker, this.#need().routing),
@@ -343,7 +343,7 @@ class RunningNode implements Node {
     const routing: RoutingParts = {
       self: identity.id,
       ownModels: () => engines.known(),
-      peers: () => mesh.peers,
+      peers: () => this.#hosts(),
       load,
       affinity,
       now: () => clock.now(),
@@ -414,9 +414,13 @@ class RunningNode implements Node {
   }
 
   models(): readonly string[] {
-    const { engines, mesh } = this.#need();
-    const remote = mesh.peers.flatMap((peer) => (peer.role === "host" ? peer.models : []));
-    return [...new Set([...engines.models(), ...remote])].toSorted();
+    const remote = this.#hosts().flatMap((peer) => peer.models);
+    return [...new Set([...this.#need().engines.models(), ...remote])].toSorted();
+  }
+
+  /** Members that offer models, and may. */
+  #hosts(): readonly Peer[] {
+    return this.#need().mesh.peers.filter(({ id, role }) => role === "host" && this.#roles.mayAnswer(id));
   }
 
   status(): Status {
@@ -582,6 +586,11 @@ class RunningNode implements Node {
           end();
         }
       };
+    const answerRelayed = answerFrom((relay) => ({ kind: "relayed", relay }));
+    const answerCarried: StreamHandler = (stream, reader, from) => {
+      if (!this.#roles.mayCarry(from)) throw new MeshError("E_REFUSED", "it was not admitted to carry");
+      return answerRelayed(stream, reader, from);
+    };
     const answersNobody: StreamHandler = () =>
       Promise.reject(new MeshError("E_REFUSED", "a relay carries, and answers nobody"));
     return new Mesh({
@@ -612,7 +621,7 @@ class RunningNode implements Node {
       meetMentioned: route !== "relay",
       handlers: {
         http: mode === "relay" ? answersNobody : answerFrom((peer) => ({ kind: "direct", peer })),
-        relayed: mode === "relay" ? answersNobody : answerFrom((relay) => ({ kind: "relayed", relay })),
+        relayed: mode === "relay" ? answersNobody : answerCarried,
         ...attesting,
         admission: admission.answer,
         ...(relayTraffic ? { relay: this.#relaying.stream } : {}),

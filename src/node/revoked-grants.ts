@@ -46,13 +46,10 @@ export class RevokedGrants {
     const news = grants.filter((grant) => !this.has(issuer, grant));
     if (news.length === 0) return false;
     for (const grant of news) this.#heard.set(keyOf(issuer, grant), { issuer, grant, depth });
-    this.#drop(
-      [...this.#heard.values()].filter((one) => one.issuer === issuer),
-      defaults.revocations.perIssuer,
-    );
-    // those who come late in the chain are many and free to make: they must not push out what earlier members have said
-    const deepestFirst = [...this.#heard.values()].toSorted((a, b) => b.depth - a.depth);
-    this.#drop(deepestFirst, defaults.revocations.total);
+    const own = [...this.#heard.values()].filter((one) => one.issuer === issuer);
+    for (const one of own.slice(0, Math.max(0, own.length - defaults.revocations.perIssuer))) this.#forget(one);
+    for (let excess = this.#heard.size - defaults.revocations.total; excess > 0; excess -= 1) this.#forgetOne();
+    if (!news.some((grant) => this.has(issuer, grant))) return false; // none of it has stayed
     this.#isKept = false;
     return true;
   }
@@ -64,11 +61,26 @@ export class RevokedGrants {
     this.#isKept = true;
   }
 
-  /** The first ones of `among`, as many as there are too many. */
-  #drop(among: readonly Heard[], most: number): void {
-    for (const { issuer, grant } of among.slice(0, Math.max(0, among.length - most))) {
-      this.#heard.delete(keyOf(issuer, grant));
+  /**
+   * Those who come late in the chain are many and free to make: they must not push out what earlier members have said. Among
+   * those that come equally late, whoever says most loses of it first, and at last whoever spoke last.
+   */
+  #forgetOne(): void {
+    const depth = Math.max(...[...this.#heard.values()].map((one) => one.depth));
+    const lateComers = new Map<EndpointId, Heard[]>();
+    for (const one of this.#heard.values()) {
+      if (one.depth !== depth) continue;
+      const said = lateComers.get(one.issuer);
+      if (said) said.push(one);
+      else lateComers.set(one.issuer, [one]);
     }
+    const most = Math.max(...[...lateComers.values()].map(({ length }) => length));
+    const last = [...lateComers.values()].findLast(({ length }) => length === most)?.at(-1);
+    if (last) this.#forget(last);
+  }
+
+  #forget({ issuer, grant }: Heard): void {
+    this.#heard.delete(keyOf(issuer, grant));
   }
 }
 

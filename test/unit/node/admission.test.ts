@@ -276,7 +276,7 @@ describe("taking back", () => {
     founder.admission.revoke(grant?.id ?? "");
     expect(stays.judge(out).kind).toBe("member");
     stays.judge(founder);
-    await Promise.resolve();
+    await new Promise(setImmediate);
     expect(stays.told.revoked).toBe(1);
     expect(stays.judge(out)).toMatchObject({ kind: "refused" });
     expect(existsSync(join(stays.directory, "revoked-grants.json"))).toBe(false);
