@@ -208,8 +208,9 @@ export function verifyCredential(
   bytes: Uint8Array,
   { authority, subject, links: checked }: VerifyOptions,
 ): VerifiedCredential {
-  const refuse = (why: string): MeshError => new MeshError("E_WIRE", `the credential is refused: ${why}`);
-  const parts = decodeCredential(bytes).map((part) => ({ ...part, link: decodeLink(part.signed) }));
+  const refuse = (why: string, cause?: unknown): MeshError =>
+    new MeshError("E_WIRE", `the credential is refused: ${why}`, { cause });
+  const parts = linksIn(bytes, refuse);
   let before: Link | undefined;
   for (const { link } of parts) {
     if (link.authority !== authority) throw refuse("it is for another mesh");
@@ -227,6 +228,17 @@ export function verifyCredential(
     checked?.add(part);
   }
   return { bytes, links: parts.map(({ link }) => link), own: before };
+}
+
+function linksIn(
+  bytes: Uint8Array,
+  refuse: (why: string, cause?: unknown) => MeshError,
+): readonly (SignedPart & { readonly link: Link })[] {
+  try {
+    return decodeCredential(bytes).map((part) => ({ ...part, link: decodeLink(part.signed) }));
+  } catch (cause) {
+    throw refuse("it cannot be read", cause);
+  }
 }
 
 function startsBadly({ authority, issuer }: Link): string | undefined {

@@ -110,3 +110,43 @@ it("members that come late in the chain cannot push out what earlier ones have t
   revoked.keep();
   expect(new RevokedGrants(path).has(founder, id(1))).toBe(true);
 });
+
+it("of those that come equally late, who says most loses of it first, and what was pushed out comes back to no end", () => {
+  const revoked = new RevokedGrants(join(temporaryDirectory(), "revoked-grants.json"));
+  const { total } = defaults.revocations;
+  const issuer = (): ReturnType<typeof identityFrom>["id"] => identityFrom(newIdentitySeed()).id;
+  const honest = issuer();
+  expect(revoked.hear(honest, 3, grants(1, 0))).toBe(true);
+  const many = Array.from({ length: total / 64 + 10 }, (_, at) => ({ id: issuer(), told: grants(64, 1_000 * at) }));
+  for (const { id, told } of many) revoked.hear(id, 3, told);
+  expect(revoked.size).toBe(total);
+  expect(grants(1, 0).every((id) => revoked.has(honest, id))).toBe(true);
+  const late = issuer();
+  expect(revoked.hear(late, 3, grants(1, 7))).toBe(true);
+  expect(grants(1, 7).every((id) => revoked.has(late, id))).toBe(true);
+  // said again and again, it changes nothing: nobody is judged anew for it
+  for (let round = 0; round < 2; round += 1) {
+    for (const { id, told } of many) expect(revoked.hear(id, 3, told)).toBe(false);
+  }
+});
+
+it("one record has everybody judged anew once, however often and by however many it is told", async () => {
+  const all = circle();
+  const { founder, second, id } = await threeInARow(all);
+  const other = await all.joined(founder, founder.admission.invite().token);
+  founder.admission.revoke(id);
+  const record = founder.record();
+  for (let round = 0; round < 100; round += 1) other.admission.hear(record);
+  second.admission.hear(record);
+  await new Promise(setImmediate);
+  await new Promise(setImmediate);
+  expect(other.told.revoked).toBe(1);
+});
+
+function grants(count: number, from: number): readonly ReturnType<typeof grantIdFromBytes>[] {
+  return Array.from({ length: count }, (_, at) => {
+    const bytes = new Uint8Array(16);
+    new DataView(bytes.buffer).setUint32(0, from + at);
+    return grantIdFromBytes(bytes);
+  });
+}

@@ -92,6 +92,8 @@ export class RawPeer {
   models: readonly string[];
   /** Inference key that it shows; a test may replace it. */
   key: KeyPair = generateKeyPair();
+  /** Shown in its records from now on. */
+  credential: Uint8Array | undefined;
   /** Everything that crossed its streams. */
   readonly tapped: TapEntry[];
   /** Gossip frames that it got. */
@@ -159,6 +161,7 @@ export class RawPeer {
       capabilities: ["seal.v1", relayCapability],
       role: this.role,
       models: this.models.map((name) => ({ name, context: 4096, busy: false, queue: 0, kinds: [] })),
+      ...(this.credential ? { credential: this.credential } : {}),
       ...change,
     });
   }
