@@ -309,6 +309,7 @@ export class Mesh {
 
   /** Tells the peers that we leave, then closes every connection and the transport. */
   async close(): Promise<void> {
+    this.#keepNow();
     this.#stopping.abort(new MeshError("E_CLOSED", "the node is stopping"));
     clearTimeout(this.#ticking);
     clearInterval(this.#judging);
@@ -667,6 +668,13 @@ export class Mesh {
       case "conflict":
         return log.write("error", { event: "record-conflict", peer: action.id });
     }
+  }
+
+  /** What is written down some time after a change, and would be lost with the end. */
+  #keepNow(): void {
+    const later = this.#options.clock.now() + this.#rules.keepAfterMs;
+    const { actions } = step(this.#state, { kind: "tick" }, later, this.#rules);
+    for (const action of actions) if (action.kind === "keep") this.#perform(action);
   }
 
   async #dial(address: EndpointAddress): Promise<void> {

@@ -6,21 +6,17 @@ import type { LogEvent } from "../../../src/base/log.ts";
 const peer = (byte: number): ReturnType<typeof endpointIdFromBytes> =>
   endpointIdFromBytes(new Uint8Array(32).fill(byte));
 
-function logged(): { readonly lines: LogEvent[]; readonly log: BoundedLog; now: number } {
+function logged(): { readonly lines: LogEvent[]; readonly log: BoundedLog; readonly clock: { now: number } } {
   const lines: LogEvent[] = [];
-  const made = {
-    lines,
-    now: 0,
-    log: new BoundedLog({ write: (_level, event) => void lines.push(event) }, () => made.now),
-  };
-  return made;
+  const clock = { now: 0 };
+  const log = new BoundedLog({ write: (_level, event) => void lines.push(event) }, () => clock.now);
+  return { lines, log, clock };
 }
 
 it("has a line for each of the first events of a peer, and then few a minute", () => {
-  const made = logged();
-  const { lines, log } = made;
+  const { lines, log, clock } = logged();
   for (let second = 0; second < 600; second += 1) {
-    made.now = second * 1_000;
+    clock.now = second * 1_000;
     log.write("info", { event: "admission-refused", peer: peer(1), reason: "expired" });
   }
   expect(lines.length).toBeGreaterThan(5 + 40);
