@@ -147,6 +147,8 @@ export class Mesh {
   readonly #listsTold = new WeakMap<Connection, readonly Uint8Array[]>();
   /** Gossip under way on a connection, and whether there is more to say after it. */
   readonly #gossiping = new WeakMap<Connection, { again: boolean }>();
+  /** Streams of members that are being served, on whatever connection they came. */
+  readonly #serving = new Map<EndpointId, Set<ByteStream>>();
   readonly #stopping = new AbortController();
   readonly #rules: MembershipLimits;
   readonly #gate: Gate;
@@ -331,6 +333,18 @@ export class Mesh {
   }
 
   async #serveStream(connection: Connection, stream: ByteStream): Promise<void> {
+    const { peer } = connection;
+    const serving = this.#serving.get(peer) ?? new Set();
+    this.#serving.set(peer, serving.add(stream));
+    try {
+      await this.#serveByType(connection, stream);
+    } finally {
+      serving.delete(stream);
+      if (serving.size === 0 && this.#serving.get(peer) === serving) this.#serving.delete(peer);
+    }
+  }
+
+  async #serveByType(connection: Connection, stream: ByteStream): Promise<void> {
     const reader = new StreamReader(stream);
     const type = await withDeadline(reader.byte(), { what: "a stream's type byte", ms: this.#timing.typeByteMs });
     if (type === undefined) return await stream.finish(); // a probe
@@ -699,6 +713,8 @@ export class Mesh {
       log.write("warn", { event: "peer-refused", peer: peer.id, code: "E_REFUSED", what: admittance.why });
       this.#apply({ kind: "expelled", id: peer.id });
       for (const alpn of alpns) this.#connections.live(peer.id, alpn)?.close(closeCodes.refused);
+      // an older connection may be there beside these
+      for (const stream of this.#serving.get(peer.id) ?? []) stream.abort(abortCodes.refused);
     }
   }
 

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, expect, it } from "vitest";
 import { admit, closedMesh, inviteOf, isMember, revoke } from "../support/closed-mesh.ts";
 import { type ScriptedEngine, startEngineServer } from "../support/engine-server.ts";
 import { eventually, type TestNode } from "../support/mesh.ts";
-import { asked, call, prompt, readAnswer, sealAsk, sendRelayed } from "../support/raw-peer.ts";
+import { asked, call, prompt, readAnswer, sealAsk, sendDirect, sendRelayed } from "../support/raw-peer.ts";
 
 let engine: ScriptedEngine;
 beforeEach(async () => {
@@ -86,4 +86,25 @@ it("asks through a relay that helps it, with the credential of before, and is re
   expect(await ask()).toMatchObject({ status: 503, text: expect.stringContaining("taken back") });
   await expect(member.meet(host)).rejects.toThrow();
   expect(asked(engine)).toHaveLength(1);
+});
+
+it("keeps no answer that runs on an older connection beside its newest", async () => {
+  const mesh = closedMesh();
+  const host = await mesh.start("serve", { engine: [engine.url] });
+  const invite = await inviteOf(host);
+  const member = await mesh.stranger();
+  await admit(member, invite.token);
+  const older = await member.meet(host);
+  Object.assign(engine.options, { tokens: 10_000, tokenMs: 20 });
+  const body = JSON.stringify({ ...prompt(), stream: true });
+  const sealed = sealAsk(member.identity, host.endpointId, host.keys.current.publicKey, { body });
+  const answer = await sendDirect(older, sealed.bytes);
+  await eventually("it is being answered", () => engine.running > 0);
+  await member.meet(host);
+  await revoke(host, invite.id);
+  const read = async (): Promise<void> => {
+    while (await answer.read());
+  };
+  await expect(read()).rejects.toThrow();
+  await eventually("the engine is free", () => engine.running === 0, 2_000);
 });
