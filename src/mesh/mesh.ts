@@ -460,8 +460,8 @@ export class Mesh {
       connection.close(closeCodes.refused);
       throw new MeshError("E_REFUSED", admittance.why);
     }
-    // who does not say who it is has no word about others
-    if (!own) throw new MeshError("E_WIRE", "a gossip frame without an entry of its sender");
+    // who does not say who it is has not met us, and has no word about others
+    if (!own) return;
     this.#greeted.add(connection);
     this.#noteKind(frame, connection);
     const claims: Claim[] = [];

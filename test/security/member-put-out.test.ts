@@ -28,7 +28,7 @@ it("is dropped by all within seconds, with whom it invited, and asks nobody any 
     hosts.every((host) => out.every(({ endpointId }) => isMember(host, endpointId))),
   );
   for (const node of [...out, staying]) expect((await call(node)).content).toBe("fine");
-  Object.assign(engine.options, { tokens: 10_000, tokenMs: 20 });
+  Object.assign(engine.options, { text: "word ".repeat(5_000), tokenMs: 20 });
   const running = call(client, prompt({ stream: true }));
   await eventually("it is being answered", () => engine.running > 0);
   const before = asked(engine).length;
@@ -43,7 +43,7 @@ it("is dropped by all within seconds, with whom it invited, and asks nobody any 
   expect(brokenOff.code).toBeDefined();
   expect(brokenOff.text).not.toContain("[DONE]");
   await eventually("the engine is free", () => engine.running === 0, 2_000);
-  Object.assign(engine.options, { tokens: 3, tokenMs: 0 });
+  Object.assign(engine.options, { text: "fine", tokenMs: 0 });
 
   for (const node of out) {
     const answer = await call(node);
@@ -95,7 +95,7 @@ it("keeps no answer that runs on an older connection beside its newest", async (
   const member = await mesh.stranger();
   await admit(member, invite.token);
   const older = await member.meet(host);
-  Object.assign(engine.options, { tokens: 10_000, tokenMs: 20 });
+  Object.assign(engine.options, { text: "word ".repeat(5_000), tokenMs: 20 });
   const body = JSON.stringify({ ...prompt(), stream: true });
   const sealed = sealAsk(member.identity, host.endpointId, host.keys.current.publicKey, { body });
   const answer = await sendDirect(older, sealed.bytes);
