@@ -45,6 +45,11 @@ it("serve, then client --join; both start again without a token, and are one mes
   await knowsModels(client, "scripted");
   expect(await answered(client)).toBe(true);
   expect((await client.status()).mesh).toMatchObject({ mode: "invite", id: meshId, role: "host", why: null });
+  // and once more the host alone, while a client runs that was given no token
+  await host.stop();
+  host = await serve();
+  await until("it has found its host again", async () => (await client.status()).models.includes("scripted"), 15_000);
+  expect(await answered(client)).toBe(true);
   await client.stop();
 });
 
