@@ -414,10 +414,12 @@ export class Mesh {
       .filter(({ id }) => id !== this.#state.self)
       .map((entry) => ({ entry, record: entry.record && this.#verify(entry.record, entry.id) }));
     const own = verified.findLast(({ entry }) => entry.id === from);
-    const admittance = this.#judge({ id: from, record: own?.record, ownership: own?.entry.ownership });
+    const shown = { id: from, record: own?.record, ownership: own?.entry.ownership };
+    const admittance = this.#gate.judge({ ...shown, from: "itself" });
     if (admittance.kind === "refused") {
       this.#options.log.write("warn", { event: "peer-refused", peer: from, code: "E_REFUSED", what: admittance.why });
       connection.close(closeCodes.refused);
+      if (this.peer(from)) this.#apply({ kind: "expelled", id: from }); // others have named it, or it was a member until now
       throw new MeshError("E_REFUSED", admittance.why);
     }
     this.#greeted.add(connection);
@@ -437,8 +439,9 @@ export class Mesh {
     }
   }
 
+  /** By what is known of it, from whomever. */
   #judge({ id, record, ownership }: Pick<Peer, "id" | "record" | "ownership">): Admittance {
-    return this.#gate.judge({ id, record, ownership });
+    return this.#gate.judge({ id, record, ownership, from: "elsewhere" });
   }
 
   /** A record that holds, or undefined: a bad one in an entry costs the record, not the frame. */
@@ -516,8 +519,8 @@ export class Mesh {
 
   /** Before gossip too, where anybody may be a member (protocol.md §2). */
   async #answerRoutes(stream: ByteStream, reader: StreamReader, from: EndpointId): Promise<void> {
-    const { record, ownership } = this.peer(from) ?? {};
-    if (this.#judge({ id: from, record, ownership }).kind === "refused") this.#requireMet(from);
+    const nothing = { id: from, record: undefined, ownership: undefined, from: "itself" } as const;
+    if (this.peer(from)?.met || this.#gate.judge(nothing).kind === "refused") this.#requireMet(from);
     decodeRouteRequest(await this.#frame(reader, "a route request"));
     const self = this.#options.describe();
     const own = self.models.map((model) => ({ id: this.#state.self, model }));
