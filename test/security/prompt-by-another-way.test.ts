@@ -216,6 +216,7 @@ describe("D3: one data path", () => {
     // streams are known to these layers only; HTTP servers, engines and the OpenAI adapters never hold one
     const holders = having(/\/base\/stream\.ts"/);
     expect(holders.filter((file) => file.startsWith("node/"))).toEqual(["node/relaying.ts"]); // the relay's, as above
+    expect(having(/\bStreamReader\b/).filter((file) => file.startsWith("node/"))).toEqual([]);
     const layers = holders.map((file) => file.split("/")[0]);
     expect([...new Set(layers)].toSorted()).toEqual(["exchange.ts", "mesh", "node", "transport", "tunnel", "wire"]);
   });
