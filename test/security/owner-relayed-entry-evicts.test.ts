@@ -64,6 +64,18 @@ describe.each(scenes)("with $trustPolicy, of hosts that show a claim themselves:
   });
 });
 
+it("none of it is passed on: others hear what the hosts show themselves", async () => {
+  const all = lies.map(([, said]) => said);
+  const { client, attacker, listener, engines, hosts } = await attacked(scenes[0], all);
+  await listener.meet(client);
+  for (const [index, { endpointId: id }] of hosts.entries()) {
+    const told = listener.heard.flatMap(({ announcements }) => announcements).filter((entry) => entry.id === id);
+    expect(told.at(-1)?.ownership, lies[index]?.[0]).toEqual(attacker.entryOf(id).ownership);
+    expect(told.at(-1)?.ownership?.length).toBeGreaterThan(0);
+  }
+  await Promise.all(engines.map((engine) => engine.close()));
+});
+
 /** One host for each lie, with models m0, m1 and so on; all are known to the client when the attacker tells of them. */
 async function attacked({ trustPolicy, isOwned }: (typeof scenes)[number], said: readonly Said[]) {
   const mesh = attackedMesh();
@@ -97,7 +109,8 @@ async function attacked({ trustPolicy, isOwned }: (typeof scenes)[number], said:
   for (let round = 0; round < 3; round += 1)
     await attacker.gossip(connection, [...entries, attacker.own({ ownership })]);
   expect(peer(attacker.id)?.connected).toBe(true);
-  return { client, attacker, engines, hosts, itsOwn, dataDir, peer };
+  const listener = await mesh.raw();
+  return { client, attacker, listener, engines, hosts, itsOwn, dataDir, peer };
 }
 
 /** A claim that the host's own owner signed once and took back. */
