@@ -10,7 +10,7 @@
 import { isRecord, type Json } from "../base/json.ts";
 import { isMeshError, MeshError } from "../base/errors.ts";
 import { withoutControls } from "../wire/gossip.ts";
-import { decodeInvite, encodeInvite } from "../wire/invite.ts";
+import { decodeBareInvite, encodeInvite } from "../wire/invite.ts";
 import { limits } from "../wire/limits.ts";
 import type { Listing, Offer, Source } from "./discovery.ts";
 
@@ -25,7 +25,7 @@ export interface Carrier {
 
 /** An invite that tells where and what is demanded, and holds nothing that admits. @throws E_INVITE */
 export function bareToken(token: string): string {
-  const { address, minimum } = decodeInvite(token);
+  const { address, minimum } = decodeBareInvite(token);
   return encodeInvite(address, { policy: minimum });
 }
 
@@ -81,7 +81,7 @@ export function listingFrom(json: Json, carrier: Carrier, nowMs: number): Listin
   }
   const token = json["invite_token"];
   if (typeof token !== "string") throw new MeshError("E_WIRE", "a listing has no token");
-  const { address, minimum } = decodeInvite(token);
+  const { address, minimum } = decodeBareInvite(token);
   const ours = json["sealmesh"];
   return {
     token: encodeInvite(address, { policy: minimum }),

@@ -38,12 +38,15 @@ import {
   encodeAdmissionReply,
   encodeAdmissionRequest,
 } from "../wire/admission.ts";
-import { encodeFrame, type StreamReader } from "../wire/frame.ts";
+import { encodeFrame, StreamReader } from "../wire/frame.ts";
 import type { InviteGrant } from "../wire/invite.ts";
 import { limits } from "../wire/limits.ts";
 import { sealStreams } from "../wire/stream-types.ts";
 
 // ---- the node that joins
+
+/** A stream of "sealmesh/1" to the grant's issuer, on a connection that has proven its id; nothing written yet. */
+export type OpenAdmission = (signal: AbortSignal) => Promise<ByteStream>;
 
 export interface AskAdmissionParts {
   readonly self: EndpointId;
@@ -56,16 +59,17 @@ export interface AskAdmissionParts {
 }
 
 /**
- * @param stream to the grant's issuer, on a connection that has proven its id; nothing written yet
- * @returns      a credential of the grant's mesh for this node, verified; it is the caller's to keep
- * @throws       E_INVITE the issuer does not admit us, in a sentence that says why · E_BUSY it has too much to do ·
- *               E_WIRE it does not keep to the protocol, or gave a credential that is none · E_TIMEOUT · E_LOST · E_ABORTED
+ * @returns a credential of the grant's mesh for this node, verified; it is the caller's to keep
+ * @throws  E_INVITE the issuer does not admit us, in a sentence that says why · E_BUSY it has too much to do ·
+ *          E_WIRE it does not keep to the protocol, or gave a credential that is none · E_TIMEOUT · E_LOST · E_ABORTED ·
+ *          as `open`
  */
 export async function askAdmission(
-  stream: ByteStream,
-  reader: StreamReader,
+  open: OpenAdmission,
   { self, granted, answerMs, signal, now }: AskAdmissionParts,
 ): Promise<VerifiedCredential> {
+  const stream = await open(signal);
+  const reader = new StreamReader(stream);
   const { grant, bytes, bearerSeed } = granted;
   const { issuer } = grant;
   const waiting = { what: `the answer of ${shortId(issuer)} to the invite`, ms: answerMs, signal };
@@ -155,14 +159,21 @@ export interface AnswerAdmissionParts {
   readonly frameMs: number;
   /** ms of a clock that never goes back. @default performance.now */
   readonly now?: () => number;
+  readonly onRefused: (joiner: EndpointId, code: AdmissionRefusal) => void;
 }
 
-/**
- * @param stream type byte taken; from anybody who has connected, members or not
- * @param from   whom the connection has proven
- * @throws       E_TIMEOUT, E_LOST, E_ABORTED of the joiner's stream, for the mesh to abort it; all else is said by a code
- */
-export async function answerAdmission(
+/** Serves the stream, its type byte taken, for whoever has connected, members or not; `from` is whom the connection has proven. */
+export type AnswerAdmission = (stream: ByteStream, reader: StreamReader, from: EndpointId) => Promise<void>;
+
+export function answersAdmission(parts: AnswerAdmissionParts): AnswerAdmission {
+  return async (stream, reader, from) => {
+    const code = await answerAdmission(stream, reader, from, parts);
+    if (code !== admissionCodes.ok) parts.onRefused(from, code);
+  };
+}
+
+/** @throws E_TIMEOUT, E_LOST, E_ABORTED of the joiner's stream, for the mesh to abort it; all else is said by a code */
+async function answerAdmission(
   stream: ByteStream,
   reader: StreamReader,
   from: EndpointId,

@@ -1,14 +1,17 @@
 /**
  * Who may be a member: asked about every peer that shows itself on its own connection, before anything that it says is
- * taken or answered. The mesh knows no grants and no owners; what does is built in node/ and passed in.
+ * taken or answered; and again about those that others name, and that are known. The mesh knows no grants and no owners;
+ * what does is built in node/ and passed in.
  */
 import type { EndpointId } from "../base/brand.ts";
 import type { VerifiedRecord } from "../crypto/record.ts";
 import type { MemberRole } from "../wire/admission.ts";
 
-/** What a peer shows of itself. */
+/** What a peer shows of itself, or what is known of it. */
 export interface Credentials {
   readonly id: EndpointId;
+  /** From itself, on its own connection, now; or from others, or kept since. What is not signed by the node itself is not its word then. */
+  readonly from: "itself" | "elsewhere";
   /** Verified; undefined: it signs none, as a reference node. */
   readonly record: VerifiedRecord | undefined;
   /** Field 28 as sent, not yet checked. */

@@ -454,10 +454,12 @@ export class Mesh {
     const { peer: from } = connection;
     const own = frame.announcements.findLast(({ id }) => id === from);
     const record = own?.record && this.#verify(own.record, from, from);
-    const admittance = this.#judge({ id: from, record, ownership: own?.ownership });
+    const shown = { id: from, record, ownership: own?.ownership, from: "itself" } as const;
+    const admittance = this.#gate.judge(shown);
     if (admittance.kind === "refused") {
       this.#refusals.write("warn", { event: "peer-refused", peer: from, code: "E_REFUSED", what: admittance.why });
       connection.close(closeCodes.refused);
+      if (this.peer(from)) this.#apply({ kind: "expelled", id: from }); // others have named it, or it was a member until now
       throw new MeshError("E_REFUSED", admittance.why);
     }
     // who does not say who it is has not met us, and has no word about others
@@ -471,7 +473,7 @@ export class Mesh {
     }
     claims.push(claimOf(own, record, this.#options.clock.now()));
     // it may have been put out while others had their turn
-    if (this.#judge({ id: from, record, ownership: own.ownership }).kind === "refused") throw noMember();
+    if (this.#gate.judge(shown).kind === "refused") throw noMember();
     this.#apply({ kind: "gossip", from, claims, linked: this.isConnected(from), knows: frame.knownRecords });
     if (own.meshId !== undefined) this.#options.onMeshId?.(own.meshId);
     const { buildLists = [] } = own;
@@ -495,8 +497,9 @@ export class Mesh {
     return claimOf({ ...entry, posture: [] }, record, this.#options.clock.now());
   }
 
+  /** By what is known of it, from whomever. */
   #judge({ id, record, ownership }: Pick<Peer, "id" | "record" | "ownership">): Admittance {
-    return this.#gate.judge({ id, record, ownership });
+    return this.#gate.judge({ id, record, ownership, from: "elsewhere" });
   }
 
   /** A record that holds, or undefined: a bad one in an entry costs the record, not the frame. @param from who brought it */
@@ -575,8 +578,8 @@ export class Mesh {
 
   /** Before gossip too, where anybody may be a member (protocol.md §2). */
   async #answerRoutes(stream: ByteStream, reader: StreamReader, from: EndpointId): Promise<void> {
-    const { record, ownership } = this.peer(from) ?? {};
-    if (this.#judge({ id: from, record, ownership }).kind === "refused") this.#requireMet(from);
+    const nothing = { id: from, record: undefined, ownership: undefined, from: "itself" } as const;
+    if (this.peer(from)?.met || this.#gate.judge(nothing).kind === "refused") this.#requireMet(from);
     decodeRouteRequest(await this.#frame(reader, "a route request", limits.relayFrameBytes));
     const self = this.#options.describe();
     const own = self.models.map((model) => ({ id: this.#state.self, model }));

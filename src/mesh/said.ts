@@ -99,8 +99,8 @@ function mention(draft: Draft, claim: Claim, from: EndpointId): boolean {
     ...before,
     address,
     addressSigned: before.addressSigned || claim.addressSigned,
-    // checked when it came, so that it holds from anybody; leaving it out takes nothing away
-    ownership: claim.ownership ?? before.ownership,
+    // checked when it came, so that it holds from anybody; it takes nothing away from what the node itself has shown
+    ownership: (before.met ? before.ownership : undefined) ?? claim.ownership ?? before.ownership,
     lastMentionedMs: draft.upMs,
     mentionedBy,
   });

@@ -12,7 +12,6 @@ import type { Clock } from "../base/clock.ts";
 import { isMeshError, MeshError, toMeshError, unlessMeshError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { Rate } from "../base/rate.ts";
-import type { ByteStream } from "../base/stream.ts";
 import {
   authorityFrom,
   bearerKeyOf,
@@ -30,7 +29,13 @@ import {
 } from "../crypto/admission.ts";
 import { type Identity, newIdentitySeed } from "../crypto/identity.ts";
 import type { VerifiedRecord } from "../crypto/record.ts";
-import { type Admitter, answerAdmission, askAdmission } from "../mesh/admission.ts";
+import {
+  type Admitter,
+  type AnswerAdmission,
+  answersAdmission,
+  askAdmission,
+  type OpenAdmission,
+} from "../mesh/admission.ts";
 import type { Admittance, Credentials, Gate } from "../mesh/gate.ts";
 import {
   admissionCodes,
@@ -39,7 +44,6 @@ import {
   grantIdFromBytes,
   type MemberRole,
 } from "../wire/admission.ts";
-import { StreamReader } from "../wire/frame.ts";
 import type { Invite, InviteGrant } from "../wire/invite.ts";
 import { defaults } from "./defaults.ts";
 import {
@@ -133,9 +137,10 @@ export class Admission implements Admitter {
   readonly #options: AdmissionOptions;
   readonly #book: BookFile<InviteBook>;
   readonly #revoked: RevokedGrants;
-  readonly #rate = new Rate(defaults.admissionRate);
   readonly #refusals: BoundedLog;
   readonly #meshesPath: string;
+  /** Serves stream 0x06. */
+  readonly answer: AnswerAdmission;
   /** Ours first. */
   #meshes: readonly [KnownMesh, ...KnownMesh[]];
   #credential: VerifiedCredential | undefined;
@@ -153,9 +158,17 @@ export class Admission implements Admitter {
    * @throws E_STATE a file cannot be used · E_USAGE, E_CONFIG the wishes do not go together
    */
   constructor(options: AdmissionOptions) {
-    const { directory, log, invites, open, name, openId } = options;
+    const { directory, identity, log, invites, open, name, openId } = options;
     this.#options = options;
     this.#refusals = new BoundedLog(log);
+    this.answer = answersAdmission({
+      self: identity.id,
+      admitter: this,
+      rate: new Rate(defaults.admissionRate),
+      frameMs: defaults.admissionFrameMs,
+      onRefused: (peer, code) =>
+        this.#refusals.write("info", { event: "admission-refused", peer, reason: reasonOf(code) }),
+    });
     this.#meshesPath = join(directory, "mesh.json");
     // strangers wait while the file is locked, and everybody with them: not for long
     this.#book = new BookFile(join(directory, "invites.json"), inviteBook, {
@@ -315,15 +328,11 @@ export class Admission implements Admitter {
    * Has this node admitted by an invite, if it needs to be: a credential that counts needs no other one, also when the
    * invite has ended since.
    *
-   * @param openStream a stream of sealmesh/1 to the node that issued the invite, nothing written yet
-   * @returns whether it was admitted just now
-   * @throws  E_INVITE the invite has expired, or its issuer says no · as askAdmission() · E_STATE the credential cannot be kept
+   * @param open to the node that issued the invite
+   * @returns    whether it was admitted just now
+   * @throws     E_INVITE the invite has expired, or its issuer says no · as askAdmission() · E_STATE the credential cannot be kept
    */
-  async join(
-    { granted }: Invite,
-    openStream: (signal: AbortSignal) => Promise<ByteStream>,
-    signal: AbortSignal,
-  ): Promise<boolean> {
+  async join({ granted }: Invite, open: OpenAdmission, signal: AbortSignal): Promise<boolean> {
     const { identity, clock, log } = this.#options;
     const mesh = this.#mesh;
     if (granted === undefined || mesh.mode === "open" || this.#lacking() === undefined) return false;
@@ -332,8 +341,7 @@ export class Admission implements Admitter {
     if (clock.now() >= expiresMs) {
       throw new MeshError("E_INVITE", `the invite expired on ${dateText(expiresMs)}: ask for a fresh one`);
     }
-    const stream = await openStream(signal);
-    const credential = await askAdmission(stream, new StreamReader(stream), {
+    const credential = await askAdmission(open, {
       self: identity.id,
       granted,
       answerMs: defaults.admissionAnswerMs,
@@ -348,16 +356,6 @@ export class Admission implements Admitter {
   }
 
   // ---- admitting others
-
-  /** Serves stream 0x06, type byte taken, for whoever has connected. */
-  readonly answer = async (stream: ByteStream, reader: StreamReader, from: EndpointId): Promise<void> => {
-    const { identity } = this.#options;
-    const parts = { self: identity.id, admitter: this, rate: this.#rate, frameMs: defaults.admissionFrameMs };
-    const code = await answerAdmission(stream, reader, from, parts);
-    if (code !== admissionCodes.ok) {
-      this.#refusals.write("info", { event: "admission-refused", peer: from, reason: reasonOf(code) });
-    }
-  };
 
   look({ grant }: VerifiedGrant, joiner: EndpointId): AdmissionRefusal | undefined {
     const mesh = this.#mesh;

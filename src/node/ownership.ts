@@ -8,7 +8,7 @@ import type { EndpointId } from "../base/brand.ts";
 import type { Clock } from "../base/clock.ts";
 import { MeshError, toMeshError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
-import type { Gate } from "../mesh/gate.ts";
+import type { Credentials, Gate } from "../mesh/gate.ts";
 import { decodeOwnerBook, emptyOwnerBook, encodeOwnerBook, type OwnerBook } from "../policy/owner-book.ts";
 import {
   judgeClaim,
@@ -123,7 +123,7 @@ export class Ownership implements OwnerJudge {
       judge: (shown) => {
         const admitted = inner.judge(shown);
         if (admitted.kind === "refused") return admitted;
-        const { refusal: why } = this.#peers.show(shown.id, shown.ownership);
+        const why = this.#refusalOf(shown);
         return why === undefined ? admitted : { kind: "refused", why: `${why} (--trust-policy ${this.policy})` };
       },
     };
@@ -153,6 +153,17 @@ export class Ownership implements OwnerJudge {
     const before = this.#told;
     this.#told = { book: this.#book.book, claim: this.claim };
     return { lists: before.book !== this.#told.book, claim: !isSame(before.claim, this.#told.claim) };
+  }
+
+  /**
+   * Others' word alone puts nobody out: anyone can leave a claim away, or sign that a node is theirs (protocol.md §11 E4). Of
+   * a node that has not shown itself, a claim that was heard decides about prompts only.
+   */
+  #refusalOf({ id, ownership, from }: Credentials): string | undefined {
+    if (from === "itself") return this.#peers.show(id, ownership).refusal;
+    const hasShown = this.#peers.hasShown(id);
+    const { refusal } = this.#peers.of(id, hasShown ? ownership : undefined);
+    return hasShown || this.#trust.revokedNodes.has(id) ? refusal : undefined;
   }
 
   get #trust(): OwnerTrust {

@@ -45,7 +45,14 @@ export class PeerClaims {
     const own = shown && judge(shown.read, id);
     if (own?.claim && own.status !== "expired") return own;
     const best = this.#hear(id, heard);
-    return best ? judge(best.read, id) : (own ?? judge(readClaim(undefined, id), id));
+    if (!best) return own ?? judge(readClaim(undefined, id), id);
+    const isWorse = own && shown && this.#rank(id, shown) < this.#rank(id, best);
+    return isWorse ? own : judge(best.read, id);
+  }
+
+  /** Whether the node has shown on its own connection whose it is, or that it is nobody's. */
+  hasShown(id: EndpointId): boolean {
+    return this.#shown.has(id);
   }
 
   #hear(id: EndpointId, bytes: Uint8Array | undefined): Seen | undefined {

@@ -84,6 +84,30 @@ export function strictest(minimums: readonly (MinimumPolicy | undefined)[]): Min
  * @throws      E_INVITE with a sentence that says what is wrong with it
  */
 export function decodeInvite(token: string): Invite {
+  const { address, ours } = readToken(token);
+  const granted = grantedOf(ours, address);
+  const name = nameOf(ours);
+  return {
+    address,
+    minimum: minimumOf(ours),
+    ...(granted === undefined ? {} : { granted }),
+    ...(name === undefined ? {} : { name }),
+  };
+}
+
+/**
+ * Where to knock and what is demanded, and nothing of what admits: a grant and its secret are not looked at, so that they
+ * need not even be right to be left behind.
+ *
+ * @throws as decodeInvite(), but for the grant
+ */
+export function decodeBareInvite(token: string): Pick<Invite, "address" | "minimum"> {
+  const { address, ours } = readToken(token);
+  return { address, minimum: minimumOf(ours) };
+}
+
+/** @throws E_INVITE */
+function readToken(token: string): { readonly address: EndpointAddress; readonly ours: Json } {
   const text = token.trim();
   const complaint = complaintAbout(text);
   if (complaint !== undefined) throw new MeshError("E_INVITE", complaint);
@@ -104,16 +128,7 @@ export function decodeInvite(token: string): Invite {
       : "this is not an invite: it does not hold an address";
     throw new MeshError("E_INVITE", sentence, { cause });
   }
-  const address = addressOf(bytes);
-  const ours = oursOf(json);
-  const granted = grantedOf(ours, address);
-  const name = nameOf(ours);
-  return {
-    address,
-    minimum: minimumOf(ours),
-    ...(granted === undefined ? {} : { granted }),
-    ...(name === undefined ? {} : { name }),
-  };
+  return { address: addressOf(bytes), ours: oursOf(json) };
 }
 
 function addressOf(bytes: Uint8Array): EndpointAddress {

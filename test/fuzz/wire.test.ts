@@ -51,7 +51,7 @@ import {
   encodeRouteTable,
 } from "../../src/wire/gossip.ts";
 import { readSealedHead, sealedHeadFields } from "../../src/wire/head.ts";
-import { decodeInvite, encodeInvite } from "../../src/wire/invite.ts";
+import { decodeBareInvite, decodeInvite, encodeInvite } from "../../src/wire/invite.ts";
 import { limits } from "../../src/wire/limits.ts";
 import { decodePosture, encodePosture, everyDoor } from "../../src/wire/posture.ts";
 import { decodeRecord, decodeSignedRecord, encodeRecord, encodeSignedRecord } from "../../src/wire/record.ts";
@@ -181,6 +181,7 @@ interface Decoder {
 
 const decoders: readonly Decoder[] = [
   { name: "invite", valid: utf8(encodeInvite(address)), decode: (bytes) => decodeInvite(latin1(bytes)) },
+  { name: "bare invite", valid: utf8(encodeInvite(address)), decode: (bytes) => decodeBareInvite(latin1(bytes)) },
   {
     name: "invite with a policy",
     valid: utf8(encodeInvite(address, { policy: { attested: "vendor", encryption: true } })),

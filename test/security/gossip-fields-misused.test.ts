@@ -4,6 +4,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { describe, expect, it } from "vitest";
+import { identityFrom } from "../../src/crypto/identity.ts";
 import { irohTransport } from "../../src/transport/iroh.ts";
 import { startEngineServer } from "../support/engine-server.ts";
 import { eventually, testMesh, type TestNode } from "../support/mesh.ts";
@@ -42,9 +43,12 @@ function backwards(entry: Buffer): Buffer {
   );
 }
 
-/** Numbers that this version gives no meaning, in all wire types; 1000 is our record. */
+/** What nodes without build lists send of ours: the record, and whether they are linked with the node. */
+const ours = [1000, 1002];
+
+/** Numbers that this version gives no meaning, in all wire types. */
 function unknownFields(): Buffer {
-  const numbers = Array.from({ length: 1962 }, (_, index) => index + 39).filter((number) => number !== 1000);
+  const numbers = Array.from({ length: 1962 }, (_, index) => index + 39).filter((number) => !ours.includes(number));
   const forms = [(n: number) => uint(n, n), (n: number) => blob(n, "later"), fixed64, fixed32];
   return and(...numbers.map((number) => (forms[number % 4] ?? fixed32)(number)));
 }
@@ -120,6 +124,10 @@ const cases: readonly Case[] = [
     "refused",
     (good) => and(encodeEntry(good), blob(1000, randomBytes(200))),
   ],
+  ["1000 as a number", "broken", (good) => and(encodeEntry(good), uint(1000, 1))],
+  ["1001 garbage", "sealed", (good) => and(encodeEntry(good), blob(1001, randomBytes(200)))],
+  ["1002, of itself", "sealed", (good) => and(encodeEntry(good), uint(1002, 1), uint(1002, 2 ** 30), uint(1002, 0))],
+  ["1002 as text", "broken", (good) => and(encodeEntry(good), blob(1002, "yes"))],
   ["1000 empty", "refused", (good) => and(encodeEntry(good), blob(1000, ""))],
   ["a group", "broken", (good) => and(encodeEntry(good), varint((50 << 3) | 3), varint((50 << 3) | 4))],
   ["a field that is cut off", "broken", (good) => and(encodeEntry(good), varint((50 << 3) | 2), varint(100))],
@@ -260,7 +268,7 @@ describe("D7: field 37", () => {
     expect(passedOn.at(-1)).toMatchObject({ key: reference.publicKey, models: ["m"], evidence: [] });
     // what is ours has a number that no version uses
     const numbers = new Set(sent.map(({ number }) => number));
-    expect([...numbers].filter((number) => number > 38)).toEqual([1000]);
+    expect([...numbers].filter((number) => number > 38)).toEqual(ours);
     await engine.close();
   });
 
@@ -276,13 +284,17 @@ describe("D7: field 37", () => {
       uint(37, 1),
       fixed32(37),
     ];
+    const ids = items.map((_, index) => identityFrom(new Uint8Array(32).fill(index + 1)).id as string);
     const others = items.map((item, index) => {
-      const id = randomBytes(32).toString("hex");
+      const id = ids[index] ?? "";
       const address = JSON.stringify({ id, addrs: [] });
       return and(encodeEntry({ ...teller.own(), id, role: 2, httpPort: 9337, models: [`m${index}`], address }), item);
     });
     await teller.gossip(client.endpointId, [...others, and(encodeEntry(teller.own()), ...items)]);
-    expect(client.models()).toEqual(items.map((_, index) => `m${index}`));
+    // each is a hint that there is such a node, and what it has to offer is for itself to say
+    const named = client.status().peers.filter(({ endpoint_id: id }) => id !== teller.id);
+    expect(named.map(({ endpoint_id: id }) => id).toSorted()).toEqual(ids.toSorted());
+    expect([client.models(), named.flatMap(({ models }) => models)]).toEqual([[], []]);
     expect(client.status().peers.find(({ endpoint_id: id }) => id === teller.id)).toMatchObject({ sealed: "sealed" });
   });
 });

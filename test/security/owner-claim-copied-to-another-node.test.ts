@@ -71,7 +71,12 @@ describe.each(["require-owned", "allowlist"])("under %s a thief gets no prompt",
     for (let round = 0; round < 3; round += 1) expect((await call(client)).content).toBe("fine");
     expect(asked(engine)).toHaveLength(3);
     await host.stop(0);
-    expect((await call(client)).status).toBe(503);
+    // it is no member for this client, which does not know its model
+    const answer = await call(client);
+    expect([answer.status, answer.code]).toEqual([404, "model_not_found"]);
+    expect(client.status().peers.map(({ endpoint_id: id }) => id)).not.toContain(thief.id);
+    const refused = client.events.filter((event) => event.event === "peer-refused" && event.peer === thief.id);
+    expect(refused.length).toBeGreaterThan(0);
     expect(thief.couldRead(secret)).toBe(false);
     expect(thief.opened.filter((stream) => stream === "mesh-llm/1 4")).toEqual([]);
     await engine.close();

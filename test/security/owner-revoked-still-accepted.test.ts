@@ -6,7 +6,7 @@ import { describe, expect, it } from "vitest";
 import { openGate } from "../../src/mesh/gate.ts";
 import { Ownership } from "../../src/node/ownership.ts";
 import type { OwnerList } from "../../src/policy/owner-book.ts";
-import { type TrustPolicy, trustPolicies } from "../../src/policy/owners.ts";
+import { type OwnerStatus, ownerStatusTexts, type TrustPolicy, trustPolicies } from "../../src/policy/owners.ts";
 import { startEngineServer } from "../support/engine-server.ts";
 import { eventually, temporaryDirectory, type TestNode } from "../support/mesh.ts";
 import { claimOf, listOwner, nodeId, ownerFrom, ownerKeyFile } from "../support/owners.ts";
@@ -30,7 +30,13 @@ async function ownedMesh(trustPolicy: TrustPolicy) {
 const ownerOfHost = (client: TestNode, host: TestNode) =>
   client.status().peers.find(({ endpoint_id: id }) => id === host.endpointId)?.owner;
 
-const revocations: readonly [OwnerList, string, (mesh: Owned) => string][] = [
+/** Why it was put out, in the log. */
+const refusalsOf = (client: TestNode, host: TestNode) =>
+  client.events.flatMap((event) => {
+    return event.event === "peer-refused" && event.peer === host.endpointId ? [event.what] : [];
+  });
+
+const revocations: readonly [OwnerList, OwnerStatus, (mesh: Owned) => string][] = [
   ["revokedOwners", "revoked_owner", ({ ownerId }) => ownerId],
   ["revokedCerts", "revoked_cert", ({ client, host }) => ownerOfHost(client, host)?.cert_id ?? ""],
   ["revokedNodes", "revoked_node_id", ({ host }) => host.endpointId],
@@ -45,23 +51,42 @@ describe.each(trustPolicies.filter((policy) => policy !== "off"))("under %s", (p
     expect(ownerOfHost(client, host)).toMatchObject({ status: "verified", owner_id: mesh.ownerId });
 
     listOwner(dataDir, list, idOf(mesh));
-    await eventually("the client has read its list", () => ownerOfHost(client, host)?.status === status, 10_000);
+    await eventually("the client has read its list", () => ownerOfHost(client, host) === undefined, 10_000);
     const answer = await call(client);
-    expect([answer.status, answer.code]).toEqual([503, "refused"]);
-    expect(answer.message).toContain("owner-distrusted");
+    expect([answer.status, answer.code]).toEqual([404, "model_not_found"]);
     expect(asked(engine)).toHaveLength(1);
+    expect(refusalsOf(client, host)).toContain(`${ownerStatusTexts[status]} (--trust-policy ${policy})`);
     await engine.close();
   });
 });
 
 it("a client that starts again still refuses it", async () => {
-  const { mesh, client, engine, dataDir, ownerId, flags } = await ownedMesh("prefer-owned");
+  const { mesh, client, host, engine, dataDir, ownerId, flags } = await ownedMesh("prefer-owned");
   listOwner(dataDir, "revokedOwners", ownerId);
   await client.stop(0);
   const again = await mesh.start("client", flags);
-  await eventually("the client knows the model", () => again.models().includes("scripted"));
-  expect((await call(again)).code).toBe("refused");
+  await eventually("the client has met the host", () => refusalsOf(again, host).length > 0);
+  expect(refusalsOf(again, host)[0]).toBe("its owner was revoked (--trust-policy prefer-owned)");
+  expect(ownerOfHost(again, host)).toBeUndefined();
+  expect((await call(again)).code).toBe("model_not_found");
   expect(asked(engine)).toHaveLength(0);
+  await engine.close();
+});
+
+it("a host that a relay alone has named gets no prompt either: its claim came with its entry", async () => {
+  const { mesh, client, host, engine, dataDir, ownerId, flags } = await ownedMesh("prefer-owned");
+  await client.stop(0);
+  mesh.network.block(client.endpointId, host.endpointId);
+  const relay = await mesh.start("relay", { join: [host.invite()] });
+  const behind = await mesh.start("client", { ...flags, join: [relay.invite()] });
+  await eventually("the client knows the model", () => behind.models().includes("scripted"));
+  expect((await call(behind)).content).toBe("fine");
+  listOwner(dataDir, "revokedOwners", ownerId);
+  await eventually("the client has read its list", () => ownerOfHost(behind, host)?.status === "revoked_owner", 10_000);
+  const answer = await call(behind);
+  expect([answer.status, answer.code]).toEqual([503, "refused"]);
+  expect(answer.message).toContain("owner-distrusted");
+  expect(asked(engine)).toHaveLength(1);
   await engine.close();
 });
 
@@ -91,7 +116,7 @@ describe("as a member, on its own connection", () => {
     const log = { write: () => undefined };
     const clock = { now: () => nowMs };
     const ownership = new Ownership({ id: nodeId(1), settings, directory, clock, log, label: undefined });
-    return ownership.gate(openGate).judge({ id: peer, record: undefined, ownership: claim }).kind;
+    return ownership.gate(openGate).judge({ id: peer, from: "itself", record: undefined, ownership: claim }).kind;
   }
 
   it.each<[string, OwnerList, string, Uint8Array | undefined]>([

@@ -134,12 +134,16 @@ describe("D3: one data path", () => {
       const known = [
         "mesh-llm/1 01",
         "mesh-llm/1 04",
+        "mesh-llm/1 06",
         "mesh-llm/1 07",
         "sealmesh/1 01",
         "sealmesh/1 02",
         "sealmesh/1 03",
       ];
       expect([...new Set(types)].filter((type) => !known.includes(type))).toEqual([]);
+      // word that a peer is down names it by its id, and has room for no more: type, length, an id and a number
+      const down = all.filter(({ name }) => name.endsWith("mesh-llm/1 06"));
+      expect(Math.max(0, ...down.map(({ bytes }) => bytes.length))).toBeLessThanOrEqual(1 + 4 + 34 + 2);
       await engine.close();
       await other.close();
     },
@@ -216,6 +220,7 @@ describe("D3: one data path", () => {
     // streams are known to these layers only; HTTP servers, engines and the OpenAI adapters never hold one
     const holders = having(/\/base\/stream\.ts"/);
     expect(holders.filter((file) => file.startsWith("node/"))).toEqual(["node/relaying.ts"]); // the relay's, as above
+    expect(having(/\bStreamReader\b/).filter((file) => file.startsWith("node/"))).toEqual([]);
     const layers = holders.map((file) => file.split("/")[0]);
     expect([...new Set(layers)].toSorted()).toEqual(["exchange.ts", "mesh", "node", "transport", "tunnel", "wire"]);
   });

@@ -51,7 +51,7 @@ export function closedMesh(): ClosedMesh {
 /** Goes through stream 0x06 with a token, as a node does; `at` is whom it asks. @throws as askAdmission() */
 export async function admit(raw: RawPeer, token: string, at?: EndpointAddress): Promise<void> {
   const stream = await (await raw.dial(at ?? decodeInvite(token).address, "sealmesh/1")).open();
-  const { bytes } = await askAdmission(stream, new StreamReader(stream), {
+  const { bytes } = await askAdmission(stream, {
     self: raw.id,
     granted: grantedBy(token),
     answerMs: 2_000,

@@ -137,7 +137,7 @@ export function shown(
   { id }: Pick<Identity, "id">,
   record: VerifiedRecord | undefined,
 ): Admittance {
-  return admission.gate().judge({ id, record, ownership: undefined });
+  return admission.gate().judge({ id, from: "itself", record, ownership: undefined });
 }
 
 async function serve(member: Member): Promise<void> {

@@ -126,13 +126,42 @@ const records = [
     cat(...start, ...keyPart, ...capabilityPart, ...modelPart),
     { ...recordFields, ...keyFields, capabilities, models },
   ),
+  recordRow(
+    "record_with_description",
+    "a host that says all of itself: role, version, digest of its address, a credential, two grants taken back, a name",
+    cat(
+      ...start,
+      ...keyPart,
+      ...capabilityPart,
+      number(8, 2),
+      ...modelPart,
+      bytes(10, text("0.65.1+sealmesh.0.1.0")),
+      bytes(11, sha256(text("{}"))),
+      bytes(14, text("credential")),
+      bytes(15, run(0x10, 16)),
+      bytes(15, run(0x20, 16)),
+      bytes(16, text("h\u00f4te")),
+    ),
+    {
+      ...recordFields,
+      ...keyFields,
+      capabilities,
+      models,
+      role: "host",
+      version: "0.65.1+sealmesh.0.1.0",
+      address_digest_hex: hex(sha256(text("{}"))),
+      credential_hex: hex(text("credential")),
+      revoked_grants_hex: [hex(run(0x10, 16)), hex(run(0x20, 16))],
+      person_name: "h\u00f4te",
+    },
+  ),
   recordRow("record_without_key", "a node that answers nothing: no 5 and 6", cat(...start), {
     ...recordFields,
     capabilities: [],
   }),
   recordRow(
     "record_not_canonical",
-    "fields backwards, and the unknown fields 8 (later), 99 and 1500: valid, and kept byte for byte",
+    "fields backwards, role among them, and the unknown fields 99 and 1500: valid, and kept byte for byte",
     cat(
       bytes(1500, text("later")),
       number(99, 1),
@@ -141,7 +170,7 @@ const records = [
       ...keyPart.toReversed(),
       ...start.toReversed(),
     ),
-    { ...recordFields, ...keyFields, capabilities },
+    { ...recordFields, ...keyFields, capabilities, role: "host" },
   ),
 ];
 

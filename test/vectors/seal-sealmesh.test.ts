@@ -62,11 +62,14 @@ describe("sealmesh.json, sealed", () => {
     expect(code(made.bytes, issuedAtMs - 300_001)).toBe("E_WIRE");
   });
 
-  it.each(["record", "record_without_key", "record_not_canonical"])("%s is verified as it came", (name) => {
-    const record = row(name);
-    const bytes = hex(record, "signed_record_hex");
-    expect(verifyRecord(bytes, host.id, Number(record["issued_at_ms"])).bytes).toEqual(bytes);
-  });
+  it.each(["record", "record_with_description", "record_without_key", "record_not_canonical"])(
+    "%s is verified as it came",
+    (name) => {
+      const record = row(name);
+      const bytes = hex(record, "signed_record_hex");
+      expect(verifyRecord(bytes, host.id, Number(record["issued_at_ms"])).bytes).toEqual(bytes);
+    },
+  );
 
   it.each(["request_direct", "request_relayed"])(
     "%s is sealed to the same bytes, and opened with its head",

@@ -64,7 +64,14 @@ it("the script writes the committed file", () => {
 });
 
 describe("records", () => {
-  it.each(["record", "record_with_models", "record_without_key", "record_not_canonical"])("%s is read", (name) => {
+  const names = [
+    "record",
+    "record_with_models",
+    "record_with_description",
+    "record_without_key",
+    "record_not_canonical",
+  ];
+  it.each(names)("%s is read", (name) => {
     const vector = row(name);
     const parts = decodeSignedRecord(bytes(vector, "signed_record_hex"));
     expect(parts).toEqual({ signed: bytes(vector, "signed_hex"), signature: bytes(vector, "signature_hex") });
@@ -79,6 +86,14 @@ describe("records", () => {
       keyNotAfterMs: vector.key_not_after_ms,
       capabilities: vector.capabilities,
       ...(vector.models === undefined ? {} : { models: vector.models }),
+      ...(vector.role === undefined ? {} : { role: vector.role }),
+      ...(vector.version === undefined ? {} : { version: vector.version }),
+      ...(vector.person_name === undefined ? {} : { name: vector.person_name }),
+      ...(vector.address_digest_hex === undefined ? {} : { addressDigest: bytes(vector, "address_digest_hex") }),
+      ...(vector.credential_hex === undefined ? {} : { credential: bytes(vector, "credential_hex") }),
+      ...(vector.revoked_grants_hex === undefined
+        ? {}
+        : { revokedGrants: vector.revoked_grants_hex.map((id) => fromHex(id, 16)) }),
     });
     const again = toHex(encodeRecord(fields));
     if (name === "record_not_canonical") expect(again).not.toBe(vector.signed_hex);

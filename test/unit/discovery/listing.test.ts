@@ -39,13 +39,30 @@ describe("a listing", () => {
     expect(read(theirs).inviteOnly).toBe(false);
   });
 
-  it("carries nothing that admits: unknown members of a token are dropped, on the way out and in", () => {
+  it.each<[string, object]>([
+    ["unknown members", { later: "secret" }],
+    ["a secret without its grant", { bearer: "secret" }],
+    ["a grant without its secret", { grant: "secret" }],
+    ["a grant and a secret that are none", { grant: "secret", bearer: ["secret"] }],
+    ["a grant of its own, and its secret", { grant: "c2VjcmV0", bearer: `secret${"A".repeat(37)}`, name: "secret" }],
+  ])("carries nothing that admits: of a token %s are dropped, on the way out and in", (_what, ours) => {
     const { address } = decodeInvite(offerOf(idOf("1")).token);
-    const secret = { ...addressJson(address), sealmesh: { bearer: "secret", policy: { encryption: true } } };
+    const secret = { ...addressJson(address), more: "secret", sealmesh: { ...ours, policy: { encryption: true } } };
     const token = toBase64Url(utf8(JSON.stringify(secret)));
     for (const bare of [bareToken(token), read({ ...content, invite_token: token }).token]) {
-      expect(Buffer.from(bare, "base64url").toString()).not.toContain("secret");
-      expect(decodeInvite(bare).minimum).toEqual({ attested: undefined, encryption: true });
+      const text = Buffer.from(bare, "base64url").toString();
+      expect(text).not.toContain("secret");
+      expect(text).not.toContain("c2VjcmV0");
+      expect(decodeInvite(bare)).toEqual({ address, minimum: { attested: undefined, encryption: true } });
+    }
+  });
+
+  it("carries nothing that admits: an invite that is right loses grant, secret and name", () => {
+    const { address } = decodeInvite(offerOf(idOf("1")).token);
+    const granted = { bytes: new Uint8Array(99).fill(0x5a), bearerSeed: new Uint8Array(32).fill(0xa5) };
+    const token = encodeInvite(address, { granted, name: "poker" });
+    for (const bare of [bareToken(token), read({ ...content, invite_token: token }).token]) {
+      expect(bare).toBe(encodeInvite(address));
     }
   });
 

@@ -195,11 +195,13 @@ describe("lists", () => {
 
 describe("the gate", () => {
   const show = (ownership: Ownership, claim: Uint8Array | undefined): unknown =>
-    ownership.gate(openGate).judge({ id: peer, record: undefined, ownership: claim });
+    ownership.gate(openGate).judge({ id: peer, from: "itself", record: undefined, ownership: claim });
+  const hear = (ownership: Ownership, claim: Uint8Array | undefined): unknown =>
+    ownership.gate(openGate).judge({ id: peer, from: "elsewhere", record: undefined, ownership: claim });
 
   it("lets the gate behind it decide, and refuses first only what that one admits", () => {
     const refused = { kind: "refused", why: "no" } as const;
-    const shown = { id: peer, record: undefined, ownership: undefined };
+    const shown = { id: peer, from: "itself", record: undefined, ownership: undefined } as const;
     const judge = vi.fn(() => refused);
     expect(opened({ policy: "require-owned" }).gate({ judge }).judge(shown)).toBe(refused);
     expect(judge).toHaveBeenCalledOnce();
@@ -225,6 +227,32 @@ describe("the gate", () => {
       why: "its owner is not on the list of trusted ones (--trust-policy allowlist)",
     });
     expect(show(listed, claimOf(ours, peer, nowMs, label))).toEqual({ kind: "member", role: "host" });
+  });
+
+  it("puts nobody out for what others say of its owner, or leave out (E4)", () => {
+    change("revokedOwners", ownerFrom(67).id);
+    for (const policy of ["prefer-owned", "require-owned", "allowlist"] as const) {
+      for (const showed of [claimOf(ours, peer, nowMs), "nothing so far"] as const) {
+        const ownership = opened({ policy, trusted: [ours.id] });
+        if (showed !== "nothing so far") expect(show(ownership, showed)).toMatchObject({ kind: "member" });
+        const told = [undefined, Uint8Array.of(1), claimOf(stranger, peer, nowMs), claimOf(ownerFrom(67), peer, nowMs)];
+        for (const claim of told) expect(hear(ownership, claim)).toMatchObject({ kind: "member" });
+      }
+    }
+  });
+
+  it("keeps out who was refused for what it showed itself, whatever others say", () => {
+    change("revokedOwners", stranger.id);
+    const ownership = opened();
+    expect(show(ownership, claimOf(stranger, peer, nowMs))).toMatchObject({ kind: "refused" });
+    expect(hear(ownership, claimOf(ours, peer, nowMs))).toMatchObject({ kind: "refused" });
+  });
+
+  it("keeps out a node that was revoked, also where only others name it", () => {
+    change("revokedNodes", peer);
+    expect(hear(opened(), undefined)).toMatchObject({ kind: "refused" });
+    expect(hear(opened(), claimOf(ours, peer, nowMs))).toMatchObject({ kind: "refused" });
+    expect(hear(opened({ policy: "off" }), undefined)).toMatchObject({ kind: "member" });
   });
 
   it("judges the same bytes anew when time or lists have changed", () => {

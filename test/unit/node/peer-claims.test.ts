@@ -53,6 +53,13 @@ describe("what counts", () => {
     expect(all.of(peer, claimOf(ours, peer, now.ms)).status).toBe("verified");
   });
 
+  it("is that it shows none, where others say something worse", () => {
+    const { claims: all } = claims({ revokedOwners: new Set([stranger.id]) });
+    all.show(peer, undefined);
+    expect(all.of(peer, foreign)).toMatchObject({ status: "unsigned", refusal: undefined });
+    expect(all.of(peer, own).status).toBe("verified");
+  });
+
   it("is the best of what others say", () => {
     const { claims: all } = claims({ revokedCerts: new Set(["22".repeat(16)]) });
     const revoked = claimOf(ours, peer, start, { certId: "22".repeat(16) });
@@ -86,6 +93,14 @@ it("the same bytes are read once", () => {
   const heard = claims();
   for (let round = 0; round < 5; round += 1) heard.claims.of(peer, claimOf(ours, peer, start));
   expect(heard.reads()).toBe(1);
+});
+
+it("what others say of a node is not taken for what it shows", () => {
+  const { claims: all } = claims();
+  all.of(peer, claimOf(ours, peer, start));
+  expect(all.hasShown(peer)).toBe(false);
+  all.show(peer, undefined);
+  expect(all.hasShown(peer)).toBe(true);
 });
 
 it("nodes are forgotten, the oldest first, when there are too many", () => {

@@ -206,10 +206,17 @@ describe("field 37 means two things", () => {
 });
 
 describe("fields of other versions", () => {
-  it("are skipped: 35, 39 to 52 of later mesh-llm, #556's 44 and 45, numbers from 1002 up", () => {
+  it("are skipped: 35, 39 to 52 of later mesh-llm, #556's 44 and 45, numbers from 1003 up", () => {
     const later = Array.from({ length: 14 }, (_, at) => (at % 2 === 0 ? number(39 + at, 7) : bytes(39 + at, "later")));
     const fixed = Uint8Array.of(0xe5, 0x02, 1, 2, 3, 4, 0xe1, 0x02, 1, 2, 3, 4, 5, 6, 7, 8);
-    const entry = host(bytes(35, "interest"), ...later, fixed, bytes(45, fromHex("0801")), bytes(1002, "x"));
+    const entry = host(
+      bytes(35, "interest"),
+      ...later,
+      fixed,
+      bytes(45, fromHex("0801")),
+      bytes(1003, "x"),
+      number(1500, 1),
+    );
     expect(decodeOne(entry)).toMatchObject({ id: sender, role: "host", models: [] });
     expect(decodeGossip(concat([frame([entry]), bytes(4, "signed"), bytes(5, "")]), sender).announcements.length).toBe(
       1,

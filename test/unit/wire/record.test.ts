@@ -12,8 +12,9 @@ const start = concat([bytes(1, fromHex(id)), number(2, 5), number(3, 6), number(
 
 describe("record", () => {
   it("is read whatever the order of its fields, with those of later versions", () => {
-    const later = [number(8, 2), bytes(10, "1.2.3"), bytes(11, "d"), bytes(12, "e")];
-    expect(decodeRecord(concat([...later, number(4, 7), start, bytes(99, "x")]))).toEqual({
+    const ours = [bytes(16, "gpu box"), number(8, 2), bytes(10, "1.2.3"), bytes(11, new Uint8Array(32).fill(4))];
+    const later = [bytes(12, "e"), bytes(99, "x")];
+    expect(decodeRecord(concat([...ours, ...later, number(4, 7), start]))).toEqual({
       endpointId: id,
       seq: 5n,
       issuedAtMs: 6,
@@ -21,7 +22,19 @@ describe("record", () => {
       inferenceKey: undefined,
       keyNotAfterMs: undefined,
       capabilities: [],
+      role: "host",
+      version: "1.2.3",
+      name: "gpu box",
+      addressDigest: new Uint8Array(32).fill(4),
     });
+  });
+
+  it("tells no role of later versions, and no digest of another length", () => {
+    expect(decodeRecord(concat([start, number(8, 9)])).role).toBeUndefined();
+    expect(decodeRecord(concat([start, number(8, 0)])).role).toBeUndefined();
+    for (const length of [0, 31, 33]) {
+      expectCode("E_WIRE", () => decodeRecord(concat([start, bytes(11, new Uint8Array(length))])));
+    }
   });
 
   it("tells models, their load and what they do; kinds of later versions are left out", () => {
