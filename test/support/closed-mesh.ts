@@ -13,7 +13,6 @@ import type { ByteStream } from "../../src/base/stream.ts";
 import type { Connection } from "../../src/transport/transport.ts";
 import { grantId, type MemberRole } from "../../src/wire/admission.ts";
 import type { EndpointAddress } from "../../src/wire/address.ts";
-import { StreamReader } from "../../src/wire/frame.ts";
 import { decodeInvite } from "../../src/wire/invite.ts";
 import { grantedBy } from "./members.ts";
 import type { TestNode } from "./mesh.ts";
@@ -50,8 +49,8 @@ export function closedMesh(): ClosedMesh {
 
 /** Goes through stream 0x06 with a token, as a node does; `at` is whom it asks. @throws as askAdmission() */
 export async function admit(raw: RawPeer, token: string, at?: EndpointAddress): Promise<void> {
-  const stream = await (await raw.dial(at ?? decodeInvite(token).address, "sealmesh/1")).open();
-  const { bytes } = await askAdmission(stream, {
+  const connection = await raw.dial(at ?? decodeInvite(token).address, "sealmesh/1");
+  const { bytes } = await askAdmission(() => connection.open(), {
     self: raw.id,
     granted: grantedBy(token),
     answerMs: 2_000,
