@@ -1,68 +1,210 @@
 /**
- * Eight processes, every pair of them connected through the test's own UDP fabric, which loses a datagram in ten and takes
- * 50 ms for each: the network falls into halves, a host is restarted at another address, the network comes back. Linux.
+ * A mesh that stays up: eight processes whose network falls into halves and comes back, one of them restarted at another
+ * address meanwhile; processes that sleep. The tests run beside each other, because they mostly wait. Linux.
  */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, it } from "vitest";
+import { BridgedCells } from "../support/bridged-cells.ts";
 import { cellsMissing } from "../support/cells.ts";
-import { Drill, halves, healMs, isFull, tableOf } from "../support/drill.ts";
+import { Drill, type DrillNetwork, halves, healMs, isFull, tableOf } from "../support/drill.ts";
+import { askRaw, knowsModels, openAiFor, pause, startHost, until } from "../support/e2e.ts";
+import { startEngineProcess } from "../support/engine-server.ts";
+import { type NodeProcess, startProcess, tempDir } from "../support/processes.ts";
 import { interfacesOf, UdpFabric } from "../support/udp-fabric.ts";
 
 /** Long enough that links are lost by QUIC's own idle time too, 30 s. */
 const partitionMs = isFull ? 90_000 : 32_000;
+/** A lid that is closed; others notice by the silence. */
+const sleepMs = isFull ? 40_000 : 25_000;
+const wakeMs = 8_000;
+const testMs = partitionMs + 200_000;
+const [first, second] = halves;
 
-describe.skipIf(cellsMissing !== undefined)("a mesh that falls into halves", () => {
-  const fabric = new UdpFabric({ lossPercent: 10, delayMs: 50 });
-  const drill = new Drill({
-    async place(node) {
-      const { cell, flags } = await fabric.attach(node);
-      return { flags, within: cell.within, fetch: cell.fetch };
-    },
-    cut: (...groups) => fabric.cut(...groups),
-    heal: () => fabric.heal(),
-  });
-  const [first, second] = halves;
-  const across = (what: "carried" | "refused"): readonly number[] =>
-    first.flatMap((name) => second.map((other) => fabric.count(name, other)[what]));
-
-  beforeAll(async () => {
-    await drill.start();
-    await drill.whole();
-  }, 120_000);
-  afterAll(() => fabric.close());
-
-  it("has no way from node to node but the fabric, which counts every answer", async () => {
+it.skipIf(cellsMissing !== undefined).concurrent(
+  "eight nodes on a bad network that falls into halves are one mesh again within 30 s of its return",
+  async ({ onTestFinished }) => {
+    const fabric = new UdpFabric({ lossPercent: 10, delayMs: 50 });
+    onTestFinished(() => fabric.close());
+    const drill = await drillOn({
+      async place(node) {
+        const { cell, flags } = await fabric.attach(node);
+        return { flags, within: cell.within, fetch: cell.fetch };
+      },
+      cut: (...groups) => fabric.cut(...groups),
+      heal: () => fabric.heal(),
+    });
+    // every byte passes through the fabric: nodes are where their cells are, and these have nothing but a loopback
+    const onlyFabric = (): void => {
+      for (const [name, interfaces] of fabric.interfaces()) expect(interfaces, name).toEqual(["lo"]);
+      for (const { name, node } of drill.nodes) expect(interfacesOf(node.pid), name).toEqual(["lo"]);
+    };
     onlyFabric();
-    for (const client of ["client1", "client3"] as const) {
-      for (const host of ["host1", "host2", "host3"] as const) {
-        const before = fabric.count(client, host).bytes;
-        expect(await drill.ask(client, host, { bytes: 30_000 })).toBe("answered");
-        expect(fabric.count(client, host).bytes - before).toBeGreaterThan(30_000);
-      }
+    await Promise.all(
+      (["client1", "client3"] as const).flatMap((client) =>
+        (["host1", "host2", "host3"] as const).map(async (host) => {
+          const before = fabric.count(client, host).bytes;
+          expect(await drill.ask(client, host, { bytes: 20_000 })).toBe("answered");
+          expect(fabric.count(client, host).bytes - before).toBeGreaterThan(20_000);
+        }),
+      ),
+    );
+    const across = (what: "carried" | "refused"): readonly number[] =>
+      first.flatMap((name) => second.map((other) => fabric.count(name, other)[what]));
+    await drill.partition(partitionMs);
+    const carried = across("carried");
+    await drill.apart();
+    expect(across("carried")).toEqual(carried);
+    // each has gone on looking for those that it was linked with
+    for (const [name, other] of [
+      ["host1", "host2"],
+      ["client1", "host3"],
+      ["relay", "client3"],
+    ] as const) {
+      expect(fabric.count(name, other).refused).toBeGreaterThan(0);
     }
-  });
+    onlyFabric();
+    await comesBack(drill, "through the forwarder");
+  },
+  testMs,
+);
 
-  it(
-    "is lost in the middle, goes on in both halves, and is one again within 30 s",
-    async () => {
-      await drill.partition(partitionMs);
-      const carried = across("carried");
-      await drill.apart();
-      expect(across("carried")).toEqual(carried);
-      expect(Math.max(...across("refused"))).toBeGreaterThan(0);
-      onlyFabric();
-      const times = await drill.healed();
-      console.log(tableOf(times));
-      expect(Math.max(...times.values())).toBeLessThan(healMs);
-      expect(times.size).toBe(12);
-      // not only through relays
-      await drill.whole(healMs);
-    },
-    partitionMs + 150_000,
-  );
+it.skipIf(cellsMissing !== undefined).concurrent(
+  "the same on bridges in network namespaces, where a node is also given another address as it runs",
+  async ({ skip, onTestFinished }) => {
+    const network = await BridgedCells.open();
+    if (!network) return skip("this machine has no bridges in namespaces");
+    onTestFinished(() => network.close());
+    const drill = await drillOn({
+      async place(node) {
+        const { within, fetch } = await network.attach(node);
+        return { flags: ["--bind", "0.0.0.0:0"], within, fetch };
+      },
+      async move(node) {
+        await network.attach(node);
+      },
+      cut: (_, rest) => network.cut(rest),
+      heal: () => network.heal(),
+    });
+    await drill.partition(partitionMs);
+    await drill.apart();
+    await comesBack(drill, `on bridges, ${network.isLossy ? "with" : "without (no netem)"} loss and delay`);
+  },
+  testMs,
+);
 
-  /** Nodes are where their cells are, and these have no interface that leads anywhere. */
-  function onlyFabric(): void {
-    for (const [name, interfaces] of fabric.interfaces()) expect(interfaces, name).toEqual(["lo"]);
-    for (const { name, node } of drill.nodes) expect(interfacesOf(node.pid), name).toEqual(["lo"]);
-  }
-});
+async function drillOn(network: DrillNetwork): Promise<Drill> {
+  const drill = new Drill(network);
+  await drill.start();
+  await drill.whole();
+  return drill;
+}
+
+async function comesBack(drill: Drill, how: string): Promise<void> {
+  const times = await drill.healed();
+  console.log(`${how}, away for ${partitionMs / 1_000} s: ${tableOf(times)}`);
+  expect(times.size).toBe(12);
+  expect(Math.max(...times.values())).toBeLessThan(healMs);
+  // and not through relays alone
+  await drill.whole(healMs);
+}
+
+it.concurrent(
+  "a host and a client that slept answer and ask again within seconds",
+  async () => {
+    const hub = await startProcess(["client"]);
+    const [sleeper, awake] = await Promise.all([startHost("sleeper", {}, hub), startHost("awake", {}, hub)]);
+    const [caller, dozer] = await Promise.all([joined(hub), joined(hub)]);
+    for (const node of [caller, dozer]) await knowsModels(node, "sleeper", "awake");
+    for (const node of [sleeper.node, dozer]) node.signal("SIGSTOP");
+    await pause(sleepMs);
+    // it is away, and known to be
+    await until("it is given up", async () => !(await isConnected(caller, sleeper.node)), 30_000);
+    await answered(caller, "awake");
+    const since = performance.now();
+    for (const node of [sleeper.node, dozer]) node.signal("SIGCONT");
+    const took = async (node: NodeProcess, model: string): Promise<number> => {
+      await until(`${model} answers`, () => answered(node, model).catch(() => false), 20_000);
+      return Math.round(performance.now() - since);
+    };
+    const times = await Promise.all([took(caller, "sleeper"), took(dozer, "awake"), took(dozer, "sleeper")]);
+    console.log(`after ${sleepMs / 1_000} s of sleep: host answers, client asks, both: ${times.join(", ")} ms`);
+    expect(Math.max(...times)).toBeLessThan(wakeMs);
+  },
+  testMs,
+);
+
+it.concurrent(
+  "a host whose engine dies says so within 2 s, and another one answers meanwhile",
+  async () => {
+    const hub = await startProcess(["client"]);
+    const engine = await startEngineProcess({ models: ["one", "both"] });
+    const other = await startEngineProcess({ models: ["both"] });
+    const join = ["--join", hub.ready.invite ?? ""];
+    const [first, second] = await Promise.all(
+      [engine, other].map(({ url }) => startProcess(["serve", "--engine", url, ...join])),
+    );
+    const client = await joined(hub);
+    await knowsModels(client, "one", "both");
+    await until("both hosts are known", async () => (await hostsOf(client, "both")).length === 2);
+    await engine.kill();
+    const since = performance.now();
+    // from the first moment on
+    expect(await answered(client, "both")).toBe(second?.ready.endpoint_id);
+    const answeredMs = Math.round(performance.now() - since);
+    const listed = async (): Promise<readonly string[]> =>
+      (await openAiFor(client).models.list()).data.map(({ id }) => id);
+    await until("its model is listed no more", async () => !(await listed()).includes("one"), 2_000);
+    const toldMs = Math.round(performance.now() - since);
+    console.log(`engine killed: another host answers after ${answeredMs} ms, /v1/models lacks it after ${toldMs} ms`);
+    expect(await hostsOf(client, "both")).toEqual([second?.ready.endpoint_id]);
+    expect(await isConnected(client, first as NodeProcess)).toBe(true);
+  },
+  testMs,
+);
+
+it.concurrent(
+  "a client that is restarted without an invite finds its mesh again, the node of the invite being down",
+  async () => {
+    const hub = await startProcess(["client"]);
+    const host = await startHost("found", {}, hub);
+    const dataDir = tempDir();
+    const client = await startProcess(["client", "--join", hub.ready.invite ?? "", "--data-dir", dataDir]);
+    await knowsModels(client, "found");
+    await until("it is linked with the host", () => isConnected(client, host.node));
+    await until("the host is kept", () => existsSync(join(dataDir, "known-members.json")));
+    await until("the host is kept", () =>
+      readFileSync(join(dataDir, "known-members.json"), "utf8").includes(host.node.ready.endpoint_id),
+    );
+    await client.kill();
+    await hub.kill();
+    const since = performance.now();
+    const again = await startProcess(["client", "--data-dir", dataDir]);
+    await until("it is answered", () => answered(again, "found").catch(() => false));
+    console.log(`restarted without an invite: answered after ${Math.round(performance.now() - since)} ms`);
+    expect((await again.status()).node_id).toBe(client.ready.endpoint_id.slice(0, 10));
+  },
+  testMs,
+);
+
+function joined(member: NodeProcess): Promise<NodeProcess> {
+  return startProcess(["client", "--join", member.ready.invite ?? ""]);
+}
+
+/** @returns the host that answered a stream */
+async function answered(node: NodeProcess, model: string): Promise<string> {
+  const answer = await askRaw(node, { model, stream: true, messages: [{ role: "user", content: "Go on" }] });
+  const text = await answer.text();
+  if (!answer.ok || !text.trimEnd().endsWith("[DONE]")) throw new Error(`${answer.status} ${text}`);
+  return answer.headers.get("x-sealmesh-host") ?? "";
+}
+
+async function isConnected(node: NodeProcess, other: NodeProcess): Promise<boolean> {
+  const { peers } = await node.status();
+  return peers.some((peer) => peer.endpoint_id === other.ready.endpoint_id && peer.connected);
+}
+
+async function hostsOf(node: NodeProcess, model: string): Promise<readonly string[]> {
+  const { peers } = await node.status();
+  return peers.flatMap((peer) => (peer.models.includes(model) ? [peer.endpoint_id] : []));
+}

@@ -28,6 +28,8 @@ export interface Cell {
   open(line: string): Socket;
   /** `ip ...` in it. @throws Error with what it says */
   ip(words: string): void;
+  /** Any command in it. @returns whether it went well */
+  try(command: string): boolean;
   close(): Promise<void>;
 }
 
@@ -64,6 +66,7 @@ export async function openCell(addresses: readonly string[] = []): Promise<Cell>
     fetch: (url, init) => fetch(url, { ...init, dispatcher: agent }),
     open,
     ip: (line) => run([...within, "ip", ...line.split(" ")]),
+    try: (command) => spawnSync("nsenter", [...within.slice(1), ...command.split(" ")]).status === 0,
     async close() {
       await agent.destroy();
       const ended = once(child, "exit");

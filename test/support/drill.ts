@@ -29,6 +29,8 @@ export interface Answer {
 export interface DrillNetwork {
   /** For a node that starts, at an address that no node had before. */
   place(node: string): Promise<DrillPlace>;
+  /** Gives a node that runs another address, where such a thing can be done. */
+  move?(node: string): Promise<void>;
   cut(first: readonly string[], second: readonly string[]): void;
   heal(): void;
 }
@@ -45,6 +47,8 @@ export const halves: readonly [readonly Name[], readonly Name[]] = [
 ];
 /** Restarted while half of the mesh is away, the node of its invite among it. */
 const restarted = "host3";
+/** Goes to another address as it runs. */
+const moved = "client4";
 
 /** Full length under `npm run drill`. */
 export const isFull = process.env["SEALMESH_DRILL"] === "full";
@@ -53,6 +57,8 @@ export const healMs = 30_000;
 
 export class Drill {
   readonly #network: DrillNetwork;
+  /** Processes that have ended, for a failure to tell. */
+  readonly #ends: string[] = [];
   readonly #nodes = new Map<Name, { node: NodeProcess; place: DrillPlace; dataDir: string }>();
 
   constructor(network: DrillNetwork) {
@@ -106,7 +112,7 @@ export class Drill {
       const text = await answer.text();
       if (answer.status === 200 && text.trimEnd().endsWith("[DONE]") && text.length > bytes) return "answered";
       return `${answer.status} ${text.slice(0, 200)}`;
-    })().catch((thrown: unknown) => String(thrown));
+    })().catch((thrown: unknown) => `${String(thrown)} ${thrown instanceof Error ? String(thrown.cause) : ""}`);
     return await Promise.race([asked, pause(ms).then(() => `nothing within ${ms} ms`)]);
   }
 
@@ -119,6 +125,7 @@ export class Drill {
     await node.kill();
     const back = await this.#start(restarted, [], dataDir);
     expect(back.ready.endpoint_id).toBe(node.ready.endpoint_id);
+    await this.#network.move?.(moved);
     const rest = ms - (performance.now() - since);
     if (rest > 0) await pause(rest);
   }
@@ -135,12 +142,15 @@ export class Drill {
     for (const [client, near, far] of [
       ["client1", "host1", "host2"],
       ["client3", "host2", "host1"],
+      ["client3", restarted, "host1"],
     ] as const) {
-      await until(`${client} is answered by ${near}`, async () => (await this.ask(client, near)) === "answered");
+      const got: string[] = [];
+      const isAnswered = async (): Promise<boolean> => got[got.push(await this.ask(client, near)) - 1] === "answered";
+      await until("it is answered", isAnswered).catch(async () => {
+        throw new Error(`${client} has no answer of ${near}: ${got.join(" · ")}\nended: ${this.#ends.join(", ")}`);
+      });
       expect(await this.ask(client, far)).not.toBe("answered");
     }
-    const [client, host] = ["client3", restarted] as const;
-    await until(`${client} is answered by ${host}`, async () => (await this.ask(client, host)) === "answered");
   }
 
   /** Heals, and asks from every client for every host's model until all have answered. @returns ms for each pair */
@@ -164,7 +174,7 @@ export class Drill {
     const missing = pairs.filter(({ client, host }) => !times.has(`${client} ${host}`));
     if (missing.length > 0) {
       const why = missing.map(({ client, host }) => `${client} ${host}: ${last.get(`${client} ${host}`)}`);
-      throw new Error(`no answer within ${healMs} ms of healing:\n${why.join("\n")}`);
+      throw new Error(`no answer within ${healMs} ms of healing:\n${why.join("\n")}\nended: ${this.#ends.join(", ")}`);
     }
     return times;
   }
@@ -180,6 +190,7 @@ export class Drill {
       words.push("--engine", engine.url);
     }
     const node = await startProcess(words, { within, readyMs: 60_000 });
+    void node.exited.then(({ code, signal }) => this.#ends.push(`${name} ${node.pid}: ${code ?? signal}`));
     this.#nodes.set(name, { node, place, dataDir });
     return node;
   }
