@@ -240,7 +240,7 @@ export function resolveConfig(mode: Mode, flags: Flags): NodeConfig {
       ? undefined
       : { host: "127.0.0.1", port: port(flags.console, "--console", defaults.consolePort) },
     bind: bindAddress(flags.bind ?? environment("BIND") ?? defaults.bind),
-    advertise: (flags.advertise ?? environment("ADVERTISE")?.split(",") ?? []).map(advertised),
+    advertise: advertised(flags.advertise ?? environment("ADVERTISE")?.split(",") ?? []),
     irohRelays: irohRelays(flags.relay ?? []),
     route: route(flags.route ?? environment("ROUTE") ?? "auto"),
     relayTraffic: flags.relayTraffic ?? true,
@@ -654,11 +654,16 @@ function bindAddress(text: string): string {
   return text;
 }
 
-/** Others dial it as it is: a name would have to be looked up by each of them. @throws E_USAGE */
-function advertised(text: string): string {
-  const { port: at } = parseHostPort(text, "--advertise");
-  if (parseSocketAddress(text) && at > 0) return text;
-  throw new MeshError("E_USAGE", `--advertise takes a numeric address and the port that others dial, not "${text}"`);
+/** Others dial these as they are: a name would have to be looked up by each of them. @throws E_USAGE */
+function advertised(sockets: readonly string[]): readonly string[] {
+  for (const socket of sockets) {
+    const { port: at } = parseHostPort(socket, "--advertise");
+    if (at > 0 && parseSocketAddress(socket)) continue;
+    const what = `--advertise takes a numeric address and the port that others dial, not "${socket}"`;
+    throw new MeshError("E_USAGE", what);
+  }
+  if (sockets.length <= limits.addressesPerEndpoint) return sockets;
+  throw new MeshError("E_USAGE", `--advertise: others read no more than ${limits.addressesPerEndpoint} addresses`);
 }
 
 function irohRelays(given: readonly string[]): readonly string[] | "none" | "default" {

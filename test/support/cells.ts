@@ -23,7 +23,10 @@ export interface Cell {
   /** Words before a command that is to run in it. */
   readonly within: readonly string[];
   /** To 127.0.0.1 of the cell. */
-  fetch(url: string, init?: CellRequest): Promise<{ readonly status: number; readonly text: () => Promise<string> }>;
+  readonly fetch: (
+    url: string,
+    init?: CellRequest,
+  ) => Promise<{ readonly status: number; readonly text: () => Promise<string> }>;
   /** The porter's end of a Unix connection. */
   open(line: string): Socket;
   /** `ip ...` in it. @throws Error with what it says */

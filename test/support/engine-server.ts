@@ -37,9 +37,9 @@ export async function startEngineProcess(
   options: ScriptedEngineOptions = {},
   within: readonly string[] = [],
 ): Promise<EngineProcess> {
-  const [program = "", ...before] = [...within, process.execPath];
+  const [program, ...before] = [...within, process.execPath];
   const words = [...before, join(import.meta.dirname, "engine-process.mjs"), JSON.stringify(options)];
-  const child = spawn(program, words, { stdio: ["pipe", "pipe", "inherit"] });
+  const child = spawn(program ?? process.execPath, words, { stdio: ["pipe", "pipe", "inherit"] });
   const lines = createInterface({ input: child.stdout });
   const [line] = (await once(lines, "line")) as [string];
   const { url, pid } = JSON.parse(line) as { url: string; pid: number };
