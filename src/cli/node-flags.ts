@@ -92,6 +92,13 @@ export function addNodeFlags(command: Commander): void {
     .option("--bind <host:port>", `UDP socket for peers (default: ${defaults.bind}, a port of the system's choice)`)
     .addOption(
       new Option(
+        "--advertise <host:port>",
+        "address under which others reach this node, told to them in place of its own: of a router that passes a port " +
+          "on; may be repeated",
+      ).argParser(repeated),
+    )
+    .addOption(
+      new Option(
         "--relay <url>",
         "iroh relay for peers without a direct address: a URL, none or default (the public " +
           "ones of iroh); may be repeated (default: none)",

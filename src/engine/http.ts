@@ -37,9 +37,12 @@ export interface HttpRequest {
 /**
  * A client with its own pool. It has no time limits: a model may need minutes before its first token, so callers put
  * theirs into the signal.
+ *
+ * @param onDisconnect a connection of the pool has ended, whoever ended it, idle or not
  */
-export function httpClient(): HttpClient {
+export function httpClient(onDisconnect?: () => void): HttpClient {
   const agent = new Agent({ headersTimeout: 0, bodyTimeout: 0, connectTimeout: 10_000, keepAliveTimeout: 10_000 });
+  if (onDisconnect) agent.on("disconnect", onDisconnect);
   return {
     async send({ method, url, headers, body, signal }) {
       let response: Dispatcher.ResponseData;

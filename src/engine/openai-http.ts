@@ -47,6 +47,8 @@ const errorBytes = 256 * 1024;
 // a busy engine may be late with its list; a dead one refuses the connection at once
 const pollTimeoutMs = 5000;
 const lateLimit = 3;
+// where each connection ends with its answer, this is how often the list is asked for
+const disconnectedPollMs = 1000;
 const probeTimeoutMs = 1000;
 
 type Route = "chat" | "completions" | "embeddings";
@@ -74,7 +76,7 @@ class OpenAiHttpEngine implements Engine {
   readonly #baseUrl: string;
   readonly #settings: Required<Omit<OpenAiHttpSettings, "kind" | "url" | "key">> & { readonly key: string | undefined };
   readonly #options: EngineOptions;
-  readonly #client: HttpClient = httpClient();
+  readonly #client: HttpClient = httpClient(() => this.#disconnected());
   readonly #closing = new AbortController();
   readonly #exchanges = new Set<Exchange>();
   #state: EngineState = { kind: "loading", percent: undefined };
@@ -84,6 +86,9 @@ class OpenAiHttpEngine implements Engine {
   #timer: NodeJS.Timeout | undefined;
   #polling: Promise<void> | undefined;
   #late = 0;
+  /** When the last look ended, and when the next one is due, performance.now(). */
+  #lookedMs = 0;
+  #dueMs = 0;
 
   constructor(settings: OpenAiHttpSettings, options: EngineOptions) {
     const { url, key, pollUpMs = 5000, pollDownMs = 1000, silenceMs = 15 * 60_000 } = settings;
@@ -255,6 +260,7 @@ class OpenAiHttpEngine implements Engine {
   poll(): Promise<void> {
     this.#polling ??= this.#look().finally(() => {
       this.#polling = undefined;
+      this.#lookedMs = performance.now();
       this.#schedule(this.#state.kind === "up" ? this.#settings.pollUpMs : this.#settings.pollDownMs);
     });
     return this.#polling;
@@ -264,9 +270,17 @@ class OpenAiHttpEngine implements Engine {
     this.#schedule(0);
   }
 
+  /** A program that dies takes its connections with it: one stands idle between two looks, or serves an exchange. */
+  #disconnected(): void {
+    if (this.#polling || this.#state.kind !== "up") return;
+    const dueMs = this.#lookedMs + disconnectedPollMs;
+    if (dueMs < this.#dueMs) this.#schedule(Math.max(0, dueMs - performance.now()));
+  }
+
   #schedule(ms: number): void {
     clearTimeout(this.#timer);
     if (this.#closing.signal.aborted) return;
+    this.#dueMs = performance.now() + ms;
     this.#timer = setTimeout(() => void this.poll(), ms);
     // the list is not worth keeping a process for
     this.#timer.unref();

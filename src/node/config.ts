@@ -16,6 +16,7 @@ import type { HardeningSteps } from "../harden/report.ts";
 import { isListable } from "../policy/owner-book.ts";
 import { type TrustPolicy, trustPolicies } from "../policy/owners.ts";
 import type { RelaySettings } from "./relaying.ts";
+import { parseSocketAddress } from "../transport/socket-address.ts";
 import {
   asksForSomething,
   type DemandableTier,
@@ -120,6 +121,8 @@ export interface NodeConfig {
   readonly console: HostPort | undefined;
   /** UDP socket, host:port. */
   readonly bind: string;
+  /** What others are told in its place; none: its own addresses. */
+  readonly advertise: readonly string[];
   readonly irohRelays: readonly string[] | "none" | "default";
   readonly route: RouteSetting;
   /** Whether we carry envelopes of other members. */
@@ -164,6 +167,7 @@ export interface Flags {
   readonly console?: string;
   readonly headless?: boolean;
   readonly bind?: string;
+  readonly advertise?: readonly string[];
   readonly relay?: readonly string[];
   readonly route?: string;
   readonly relayTraffic?: boolean;
@@ -236,6 +240,7 @@ export function resolveConfig(mode: Mode, flags: Flags): NodeConfig {
       ? undefined
       : { host: "127.0.0.1", port: port(flags.console, "--console", defaults.consolePort) },
     bind: bindAddress(flags.bind ?? environment("BIND") ?? defaults.bind),
+    advertise: advertised(flags.advertise ?? environment("ADVERTISE")?.split(",") ?? []),
     irohRelays: irohRelays(flags.relay ?? []),
     route: route(flags.route ?? environment("ROUTE") ?? "auto"),
     relayTraffic: flags.relayTraffic ?? true,
@@ -647,6 +652,18 @@ function port(text: string | undefined, flag: string, fallback: number): number 
 function bindAddress(text: string): string {
   parseHostPort(text, "--bind");
   return text;
+}
+
+/** Others dial these as they are: a name would have to be looked up by each of them. @throws E_USAGE */
+function advertised(sockets: readonly string[]): readonly string[] {
+  for (const socket of sockets) {
+    const { port: at } = parseHostPort(socket, "--advertise");
+    if (at > 0 && parseSocketAddress(socket)) continue;
+    const what = `--advertise takes a numeric address and the port that others dial, not "${socket}"`;
+    throw new MeshError("E_USAGE", what);
+  }
+  if (sockets.length <= limits.addressesPerEndpoint) return sockets;
+  throw new MeshError("E_USAGE", `--advertise: others read no more than ${limits.addressesPerEndpoint} addresses`);
 }
 
 function irohRelays(given: readonly string[]): readonly string[] | "none" | "default" {

@@ -507,10 +507,11 @@ class RunningNode implements Node {
   async #openTransport(secretKey: Uint8Array, { udpPort }: State): Promise<Transport> {
     const kind = this.#options.transport ?? transports[0];
     if (!kind) throw new MeshError("E_BUG", "no transport is registered");
-    const { bind, irohRelays, tap } = this.#config;
-    const at = (socket: string): Promise<Transport> => kind.start({ secretKey, alpns, bind: socket, irohRelays });
-    const transport = await reopened(bind, udpPort.read(), at);
-    const port = portAt(bind, transport.address());
+    const { bind, advertise, irohRelays, tap } = this.#config;
+    const started = { secretKey, alpns, advertise, irohRelays };
+    const transport = await reopened(bind, udpPort.read(), (socket) => kind.start({ ...started, bind: socket }));
+    // what is advertised is a router's port, not ours
+    const port = advertise.length > 0 ? undefined : portAt(bind, transport.address());
     if (port !== undefined) udpPort.write(port);
     return tap === undefined ? transport : tapTransport(transport, fileTap(tap));
   }

@@ -113,6 +113,7 @@ class IrohTransport implements Transport {
   readonly #endpoint: Iroh.Endpoint;
   readonly #usesRelays: boolean;
   readonly #bindHost: string;
+  readonly #advertised: readonly string[];
   readonly #connections = new Set<IrohConnection>();
   readonly #incoming: Queue<IrohConnection> = queue();
   readonly #handshakes: Gate = gate(maxHandshakes);
@@ -125,6 +126,7 @@ class IrohTransport implements Transport {
     this.#endpoint = endpoint;
     this.#usesRelays = (options.irohRelays ?? "none") !== "none";
     this.#bindHost = parseSocketAddress(options.bind ?? defaultBind)?.host ?? "";
+    this.#advertised = options.advertise ?? [];
     this.id = idOf(endpoint.id());
     void this.#accept();
   }
@@ -132,12 +134,10 @@ class IrohTransport implements Transport {
   address(): EndpointAddress {
     const address = this.#endpoint.addr();
     const relay = address.relayUrl();
+    const relays = relay === null ? [] : [relay];
+    if (this.#advertised.length > 0) return { id: this.id, relays, direct: this.#advertised };
     const direct = address.directAddresses().filter((socket) => this.#mayBeTold(socket));
-    return {
-      id: this.id,
-      relays: relay === null ? [] : [relay],
-      direct: direct.length > 0 ? direct : this.#loopback(),
-    };
+    return { id: this.id, relays, direct: direct.length > 0 ? direct : this.#loopback() };
   }
 
   async dial(target: EndpointAddress, options: DialOptions): Promise<Connection> {

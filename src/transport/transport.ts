@@ -79,6 +79,12 @@ export interface TransportOptions {
   readonly alpns: readonly Alpn[];
   /** Numeric host:port of the UDP socket; port 0 picks one. @default "0.0.0.0:0" */
   readonly bind?: string;
+  /**
+   * Numeric host:port under which others reach us, told in place of our own sockets: of a router that passes a port on.
+   * Peers that are connected may learn our sockets all the same, when they look for a shorter way.
+   * @default our own
+   */
+  readonly advertise?: readonly string[];
   /** iroh relays: URLs, none, or the library's public set. @default "none" */
   readonly irohRelays?: readonly string[] | "none" | "default";
 }

@@ -42,6 +42,12 @@ describe("sockets", () => {
     },
   );
 
+  test("what it is told to advertise is all that is told of its sockets", async () => {
+    const advertise = ["192.0.2.7:4433", "[2001:db8::7]:4433"];
+    const advertising = await start({ advertise });
+    expect(advertising.address()).toEqual({ id: advertising.id, relays: [], direct: advertise });
+  });
+
   test("a socket on every interface can be dialed at its address", async () => {
     const [dialer, acceptor] = [await start(), await start({ bind: "0.0.0.0:0" })];
     const [near] = await connect(dialer, acceptor);

@@ -2,19 +2,23 @@
  * Processes that die without a word: nothing of a killed host goes on running, those who asked it learn of it, and it is
  * found again when it comes back under the same identity, with another key and at another address.
  */
-import { rmSync } from "node:fs";
+import { existsSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type OpenAI from "openai";
 import { beforeAll, describe, expect, it } from "vitest";
 import type { PeerStatus } from "../../src/node/status.ts";
 import {
+  answeringHost,
   descendants,
   failureOf,
   isAlive,
+  isAnswered,
+  isConnected,
   knowsModels,
   openAiFor,
   type Reading,
   readStream,
+  startHost,
   until,
 } from "../support/e2e.ts";
 import { writeRandomModel } from "../support/engine-gguf.ts";
@@ -132,4 +136,51 @@ describe("a host that is killed and comes back", () => {
   async function keyOf(node: NodeProcess): Promise<string | null | undefined> {
     return (await peerOf(node))?.inference_key;
   }
+});
+
+describe("a host whose engine dies", () => {
+  it("says so within 2 s, and the next request is answered by another one", async () => {
+    const hub = await startProcess(["client"]);
+    const engine = await startEngineProcess({ models: ["one", "both"] });
+    const other = await startEngineProcess({ models: ["both"] });
+    const joining = ["--join", hub.ready.invite ?? ""];
+    const first = await startProcess(["serve", "--engine", engine.url, ...joining]);
+    const second = await startProcess(["serve", "--engine", other.url, ...joining]);
+    const client = await startProcess(["client", ...joining]);
+    const hostsOf = async (model: string): Promise<readonly string[]> =>
+      (await client.status()).peers.flatMap((peer) => (peer.models.includes(model) ? [peer.endpoint_id] : []));
+    await until("both hosts are known", async () => (await hostsOf("both")).length === 2);
+    await knowsModels(client, "one");
+    await engine.kill();
+    const since = performance.now();
+    expect(await answeringHost(client, "both")).toBe(second.ready.endpoint_id);
+    const answeredMs = Math.round(performance.now() - since);
+    const listed = async (): Promise<readonly string[]> =>
+      (await openAiFor(client).models.list()).data.map(({ id }) => id);
+    await until("its model is listed no more", async () => !(await listed()).includes("one"), 2_000);
+    console.log(`answered after ${answeredMs} ms, listed no more after ${Math.round(performance.now() - since)} ms`);
+    expect(performance.now() - since).toBeLessThan(2_000);
+    expect(await hostsOf("both")).toEqual([second.ready.endpoint_id]);
+    // the host itself is up
+    expect(await isConnected(client, first)).toBe(true);
+  });
+});
+
+describe("a client that is restarted without an invite", () => {
+  it("finds its mesh again, the node of its invite being down", async () => {
+    const hub = await startProcess(["client"]);
+    const host = await startHost("found", {}, hub);
+    const dataDir = tempDir();
+    const client = await startProcess(["client", "--join", hub.ready.invite ?? "", "--data-dir", dataDir]);
+    await knowsModels(client, "found");
+    const kept = join(dataDir, "known-members.json");
+    const { endpoint_id: hostId } = host.node.ready;
+    await until("the host is kept", () => existsSync(kept) && readFileSync(kept, "utf8").includes(hostId));
+    await Promise.all([client.kill(), hub.kill()]);
+    const again = await startProcess(["client", "--data-dir", dataDir]);
+    const since = performance.now();
+    await until("it is answered", () => isAnswered(again, "found"), 15_000);
+    console.log(`answered ${Math.round(performance.now() - since)} ms after it was ready`);
+    expect(again.ready.endpoint_id).toBe(client.ready.endpoint_id);
+  });
 });

@@ -3,13 +3,14 @@
  * host are kept apart as support/udp-forwarder.ts says; the forwarder is the relay's way to the host. The relay records
  * every byte above QUIC. Linux.
  */
-import { readFileSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { latin1, fromHex } from "../../src/base/bytes.ts";
+import { concat, latin1 } from "../../src/base/bytes.ts";
 import { askRaw, knowsModels, until } from "../support/e2e.ts";
 import { type ScriptedEngine, startEngineServer } from "../support/engine-server.ts";
 import { type NodeProcess, runCommand, startProcess, tempDir } from "../support/processes.ts";
+import { findWords, plantedMisses, readTap } from "../support/tap-search.ts";
 import { startTpmMaker, type Swtpm, swtpmMissing, type TpmMaker } from "../support/swtpm.ts";
 import { apart, forwardTo, inviteVia, type UdpForwarder } from "../support/udp-forwarder.ts";
 
@@ -66,12 +67,12 @@ describe.skipIf(process.platform !== "linux")("a relay between two that cannot r
     expect([await isMet(client, host), await isMet(host, client)]).toEqual([false, false]);
     expect(forwarder?.bytes).toBeGreaterThan(0);
     expect([await isMet(client, relay), await isMet(host, relay)]).toEqual([true, true]);
-    const tapped = readFileSync(file("relay.jsonl"), "utf8").trim().split("\n");
-    const bytes = tapped.map((line) => fromHex((JSON.parse(line) as { hex: string }).hex));
-    const carried = bytes.map(latin1).join("");
-    // what the relay may know of the exchange is there, so the search is one
-    expect(carried).toContain("ephemeral_public_key");
-    for (const word of words) expect(carried).not.toContain(word);
+    const streams = readTap(file("relay.jsonl"));
+    const carried = concat(streams.map(({ bytes }) => bytes));
+    // what the relay may know of the exchange is there, so the search is one; and it finds what is put there
+    expect(latin1(carried)).toContain("ephemeral_public_key");
+    expect(findWords(streams, words)).toEqual([]);
+    expect(plantedMisses(carried, words)).toEqual([]);
   });
 
   it("has no API port, and says in its status what it carried", async () => {
@@ -101,8 +102,14 @@ describe.skipIf(process.platform !== "linux")("a relay between two that cannot r
       const tooMuch = await startProcess(["client", ...trusting, "--require-attested-hosts=measured"]);
       await knowsModels(tooMuch, "scripted");
       const before = engine.requests.filter(({ inference }) => inference).length;
-      expect((await ask(tooMuch)).status).toBe(503);
+      const refused = await ask(tooMuch);
+      expect([refused.status, await refused.json()]).toEqual([
+        503,
+        { error: expect.objectContaining({ code: "refused", message: expect.stringContaining("measured") }) },
+      ]);
       expect(engine.requests.filter(({ inference }) => inference)).toHaveLength(before);
+      // of the exchanges with proof the relay has seen no more than of others
+      expect(findWords(readTap(file("relay.jsonl")), words)).toEqual([]);
     },
   );
 

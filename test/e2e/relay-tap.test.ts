@@ -3,10 +3,9 @@
  * its own that records every byte above QUIC, the host runs in the test's process, which therefore has its keys.
  * Controls show that the search finds what is there and that the recorded bytes are the very request.
  */
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { concat, fromHex, fromUtf8, toHex, utf8, view } from "../../src/base/bytes.ts";
+import { concat, fromUtf8, toHex, view } from "../../src/base/bytes.ts";
 import { silentLog } from "../../src/base/log.ts";
 import { openRequest } from "../../src/crypto/seal.ts";
 import { resolveConfig } from "../../src/node/config.ts";
@@ -22,6 +21,7 @@ import { knowsModels, openAiFor, pause, type Reading, readStream, until } from "
 import { type ScriptedEngine, startEngineServer } from "../support/engine-server.ts";
 import { type NodeProcess, startProcess, tempDir } from "../support/processes.ts";
 import { chatResponse, RawPeer } from "../support/raw-peer.ts";
+import { findWord, findWords, plantedMisses, readTap, type TappedStream } from "../support/tap-search.ts";
 
 const promptWords = ["Quastenflosser", "krähenfußförmig", "灯台守の手紙", "wombat-4711-umbrella"];
 const answerWords = ["Perlmuttknopf", "Straßenlaterne", "прорубь", "zephyr-0815-lagoon"];
@@ -69,9 +69,7 @@ describe("the bytes that a relay carries", () => {
     const envelopes = streams.filter(({ alpn, bytes }) => alpn === "sealmesh/1" && bytes.includes(envelopeByte));
     // in from the client, out to the host, and the answer the other way
     expect(envelopes.length).toBeGreaterThanOrEqual(4);
-    const all = [...streams.map(({ bytes }) => bytes), concat(streams.map(({ bytes }) => bytes))];
-    const found = all.flatMap((bytes) => [...promptWords, ...answerWords].flatMap((word) => findWord(bytes, word)));
-    expect(found).toEqual([]);
+    expect(findWords(streams, [...promptWords, ...answerWords])).toEqual([]);
   });
 
   it("hold an envelope that opens with the host's key to exactly the request", async () => {
@@ -128,22 +126,7 @@ describe("the bytes that a relay carries", () => {
 
     // and each encoding of each word is found wherever it stands in what the relay carried
     const carried = concat(streams.map(({ bytes }) => bytes));
-    for (const word of [...promptWords, ...answerWords]) {
-      for (const charset of charsets) {
-        for (const offset of [0, 1, 2, 3]) {
-          const text = Buffer.concat([Buffer.alloc(offset, 0x20), encodeText(word, charset), Buffer.from("??")]);
-          for (const form of ["hex", "HEX", "base64", "base64url"]) {
-            const planted =
-              form === "HEX"
-                ? text.toString("hex").toUpperCase()
-                : text.toString(form as "hex" | "base64" | "base64url");
-            const at = Math.floor(carried.length / 2) + offset;
-            const mixed = concat([carried.subarray(0, at), utf8(planted), carried.subarray(at)]);
-            expect(findWord(mixed, word), `${word} as ${charset} in ${form} at ${offset}`).not.toEqual([]);
-          }
-        }
-      }
-    }
+    expect(plantedMisses(carried, [...promptWords, ...answerWords])).toEqual([]);
   });
 });
 
@@ -188,81 +171,8 @@ async function streamWords(): Promise<Reading> {
   return readStream(await openAiFor(client).chat.completions.create({ model: "scripted", stream: true, messages }));
 }
 
-// ---- the tap's record
-
-interface TappedStream {
-  readonly alpn: string;
-  readonly openedBy: string;
-  readonly direction: string;
-  /** All of this direction, contiguous. */
-  readonly bytes: Uint8Array;
-}
-
-interface TapLine {
-  readonly connection: number;
-  readonly alpn: string;
-  readonly stream: number;
-  readonly opened_by: string;
-  readonly direction: string;
-  readonly hex: string;
-}
-
-function readTap(path: string): readonly TappedStream[] {
-  const pieces = new Map<string, { line: TapLine; bytes: Uint8Array[] }>();
-  for (const text of readFileSync(path, "utf8").trimEnd().split("\n")) {
-    const line = JSON.parse(text) as TapLine;
-    const key = `${line.connection} ${line.stream} ${line.direction}`;
-    const entry = pieces.get(key) ?? { line, bytes: [] };
-    entry.bytes.push(fromHex(line.hex));
-    pieces.set(key, entry);
-  }
-  return [...pieces.values()].map(({ line: { alpn, opened_by: openedBy, direction }, bytes }) => {
-    return { alpn, openedBy, direction, bytes: concat(bytes) };
-  });
-}
-
 /** From 0xE1 on: what stands before it is a type byte and a short frame. */
 function envelopePart(stream: TappedStream | undefined): Uint8Array {
   const bytes = stream?.bytes ?? new Uint8Array(0);
   return bytes.subarray(5 + view(bytes).readUInt32LE(1));
-}
-
-// ---- the search
-
-const charsets = ["utf8", "utf16le", "utf16be"] as const;
-type Charset = (typeof charsets)[number];
-
-function encodeText(text: string, charset: Charset): Buffer {
-  if (charset !== "utf16be") return Buffer.from(text, charset);
-  return Buffer.from(text, "utf16le").swap16();
-}
-
-/** Every form in which `word` stands somewhere in `bytes`, for a person to read. */
-function findWord(bytes: Uint8Array, word: string): string[] {
-  const found: string[] = [];
-  for (const charset of charsets) {
-    for (const [form, needle] of formsOf(encodeText(word, charset))) {
-      if (view(bytes).includes(needle)) found.push(`${word} as ${charset}${form}`);
-    }
-  }
-  return found;
-}
-
-function formsOf(text: Buffer): [form: string, needle: Buffer][] {
-  const hex = text.toString("hex");
-  const forms: [string, Buffer][] = [
-    ["", text],
-    [" in hex", Buffer.from(hex)],
-    [" in HEX", Buffer.from(hex.toUpperCase())],
-  ];
-  for (const offset of [0, 1, 2]) {
-    // characters that hold nothing but bits of the word, whatever stands around it
-    const padded = Buffer.concat([Buffer.alloc(offset), text]);
-    const from = Math.ceil((offset * 8) / 6);
-    const to = Math.floor((padded.length * 8) / 6);
-    for (const encoding of ["base64", "base64url"] as const) {
-      forms.push([` in ${encoding} at ${offset}`, Buffer.from(padded.toString(encoding).slice(from, to))]);
-    }
-  }
-  return forms;
 }

@@ -139,6 +139,26 @@ export async function knowsHosts(
   });
 }
 
+/** Asks for a stream and reads it. @returns the host that answered. @throws Error it did not */
+export async function answeringHost(node: NodeProcess, model: string): Promise<string> {
+  const answer = await askRaw(node, { model, stream: true, messages: [{ role: "user", content: "Go on" }] });
+  const text = await answer.text();
+  if (!answer.ok || !text.trimEnd().endsWith("[DONE]")) throw new Error(`${answer.status} ${text}`);
+  return answer.headers.get("x-sealmesh-host") ?? "";
+}
+
+export async function isAnswered(node: NodeProcess, model: string): Promise<boolean> {
+  return await answeringHost(node, model).then(
+    () => true,
+    () => false,
+  );
+}
+
+export async function isConnected(node: NodeProcess, other: NodeProcess): Promise<boolean> {
+  const { peers } = await node.status();
+  return peers.some((peer) => peer.endpoint_id === other.ready.endpoint_id && peer.connected);
+}
+
 export function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -32,11 +32,14 @@ export interface EngineProcess {
   kill(): Promise<void>;
 }
 
-/** As a process of its own, which ends with this one. */
-export async function startEngineProcess(options: ScriptedEngineOptions = {}): Promise<EngineProcess> {
-  const child = spawn(process.execPath, [join(import.meta.dirname, "engine-process.mjs"), JSON.stringify(options)], {
-    stdio: ["pipe", "pipe", "inherit"],
-  });
+/** As a process of its own, which ends with this one. @param within words before the command: nsenter, for one */
+export async function startEngineProcess(
+  options: ScriptedEngineOptions = {},
+  within: readonly string[] = [],
+): Promise<EngineProcess> {
+  const [program, ...before] = [...within, process.execPath];
+  const words = [...before, join(import.meta.dirname, "engine-process.mjs"), JSON.stringify(options)];
+  const child = spawn(program ?? process.execPath, words, { stdio: ["pipe", "pipe", "inherit"] });
   const lines = createInterface({ input: child.stdout });
   const [line] = (await once(lines, "line")) as [string];
   const { url, pid } = JSON.parse(line) as { url: string; pid: number };

@@ -309,6 +309,12 @@ describe("state", () => {
     expect(wrong.engine.state).toMatchObject({ kind: "down", why: "it refuses our key" });
   });
 
+  test("the end of an idle connection makes it look, long before its time", async () => {
+    const { server, engine } = await start({}, { pollUpMs: 60_000 });
+    await server.close();
+    await vi.waitFor(() => expect(engine.state.kind).toBe("down"), 2_000);
+  });
+
   test("a failed request makes it look at once", async () => {
     const { server, engine } = await start({}, { pollUpMs: 60_000 });
     await server.close();

@@ -7,6 +7,7 @@ import { isMeshError, type MeshError } from "../../../src/base/errors.ts";
 import { type Flags, resolveConfig } from "../../../src/node/config.ts";
 import { defaults } from "../../../src/node/defaults.ts";
 import { gateRules } from "../../../src/node/http/gate.ts";
+import { limits } from "../../../src/wire/limits.ts";
 import { certificate, certificateKey, otherKey } from "../../support/tls-files.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "sealmesh-config-"));
@@ -31,6 +32,26 @@ function refusal(flags: Flags): MeshError {
   }
   throw new Error("nothing was thrown");
 }
+
+describe("--advertise", () => {
+  it("takes addresses as others dial them, from flags or SEALMESH_ADVERTISE", () => {
+    const advertise = ["192.0.2.7:4433", "[2001:db8::7]:4433"];
+    expect(resolveConfig("client", {}).advertise).toEqual([]);
+    expect(resolveConfig("client", { advertise }).advertise).toEqual(advertise);
+    vi.stubEnv("SEALMESH_ADVERTISE", advertise.join(","));
+    expect(resolveConfig("client", {}).advertise).toEqual(advertise);
+  });
+
+  it.each(["host.example:4433", "192.0.2.7:0", "192.0.2.7", "192.0.2.7:99999", ""])("refuses %j", (socket) => {
+    const { code, message } = refusal({ advertise: [socket] });
+    expect([code, message]).toEqual(["E_USAGE", expect.stringContaining("--advertise")]);
+  });
+
+  it("refuses more than others read", () => {
+    const advertise = Array.from({ length: limits.addressesPerEndpoint + 1 }, (_, at) => `192.0.2.7:${at + 1}`);
+    expect(refusal({ advertise })).toMatchObject({ code: "E_USAGE" });
+  });
+});
 
 describe("--listen", () => {
   it.each(["127.0.0.1:0", "localhost:0", "[::1]:0", "127.1.2.3:0"])(
