@@ -42,13 +42,16 @@ export function dialed(draft: Draft, id: EndpointId, reached: boolean): void {
 
 /**
  * One dial to a peer that we were never linked with has failed. Were it removed for that, each cut of the network would
- * cost both sides half of what they know; so it stays for as long as a living one may take to sign something new.
+ * cost both sides half of what they know; so it stays for as long as a living one may take to sign something new, and is
+ * offered to nobody meanwhile unless a member at hand is linked with it.
  */
 function doubt(draft: Draft, id: EndpointId): void {
   draft.contacts.delete(id);
   const peer = draft.peers.get(id);
+  if (!peer) return;
   const { silentAfterMs, doubtedMs } = draft.bounds;
-  if (peer) draft.setPeer({ ...peer, newsMs: Math.min(peer.newsMs, draft.upMs + doubtedMs - silentAfterMs) });
+  const doubted = ![...peer.mentionedBy].some((member) => draft.isLinkedWith(member));
+  draft.setPeer({ ...peer, doubted, newsMs: Math.min(peer.newsMs, draft.upMs + doubtedMs - silentAfterMs) });
 }
 
 /** It says goodbye. Who has only our word for it learns it from us. */
@@ -94,8 +97,8 @@ export function peerDown(draft: Draft, from: EndpointId, about: EndpointId): voi
     }
     return draft.gossipWith(about);
   }
-  if (peer.role === "client") {
-    // only those that are linked with a client speak of it
+  if (peer.role === "client" || !(draft.contacts.get(about)?.met || mayDial(draft, peer))) {
+    // we know it from those alone that are linked with it, and reach it through them or not at all
     if (mentionedBy.size === 0) remove(draft, about, "lost");
   } else if (isGivenUp(draft, peer)) remove(draft, about, "lost");
   else probe(draft, peer);
@@ -183,10 +186,13 @@ function dropContact(draft: Draft, id: EndpointId, peer: Peer | undefined): void
   else draft.contacts.set(id, { ...contact, address: peer?.address ?? contact.address });
 }
 
-/** A few of the links, for all of them could be hundreds. */
+/** A few of the links, for all of them could be hundreds; and clients, which may know of it from us alone. */
 function tellDown(draft: Draft, about: EndpointId, to: readonly Linked[]): void {
-  const others = to.filter(({ id }) => id !== about && draft.peers.get(id)?.role !== "client");
-  const told = draft.some(others, draft.bounds.linksWanted).map(({ id }) => id);
+  const others = to.filter(({ id }) => id !== about);
+  const isClient = ({ id }: Linked): boolean => draft.peers.get(id)?.role === "client";
+  const members = others.filter((link) => !isClient(link));
+  const clients = draft.some(others.filter(isClient), draft.bounds.remembered);
+  const told = [...draft.some(members, draft.bounds.linksWanted), ...clients].map(({ id }) => id);
   if (told.length > 0) draft.actions.push({ kind: "tell-down", about, to: told });
 }
 

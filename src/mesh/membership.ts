@@ -65,6 +65,8 @@ export interface Peer extends Omit<Claim, "key" | "inContact"> {
   readonly lastMentionedMs: number;
   /** When it last signed something new, as we learned it. */
   readonly newsMs: number;
+  /** We know it from others alone, have tried to reach it in vain, and nobody at hand says to be linked with it: not offered to anybody. */
+  readonly doubted: boolean;
   /** Members that say they are linked with it, and reference nodes that name it: where a relay to it may be found. */
   readonly mentionedBy: ReadonlySet<EndpointId>;
   /** Who named it first; itself, when it came by itself. */

@@ -183,8 +183,9 @@ export class Mesh {
     this.#judging = setInterval(() => this.#judgeMembers(), this.#timing.judgeMs);
   }
 
+  /** All but those of which it is not known that anybody reaches them. */
   get peers(): readonly Peer[] {
-    return [...this.#state.peers.values()];
+    return [...this.#state.peers.values()].filter(({ doubted }) => !doubted);
   }
 
   peer(id: EndpointId): Peer | undefined {

@@ -42,7 +42,9 @@ export function wantContact(draft: Draft, peer: Peer, isElsewhere: boolean): voi
   const contact = draft.contacts.get(peer.id);
   if (!contact) {
     // those that the next frames name shall have their chance too
-    if (mayDial(draft, peer)) draft.fillAtMs ??= draft.upMs + draft.chance() * draft.bounds.fillAfterMs;
+    const isCrowd = draft.peers.size > draft.bounds.linksWanted;
+    const waitMs = isCrowd ? draft.chance() * draft.bounds.fillAfterMs : 0;
+    if (mayDial(draft, peer)) draft.fillAtMs ??= draft.upMs + waitMs;
   } else if (isElsewhere && !contact.link && contact.dialAtMs !== undefined) {
     // no reason to wait for the next try at the old place
     draft.contacts.set(peer.id, { ...contact, failures: 0, dialAtMs: draft.upMs });

@@ -68,6 +68,7 @@ function ownClaim(draft: Draft, claim: Claim): void {
     lastSeenMs: draft.upMs,
     lastMentionedMs: known?.lastMentionedMs ?? 0,
     newsMs: known?.newsMs ?? draft.upMs,
+    doubted: false,
     mentionedBy: known?.mentionedBy ?? nobody,
     introducedBy: known?.introducedBy ?? claim.id,
   };
@@ -102,6 +103,7 @@ function mention(draft: Draft, claim: Claim, from: EndpointId): boolean {
     // checked when it came, so that it holds from anybody; it takes nothing away from what the node itself has shown
     ownership: (before.met ? before.ownership : undefined) ?? claim.ownership ?? before.ownership,
     lastMentionedMs: draft.upMs,
+    doubted: before.doubted && !claim.inContact,
     mentionedBy,
   });
   const isNews = (record && takeRecord(draft, record, { owner: false, from })) || !known;
@@ -127,7 +129,8 @@ function noteLinks(draft: Draft, frame: Heard): void {
 function setMention(draft: Draft, id: EndpointId, from: EndpointId, isLinked: boolean): void {
   const peer = draft.peers.get(id);
   if (!peer || peer.mentionedBy.has(from) === isLinked) return;
-  draft.setPeer({ ...peer, mentionedBy: withMention(peer.mentionedBy, from, isLinked) });
+  const doubted = peer.doubted && !isLinked;
+  draft.setPeer({ ...peer, doubted, mentionedBy: withMention(peer.mentionedBy, from, isLinked) });
 }
 
 /** A record that was asked for. */
@@ -146,7 +149,14 @@ function takeRecord(
   draft.remember(peer.id, "record");
   const relation = peer.record ? compareRecords(peer.record, record) : "newer";
   if (relation === "newer" || (owner && relation === "conflict")) {
-    draft.setPeer({ ...peer, ...signedDescription(record), record, conflict: false, newsMs: draft.upMs });
+    draft.setPeer({
+      ...peer,
+      ...signedDescription(record),
+      record,
+      conflict: false,
+      newsMs: draft.upMs,
+      doubted: false,
+    });
     draft.changed(peer.id, "entry");
     if (peer.conflict || !peer.record || !sameButLoad(peer.record.fields, record.fields)) tell(draft, false, from);
     draft.keepSoon();
@@ -204,6 +214,7 @@ function unknownPeer(
     lastSeenMs: 0,
     lastMentionedMs: draft.upMs,
     newsMs: draft.upMs,
+    doubted: false,
     mentionedBy: nobody,
     introducedBy,
   };

@@ -103,7 +103,7 @@ function share(all: readonly Peer[], self: EndpointId): readonly Peer[] {
 
 /** Peers without records, and clients, are told of by those alone that are linked with them. */
 function isToldOn(peer: Peer, inContact: boolean, nowMs: number): boolean {
-  if (peer.conflict) return false;
+  if (peer.conflict || peer.doubted) return false;
   if (!peer.record || peer.role === "client") return peer.met && inContact;
   return peer.record.fields.notAfterMs > nowMs;
 }

@@ -127,6 +127,9 @@ describe("the main path", () => {
     const host = await mesh.start("serve", flags);
     const client = await mesh.start("client", { join: [host.invite()] });
     expect((await chat(client, question)).status).toBe(200);
+    await eventually("the client has met the host", () =>
+      client.status().peers.some(({ endpoint_id: id, connected }) => id === host.endpointId && connected),
+    );
     await host.stop(0);
     await eventually("the client has heard it", () => client.models().length === 0);
     await mesh.start("serve", flags);

@@ -1,4 +1,5 @@
 /** Somebody makes it look as if a host had no inference key, so that the prompt travels in the clear. */
+import { rmSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { startEngineServer } from "../support/engine-server.ts";
 import { eventually, type TestNode, temporaryDirectory } from "../support/mesh.ts";
@@ -84,6 +85,7 @@ describe("D2: a key is stripped", () => {
       await eventually("the new entry has arrived", () => first.status().peers[0]?.hostname === "bare");
       if (kind === "reference") await refusedAs(first, host);
       await first.stop(0);
+      rmSync(`${dataDir}/known-members.json`); // what it signed before has ended by now
       const second = await mesh.start("client", { join: [host.invite], dataDir });
       await eventually("the client knows the model", () => second.models().includes("scripted"));
       await refusedAs(second, host);

@@ -2,6 +2,7 @@
  * A node of the reference has a blob and can answer no challenge: its evidence may be anybody's copy. It is refused with
  * that reason; who accepts it all the same is told so with every answer; and nobody else may pass for such a node.
  */
+import { rmSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import type { Flags } from "../../src/node/config.ts";
 import {
@@ -114,6 +115,7 @@ describe("A2: a reference node", () => {
     host.announcements = () => [host.own({ record: undefined, evidence: blob.evidence })];
     await host.meet(client);
     await client.stop(0);
+    rmSync(`${client.dataDir}/known-members.json`); // what it signed before has ended by now
     const again = await demandingClient(mesh, [host], { ...accepting, dataDir: client.dataDir });
     const still = await call(again);
     expect([still.status, still.message]).toEqual([503, expect.stringContaining("key-withheld")]);

@@ -30,6 +30,7 @@ const peer: Peer = {
   lastSeenMs: 1,
   lastMentionedMs: 0,
   newsMs: 0,
+  doubted: false,
   introducedBy: id,
   addressSigned: false,
   mentionedBy: new Set(),
