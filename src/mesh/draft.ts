@@ -37,6 +37,9 @@ export class Draft {
   keepAtMs: number | undefined;
   random: number;
 
+  /** Made when the table is full, see said.ts. */
+  introduced: Map<EndpointId, EndpointId[]> | undefined;
+
   constructor(state: Membership, clockMs: number, bounds: MembershipLimits) {
     const { clockMs: lastMs, upMs } = state.watch;
     const passed = lastMs === undefined ? 0 : clockMs - lastMs;

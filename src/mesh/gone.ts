@@ -92,9 +92,7 @@ export function peerDown(draft: Draft, from: EndpointId, about: EndpointId): voi
   draft.setPeer(peer);
   if (draft.isLinkedWith(about)) {
     const isRefuted = peer.lastSeenMs + draft.bounds.heardMs > draft.upMs;
-    if (isRefuted && draft.refuted.size < draft.bounds.refutedHeld) {
-      draft.refuted.set(report, draft.upMs + draft.bounds.refutedMs);
-    }
+    if (isRefuted && hasRoomFor(draft, from)) draft.refuted.set(report, draft.upMs + draft.bounds.refutedMs);
     return draft.gossipWith(about);
   }
   if (peer.role === "client" || !(draft.contacts.get(about)?.met || mayDial(draft, peer))) {
@@ -102,6 +100,14 @@ export function peerDown(draft: Draft, from: EndpointId, about: EndpointId): voi
     if (mentionedBy.size === 0) remove(draft, about, "lost");
   } else if (isGivenUp(draft, peer)) remove(draft, about, "lost");
   else probe(draft, peer);
+}
+
+/** One that lies of many must not keep the others' lies from being remembered. */
+function hasRoomFor(draft: Draft, reporter: EndpointId): boolean {
+  const { refutedHeld, refutedEach } = draft.bounds;
+  if (draft.refuted.size >= refutedHeld) return false;
+  const own = draft.refuted.entries().filter(([report]) => report.startsWith(reporter));
+  return own.length < refutedEach;
 }
 
 function probe(draft: Draft, peer: Peer): void {

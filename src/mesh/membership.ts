@@ -210,6 +210,8 @@ export interface MembershipLimits extends ContactLimits {
   /** A report of this reporter about this peer was wrong: so long none is believed. */
   readonly refutedMs: number;
   readonly refutedHeld: number;
+  /** Of these, of one reporter. */
+  readonly refutedEach: number;
   /** Others in a frame that is full: its sender has more of them. */
   readonly fullFrame: number;
   /** Changes in a row that are remembered, besides four for each peer. */
@@ -242,6 +244,7 @@ export const membershipLimits: MembershipLimits = {
   newsPeers: 4,
   refutedMs: 600_000,
   refutedHeld: 256,
+  refutedEach: 16,
   fullFrame: limits.entriesTold,
   changesSpare: 1_024,
   heardMs: 180_000,

@@ -42,6 +42,8 @@ export function heard(draft: Draft, event: Extract<MembershipEvent, { kind: "gos
   if (own) ownClaim(draft, own);
   if (isLinked && draft.peers.has(from)) linked(draft, from);
   const others = claims.filter(({ id }) => id !== draft.self && id !== from);
+  // for whom there was no room has no say about others either
+  if (own && !draft.peers.has(from)) return;
   let isNews = false;
   for (const claim of others) isNews = mention(draft, claim, from) || isNews;
   if (!draft.isLinkedWith(from)) return;
@@ -90,6 +92,7 @@ function mention(draft: Draft, claim: Claim, from: EndpointId): boolean {
   if (staysGone(draft, claim, from)) return false;
   const known = draft.peers.get(id);
   if (!known && !hasRoomFor(draft, from)) return false;
+  if (!known) draft.introduced?.get(from)?.push(id);
   draft.gone.delete(id);
   const mentionedBy = withMention(known?.mentionedBy, from, claim.inContact);
   if (known && isNoNews(known, claim, mentionedBy)) return false;
@@ -173,18 +176,29 @@ function takeRecord(
   return false;
 }
 
-/** In a full table, one of the peers that nobody here has met gives way: one of whoever has introduced most of these. */
+/**
+ * In a full table, one of the peers that nobody here has met gives way: one of whoever has introduced most of these. A frame
+ * may name thousands, so the groups are made once in a step.
+ */
 function hasRoomFor(draft: Draft, introducer: EndpointId): boolean {
   if (draft.peers.size < draft.bounds.peers) return true;
-  const named = byIntroducer(draft.peers.values().filter(({ id, met }) => !met && !draft.contacts.get(id)?.met));
-  const most = [...named.values()].toSorted((a, b) => b.length - a.length)[0] ?? [];
+  draft.introduced ??= introducedIn(draft);
+  let most: EndpointId[] = [];
+  for (const ids of draft.introduced.values()) if (ids.length > most.length) most = ids;
   const isOwn = !draft.peers.has(introducer); // it comes by itself
-  if (!isOwn && most.length <= (named.get(introducer)?.length ?? 0) + 1) return false;
-  const [oldest] = most.toSorted((a, b) => a.lastMentionedMs - b.lastMentionedMs);
+  if (!isOwn && most.length <= (draft.introduced.get(introducer)?.length ?? 0) + 1) return false;
+  const oldest = most.shift();
   if (!oldest) return false;
-  draft.deletePeer(oldest.id);
-  draft.contacts.delete(oldest.id);
+  draft.deletePeer(oldest);
+  draft.contacts.delete(oldest);
   return true;
+}
+
+/** Peers that we know from others alone, by who named them first; in each group those first that were named longest ago. */
+function introducedIn(draft: Draft): Map<EndpointId, EndpointId[]> {
+  const strangers = draft.peers.values().filter(({ id, met }) => !met && !draft.contacts.get(id)?.met);
+  const groups = byIntroducer(strangers.toSorted((a, b) => a.lastMentionedMs - b.lastMentionedMs));
+  return new Map([...groups].map(([introducer, peers]) => [introducer, peers.map(({ id }) => id)]));
 }
 
 const nobody: ReadonlySet<EndpointId> = new Set();

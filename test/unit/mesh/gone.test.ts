@@ -208,3 +208,35 @@ describe("a full table", () => {
     expect(node.state.peers.size).toBe(20);
   });
 });
+
+describe("a member that lies of many", () => {
+  it("E4: leaves room to remember the lies of others", () => {
+    const node = new Node();
+    const names = Array.from({ length: 2 * membershipLimits.refutedEach }, (_, index) => `live${index}`);
+    for (const name of [...names, "liar", "other"]) node.hears(name);
+    for (const name of names) node.take({ kind: "peer-down", from: idOf("liar"), about: idOf(name) });
+    const reports = (): readonly string[] => [...node.state.refuted.keys()];
+    expect(reports().filter((report) => report.startsWith(idOf("liar")))).toHaveLength(membershipLimits.refutedEach);
+    node.take({ kind: "peer-down", from: idOf("other"), about: idOf("live0") });
+    expect(reports()).toContain(`${idOf("other")} ${idOf("live0")}`);
+  });
+});
+
+describe("a table that is full", () => {
+  it("Q4: takes a frame of thousands of names in a moment", () => {
+    const node = new Node({ linksWanted: 0 });
+    node.hears("anna");
+    const named = (prefix: string): ReturnType<typeof claimOf>[] =>
+      Array.from({ length: 4_000 }, (_, index) => claimOf(`${prefix}${index}`));
+    node.hears("ben", named("b"));
+    expect(node.state.peers.size).toBeGreaterThan(4_000);
+    const started = performance.now();
+    node.hears("anna", named("a"));
+    expect(performance.now() - started).toBeLessThan(1_500);
+    expect(node.state.peers.size).toBe(membershipLimits.peers);
+    // each has its half
+    const byAnna = [...node.state.peers.values()].filter(({ introducedBy }) => introducedBy === idOf("anna"));
+    expect(byAnna.length).toBeGreaterThan(1_900);
+    expect(byAnna.length).toBeLessThan(2_200);
+  });
+});
