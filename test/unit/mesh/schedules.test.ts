@@ -1,6 +1,6 @@
 /**
  * Random schedules on small meshes: nodes come, die, leave, return, sleep and have wrong clocks; the network loses,
- * repeats, delays and is cut; a member lies. Then it is quiet, and all must be well. SEALMESH_FUZZ_RUNS raises the count.
+ * repeats, delays and is cut. Then it is quiet, and all must be well. SEALMESH_FUZZ_RUNS raises the count.
  */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
@@ -71,9 +71,12 @@ function watchTheDead(mesh: SimulatedMesh): readonly string[] {
   const removed = new Map<SimulatedNode, Set<SimulatedNode>>();
   const listed = new Map<SimulatedNode, ReadonlySet<string>>();
   mesh.onStep = (who, before) => {
-    if (who.state.peers === before.peers) return;
     // it has just started, and knows nothing of before
-    if (before.watch.clockMs === undefined) removed.set(who, new Set());
+    if (before.watch.clockMs === undefined) {
+      removed.delete(who);
+      listed.delete(who);
+    }
+    if (who.state.peers === before.peers) return;
     const gone = removed.get(who) ?? new Set<SimulatedNode>();
     removed.set(who, gone);
     for (const dead of mesh.nodes) {
