@@ -129,9 +129,11 @@ function checkQuiet(mesh: SimulatedMesh): void {
   expectBounded(mesh);
   for (const each of mesh.nodes) each.sent = 0;
   mesh.run(300_000);
-  expect(mesh.isConverged(), "the newest record of all is known to all").toBe(true);
   // heartbeats that it starts and those that it answers, and a renewal of a record now and then
   for (const each of mesh.alive) expect(each.sent).toBeLessThanOrEqual(2 * 6 * (mesh.nodes.length - 1) + 40);
+  // one may be renewed at this very moment
+  const convergedMs = mesh.runUntil(() => mesh.isConverged(), 120_000);
+  expect(convergedMs, "the newest record of all is known to all").toBeDefined();
   // who only heard of them goes by what they sign: nothing
   mesh.run(membershipLimits.silentAfterMs);
   expect(
