@@ -7,7 +7,7 @@
  */
 import { shortId } from "../base/brand.ts";
 import { sleep } from "../base/deadline.ts";
-import { MeshError } from "../base/errors.ts";
+import { MeshError, unlessMeshError } from "../base/errors.ts";
 import type { Log, LogEvent } from "../base/log.ts";
 import { withMachine } from "../harden/harden.ts";
 import type { HardeningReport } from "../harden/report.ts";
@@ -191,7 +191,7 @@ function sayHardening(wanted: boolean, { scrubbed }: HardeningReport): void {
 function sayReady(node: Node, mode: Mode, format: OutputFormat): void {
   const { apiUrl, consoleUrl, endpointId: endpoint_id } = node;
   const models = node.models();
-  const invite = node.mayInvite ? node.invite() : "";
+  const invite = inviteOf(node);
   const { mesh } = node.status();
   if (format === "json") {
     const ready: ReadyLine = {
@@ -232,6 +232,11 @@ function meshText({ mode, name, why }: Status["mesh"]): string {
   const named = name === null ? "" : ` (${withoutControls(name)})`;
   if (mode === "open") return `open: anybody who has this node's address is a member${named}`;
   return `invite-only${named}${why === null ? "" : `: ${why}`}`;
+}
+
+/** Empty: it may not invite, or its list of invites is full or cannot be written; it serves all the same. */
+function inviteOf(node: Node): string {
+  return (node.mayInvite && unlessMeshError(() => node.invite())) || "";
 }
 
 function noModelsText(node: Node, mode: Mode): string {

@@ -44,7 +44,7 @@ import {
   grantIdFromBytes,
   type MemberRole,
 } from "../wire/admission.ts";
-import type { Invite, InviteGrant } from "../wire/invite.ts";
+import { asksForSomething, type Invite, type InviteGrant, type MinimumPolicy, strictest } from "../wire/invite.ts";
 import { defaults } from "./defaults.ts";
 import {
   type GrantState,
@@ -73,6 +73,8 @@ export interface AdmissionOptions {
   readonly invites: readonly Invite[];
   /** Whether the operator wants an open mesh. */
   readonly open: boolean;
+  /** Whether the operator wants one that asks for invites, and says so. */
+  readonly inviteOnly?: boolean | undefined;
   /** Of the mesh, for people. */
   readonly name?: string | undefined;
   /** Of an open mesh with that name. @default 32 random digits */
@@ -158,7 +160,7 @@ export class Admission implements Admitter {
    * @throws E_STATE a file cannot be used · E_USAGE, E_CONFIG the wishes do not go together
    */
   constructor(options: AdmissionOptions) {
-    const { directory, identity, log, invites, open, name, openId } = options;
+    const { directory, identity, log, invites, open, inviteOnly, name, openId } = options;
     this.#options = options;
     this.#refusals = new BoundedLog(log);
     this.answer = answersAdmission({
@@ -177,8 +179,10 @@ export class Admission implements Admitter {
     });
     this.#revoked = new RevokedGrants(join(directory, "revoked-grants.json"));
     const known = readMeshes(this.#meshesPath);
-    const choice = chooseMesh({ directory, known, invites, open, name, openId });
-    const mesh = choice.kind === "create" ? created(directory, name) : withId(choice.mesh, invites);
+    const choice = chooseMesh({ directory, known, invites, open, inviteOnly, name, openId });
+    const chosen = choice.kind === "create" ? created(directory, name) : withId(choice.mesh, invites);
+    const minimum = strictest([chosen.minimum, ...invites.map((invite) => invite.minimum)]);
+    const mesh = asksForSomething(minimum) ? { ...chosen, minimum } : chosen;
     this.#meshes = [mesh, ...known.filter(({ mode, id }) => mode !== mesh.mode || id !== mesh.id)];
     const stored = this.#stored();
     const counts = stored && this.#lack(stored) === undefined;
@@ -197,6 +201,11 @@ export class Admission implements Admitter {
 
   get meshName(): string | undefined {
     return this.#mesh.name;
+  }
+
+  /** What invites to this mesh have demanded of hosts, those of earlier starts too. */
+  get minimum(): MinimumPolicy | undefined {
+    return this.#mesh.minimum;
   }
 
   /** For our record: encoded; undefined: we were not admitted so far, or need not be. */
@@ -455,17 +464,19 @@ export class Admission implements Admitter {
     const { clock, log } = this.#options;
     let revoked: IssuedGrant | undefined;
     let isNew = false;
+    let admitted = 0;
     this.#book.update((book) => {
       const [found, another] = book.grants.filter(({ id, mesh }) => mesh === this.#mesh.id && id.startsWith(prefix));
       if (another) throw new MeshError("E_INPUT", `several invites begin with ${prefix}: give more digits`);
       if (!found) return book;
+      admitted = found.usedBy.length;
       const after = withRevoked(book, found.id, clock.now());
       isNew = after !== book;
       revoked = after.grants.find(({ id }) => id === found.id);
       return after;
     });
     if (revoked && isNew) {
-      log.write("info", { event: "invite-revoked", grant: revoked.id, admitted: revoked.usedBy.length });
+      log.write("info", { event: "invite-revoked", grant: revoked.id, admitted });
       this.#options.onOwnChange?.();
       this.#options.onRevoked?.();
     }

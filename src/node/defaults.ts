@@ -164,10 +164,11 @@ export const defaults = {
   listingNewsMs: 10_000,
   // admission
   /**
-   * Invites: grants of one node and nodes admitted by them, kept at most; 10,000 admissions are a megabyte on disk. One that
+   * Invites: grants of one node and nodes admitted by them, kept at most; 10,000 admissions are a megabyte on disk. Of one that
+   * was taken back a few are kept, to be shown. One that
    * admitted nobody is kept so long after its end, ms, that its operator can still see what it was.
    */
-  invites: { grants: 1_000, admissions: 10_000, keepExpiredMs: 2_592_000_000 },
+  invites: { grants: 1_000, admissions: 10_000, revokedShown: 20, keepExpiredMs: 2_592_000_000 },
   /** An invite ends after so long, ms, unless asked for otherwise; and the longest that can be asked for. */
   inviteMs: 604_800_000,
   inviteMaxMs: 31_536_000_000,

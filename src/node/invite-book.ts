@@ -93,8 +93,9 @@ function wasAdmitted({ usedBy }: IssuedGrant, joiner: EndpointId): boolean {
   return usedBy.some(({ endpoint }) => endpoint === joiner);
 }
 
+/** Of what was taken back nobody is a member any more: it must not keep others out. */
 function admissions(grants: readonly IssuedGrant[]): number {
-  return grants.reduce((sum, { usedBy }) => sum + usedBy.length, 0);
+  return grants.reduce((sum, { usedBy, revokedMs }) => sum + (revokedMs === undefined ? usedBy.length : 0), 0);
 }
 
 /** Counts a use; the same book when this node was counted before. */
@@ -106,7 +107,10 @@ export function withUse(book: InviteBook, id: GrantId, joiner: EndpointId, nowMs
 
 /** Takes a grant back; one that was taken back stays so since then. */
 export function withRevoked(book: InviteBook, id: GrantId, nowMs: number): InviteBook {
-  return changed(book, id, (grant) => (grant.revokedMs === undefined ? { ...grant, revokedMs: nowMs } : grant));
+  const { revokedShown } = defaults.invites;
+  return changed(book, id, (grant) =>
+    grant.revokedMs === undefined ? { ...grant, revokedMs: nowMs, usedBy: grant.usedBy.slice(0, revokedShown) } : grant,
+  );
 }
 
 function changed(book: InviteBook, id: GrantId, change: (grant: IssuedGrant) => IssuedGrant): InviteBook {

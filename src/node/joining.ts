@@ -5,7 +5,7 @@
 import type { EndpointId } from "../base/brand.ts";
 import type { Clock } from "../base/clock.ts";
 import { sleep, withDeadline } from "../base/deadline.ts";
-import { isMeshError, toMeshError } from "../base/errors.ts";
+import { isMeshError, MeshError, toMeshError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { DiscoveryParts, Offer } from "../discovery/discovery.ts";
 import { bareToken } from "../discovery/listing.ts";
@@ -54,8 +54,20 @@ export class Joining {
    * @throws E_INVITE nobody will admit this node by these invites, so that there is nothing to try again
    */
   async start(): Promise<void> {
-    const { config } = this.#options;
-    await Promise.all(config.join.map((invite) => this.#join(invite)));
+    const { config, admission } = this.#options;
+    if (admission.role === undefined && config.join.length === 0) throw neverAdmitted(admission);
+    // one after the other: the first that admits us is enough, and no use of another is spent
+    let refused: unknown;
+    let mayStill = false;
+    for (const invite of config.join) {
+      try {
+        await this.#join(invite);
+        mayStill = true;
+      } catch (thrown) {
+        refused ??= thrown;
+      }
+    }
+    if (refused !== undefined && !mayStill) throw refused;
     if (config.finding) await this.#find(config.finding);
   }
 
@@ -71,8 +83,10 @@ export class Joining {
       await withDeadline(joining, { what: "joining", ms: defaults.joinMs, code: "E_UNREACHABLE" });
     } catch (thrown) {
       const { code, message } = toMeshError(thrown);
-      if (code === "E_INVITE" && admission.role === undefined) throw thrown;
-      log.write("warn", { event: "join-failed", peer: address.id, code, what: `${message}; trying again` });
+      const isFinal = code === "E_INVITE" && admission.role === undefined;
+      const next = isFinal ? "" : "; trying again";
+      log.write("warn", { event: "join-failed", peer: address.id, code, what: `${message}${next}` });
+      if (isFinal) throw thrown;
       if (admission.role === undefined) this.#askAgain(invite).catch(() => undefined); // ends with the node
     }
     mesh.keepJoined(address);
@@ -163,4 +177,9 @@ export class Joining {
   #meshId(): string {
     return this.#options.admission.meshId ?? this.#options.self.slice(0, 32);
   }
+}
+
+function neverAdmitted({ meshId = "" }: Admission): MeshError {
+  const why = `this node was not admitted to its mesh ${meshId.slice(0, 8)}, or not for longer than until now`;
+  return new MeshError("E_INVITE", `${why}: start it with an invite (--join-file)`);
 }

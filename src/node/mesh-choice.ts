@@ -16,6 +16,8 @@ export interface MeshWish {
   readonly invites: readonly Invite[];
   /** Whether the operator wants an open mesh. */
   readonly open: boolean;
+  /** Whether the operator wants one that asks for invites, and says so. @default nothing is said */
+  readonly inviteOnly?: boolean | undefined;
   readonly name: string | undefined;
   /** Of an open mesh with that name; undefined: any. */
   readonly openId: string | undefined;
@@ -37,9 +39,18 @@ export function chooseMesh(wish: MeshWish): MeshChoice {
     if (mesh) return { kind: "known", mesh: { ...mesh, name: mesh.name ?? told } };
     return { kind: "known", mesh: { mode: "invite", id, name: told, authority, credential: undefined } };
   }
+  if (wish.inviteOnly && (wish.open || invites.length > 0 || known[0]?.mode === "open")) throw notInviteOnly(wish);
   if (wish.open || invites.length > 0) return { kind: "known", mesh: openMesh(wish) };
   const [last] = known;
   return last ? { kind: "known", mesh: { ...last, name: last.name ?? name } } : { kind: "create" };
+}
+
+/** It would be listed as one that asks for invites, and ask for none. */
+function notInviteOnly({ directory, open, invites }: MeshWish): MeshError {
+  if (open) return new MeshError("E_USAGE", "--open-mesh and --invite-only exclude each other: leave one of them out");
+  const what = invites.length > 0 ? "this invite is for an open mesh" : `${directory} belongs to an open mesh`;
+  const next = "leave it out, or give the node a directory of its own with --data-dir";
+  return new MeshError("E_CONFIG", `${what}, and --invite-only asks for another one: ${next}`);
 }
 
 /** Of the one invite-only mesh that the invites admit to; undefined: to none. */

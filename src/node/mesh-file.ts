@@ -9,6 +9,7 @@ import { isRecord, type Json, parseJsonText } from "../base/json.ts";
 import { meshIdOf } from "../crypto/admission.ts";
 import { newIdentitySeed } from "../crypto/identity.ts";
 import { isName } from "../wire/gossip.ts";
+import { type MinimumPolicy, policyFrom, policyJson } from "../wire/invite.ts";
 import { limits } from "../wire/limits.ts";
 import { defaults } from "./defaults.ts";
 import { readOwn, unusable, writeAtomic } from "./own-files.ts";
@@ -22,12 +23,15 @@ export type KnownMesh =
       readonly authority: AuthorityKey;
       /** Encoded; undefined: we were not admitted so far. Whether it holds is not said here. */
       readonly credential: Uint8Array | undefined;
+      readonly minimum?: MinimumPolicy | undefined;
     }
   | {
       readonly mode: "open";
       /** Hex digits; undefined until a member of it has told. */
       readonly id: string | undefined;
       readonly name: string | undefined;
+      /** What invites to it demanded of hosts: it holds for as long as the node is a member. @default nothing */
+      readonly minimum?: MinimumPolicy | undefined;
     };
 
 /** The mesh of the last start first. @throws E_STATE */
@@ -63,9 +67,11 @@ export function decodeMeshes(text: string): readonly KnownMesh[] {
 
 function meshJson(mesh: KnownMesh): Json {
   const name = mesh.name === undefined ? {} : { name: mesh.name };
-  if (mesh.mode === "open") return { mode: mesh.mode, ...(mesh.id === undefined ? {} : { id: mesh.id }), ...name };
+  const policy = mesh.minimum ? { policy: policyJson(mesh.minimum) } : {};
+  const said = { ...name, ...policy };
+  if (mesh.mode === "open") return { mode: mesh.mode, ...(mesh.id === undefined ? {} : { id: mesh.id }), ...said };
   const { mode, id, authority, credential } = mesh;
-  return { mode, id, ...name, authority, ...(credential ? { credential: toBase64Url(credential) } : {}) };
+  return { mode, id, ...said, authority, ...(credential ? { credential: toBase64Url(credential) } : {}) };
 }
 
 function meshFrom(json: unknown): KnownMesh {
@@ -74,14 +80,15 @@ function meshFrom(json: unknown): KnownMesh {
   if (name !== undefined && (typeof name !== "string" || !isName(name))) {
     throw new MeshError("E_INPUT", "the name of a mesh in it is none");
   }
+  const minimum = json["policy"] === undefined ? {} : { minimum: policyFrom(json["policy"]) };
   if (mode === "open") {
     if (id !== undefined && !isMeshId(id)) throw new MeshError("E_INPUT", "the id of a mesh in it is none");
-    return { mode, id, name };
+    return { mode, id, name, ...minimum };
   }
   if (mode !== "invite") throw new MeshError("E_INPUT", "a mesh in it is neither open nor by invite");
   const authority = authorityKey(textOf(json["authority"]));
   if (id !== meshIdOf(authority)) throw new MeshError("E_INPUT", "the id of a mesh is not that of its authority");
-  return { mode, id, name, authority, credential: credentialFrom(json["credential"]) };
+  return { mode, id, name, ...minimum, authority, credential: credentialFrom(json["credential"]) };
 }
 
 function textOf(value: unknown): string {

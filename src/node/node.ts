@@ -12,7 +12,7 @@ import { Budget } from "../base/budget.ts";
 import { equal } from "../base/bytes.ts";
 import { systemClock } from "../base/clock.ts";
 import { sleep, withDeadline } from "../base/deadline.ts";
-import { MeshError, toMeshError } from "../base/errors.ts";
+import { MeshError, toMeshError, unlessMeshError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { Places } from "../base/places.ts";
 import { identityFrom } from "../crypto/identity.ts";
@@ -188,6 +188,7 @@ class RunningNode implements Node {
       log: this.#log,
       invites: config.join,
       open: config.openMesh,
+      inviteOnly: found?.inviteOnly,
       ...(found?.name === undefined ? {} : { name: found.name }),
       ...(found?.name === undefined || found.inviteOnly ? {} : { openId: namedMeshId(found.name) }),
       token: (mesh) => this.#token(mesh),
@@ -227,7 +228,7 @@ class RunningNode implements Node {
       let session: Session = closedSession;
       const admin = adminServer({
         status: () => this.status(),
-        token: () => (this.mayInvite ? this.invite() : null),
+        token: () => (this.mayInvite && unlessMeshError(() => this.invite())) || null,
         invites: () => this.#need().admission,
         session: () => session,
         exchanges: this.#reports,
@@ -305,6 +306,7 @@ class RunningNode implements Node {
       mesh,
       load,
       roles: this.#roles,
+      minimum: admission.minimum,
       clock,
       log: this.#log,
       pins: state.pins,
@@ -683,7 +685,8 @@ class RunningNode implements Node {
   /** Text of an invite to this mesh. Who joins by it demands what we were told to demand. */
   #token(mesh: Pick<InviteExtra, "granted" | "name">): string {
     const { invitePolicy, join: joined } = this.#config;
-    const policy = strictest([invitePolicy, ...joined.map(({ minimum }) => minimum)]);
+    const before = this.#parts?.admission.minimum;
+    const policy = strictest([invitePolicy, before, ...joined.map(({ minimum }) => minimum)]);
     return encodeInvite(this.#need().transport.address(), { ...mesh, policy });
   }
 

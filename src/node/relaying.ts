@@ -100,7 +100,7 @@ export class Relaying {
 
   /** Serves a relay stream. @throws as carry() */
   readonly stream: StreamHandler = async (stream, reader, from) => {
-    const { clock, log } = this.#options;
+    const { log } = this.#options;
     const started = performance.now();
     let admitted: (() => void) | undefined;
     let target: EndpointId | undefined;
@@ -130,7 +130,6 @@ export class Relaying {
       const bytes = carried.bytesToHost + carried.bytesToAsker;
       const ms = Math.round(performance.now() - started);
       log.write("info", { event: "relay-carried", from, to: carried.target, bytes, ms });
-      if (carried.via) this.#load.reached(carried.via, carried.target, ms, clock.now());
     } catch (thrown) {
       if (began) this.#sums.broken += 1;
       else {
@@ -185,6 +184,7 @@ export class Relaying {
         relay,
         open: (dialMs) => mesh.openSeal(relay, { dialMs, signal }),
         failed: () => this.#load.avoid(relay, clock.now() + avoidMs),
+        reached: (ms) => this.#load.reached(relay, target, ms, clock.now()),
       }));
   }
 

@@ -15,7 +15,7 @@ import { Proofs } from "../mesh/proofs.ts";
 import type { Decision } from "../policy/decide.ts";
 import type { OwnerJudge } from "../policy/owners.ts";
 import { type Policy, stricter } from "../policy/policy.ts";
-import { strictest } from "../wire/invite.ts";
+import { type MinimumPolicy, strictest } from "../wire/invite.ts";
 import {
   type AttestationReport,
   attestationReport,
@@ -36,6 +36,8 @@ import { type PostureStatus, postureStatus } from "./posture.ts";
 export interface TrustOptions {
   readonly self: EndpointId;
   readonly config: NodeConfig;
+  /** What invites to the mesh demand, also those of earlier starts. */
+  readonly minimum?: MinimumPolicy | undefined;
   readonly mesh: Mesh;
   readonly load: HostLoad;
   readonly roles?: Roles | undefined;
@@ -59,10 +61,10 @@ export class Trust {
   readonly #options: TrustOptions;
 
   constructor(options: TrustOptions) {
-    const { self, config, mesh, load, roles, clock, log, pins, builds, ownership } = options;
+    const { self, config, minimum, mesh, load, roles, clock, log, pins, builds, ownership } = options;
     const { policy, challenge, route } = config;
     this.#options = options;
-    this.policy = { ...policyOf(config, builds), ownership };
+    this.policy = { ...policyOf(config, minimum, builds), ownership };
     this.proofs = new Proofs({
       self,
       path: { mesh, route, dialMs: defaults.dialMs, ms: defaults.attestMs, load, roles, now: () => clock.now() },
@@ -190,7 +192,11 @@ export class Trust {
 }
 
 /** What its operator demands, and what the invites that it joins by demand at least: the stricter of the two wins. */
-function policyOf({ policy, join, dataDir }: NodeConfig, builds: BuildLists | undefined): Policy {
+function policyOf(
+  { policy, join, dataDir }: NodeConfig,
+  minimum: MinimumPolicy | undefined,
+  builds: BuildLists | undefined,
+): Policy {
   const { requireEncryption, requireAttested: attested, acceptUnchallenged, hosts, owners } = policy;
   const { requireHardened: hardened } = policy;
   const own: Policy = {
@@ -204,5 +210,5 @@ function policyOf({ policy, join, dataDir }: NodeConfig, builds: BuildLists | un
     builds: policy.builds?.sources && builds,
     acceptArguments: dataDirArguments(dataDir),
   };
-  return stricter(own, strictest(join.map(({ minimum }) => minimum)));
+  return stricter(own, strictest([minimum, ...join.map((invite) => invite.minimum)]));
 }

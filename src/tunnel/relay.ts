@@ -93,6 +93,8 @@ export interface Onward {
   readonly open: (ms: number) => Promise<ByteStream>;
   /** It did not lead to the target. */
   readonly failed: () => void;
+  /** It did, after so many ms. */
+  readonly reached?: (ms: number) => void;
 }
 
 export interface Carried {
@@ -197,10 +199,11 @@ async function openTarget(
 
 /** @returns the other relay's refusal when it leads nowhere */
 async function openOnward(
-  { relay, open }: Onward,
+  { relay, open, reached }: Onward,
   target: EndpointId,
   ask: { readonly hops: number; readonly ms: number; readonly signal: AbortSignal },
 ): Promise<Way | RelayCode> {
+  const started = performance.now();
   const opening = open(ask.ms);
   const { ms, signal } = ask;
   let stream: ByteStream;
@@ -212,7 +215,10 @@ async function openOnward(
   }
   const reader = new StreamReader(stream);
   const code = await codeOf(stream, reader, target, ask).catch(() => relayCodes.unreachable);
-  if (code === relayCodes.ok) return { stream, reader, via: relay };
+  if (code === relayCodes.ok) {
+    reached?.(performance.now() - started);
+    return { stream, reader, via: relay };
+  }
   stream.abort();
   return code;
 }

@@ -140,7 +140,8 @@ function addressOf(bytes: Uint8Array): EndpointAddress {
   }
 }
 
-function policyJson({ attested, encryption, hardened = false }: MinimumPolicy): object {
+/** As it stands in an invite, and in this node's own files. */
+export function policyJson({ attested, encryption, hardened = false }: MinimumPolicy): object {
   return { ...(attested === undefined ? {} : { attested }), encryption, ...(hardened ? { hardened } : {}) };
 }
 
@@ -186,8 +187,11 @@ function nameOf({ name }: Json): string | undefined {
  * prompts where they must not go.
  */
 function minimumOf(ours: Json): MinimumPolicy | undefined {
-  if (!Object.hasOwn(ours, "policy")) return undefined;
-  const { policy } = ours;
+  return Object.hasOwn(ours, "policy") ? policyFrom(ours["policy"]) : undefined;
+}
+
+/** @throws E_INVITE a demand that is not understood: going on without it would send prompts where they must not go */
+export function policyFrom(policy: unknown): MinimumPolicy {
   if (!isRecord(policy)) throw unknownDemand("it cannot be read");
   const { attested, encryption = false, hardened = false, ...others } = policy;
   if (typeof encryption !== "boolean") throw unknownDemand("`encryption` is neither true nor false");

@@ -105,7 +105,7 @@ export class SimulatedMesh {
       state: emptyMembership(id, new Map()),
       alive: true,
       skewMs,
-      record: this.#recordOf(id, skewMs),
+      record: this.#recordOf(id, skewMs, 0n),
       kept: [],
       part: 0,
       deadSinceMs: undefined,
@@ -150,7 +150,7 @@ export class SimulatedMesh {
     node.alive = true;
     node.deadSinceMs = undefined;
     node.state = emptyMembership(node.id, node.state.shown);
-    node.record = this.#recordOf(node.id, node.skewMs);
+    node.record = this.#recordOf(node.id, node.skewMs, node.record.fields.seq);
     this.#start(node, seeds);
   }
 
@@ -220,16 +220,18 @@ export class SimulatedMesh {
   #renewLater(node: SimulatedNode, record: VerifiedRecord): void {
     this.#later(renewMs * (0.9 + this.chance() * 0.2), () => {
       if (!node.alive || node.record !== record) return;
-      node.record = this.#recordOf(node.id, node.skewMs);
+      node.record = this.#recordOf(node.id, node.skewMs, node.record.fields.seq);
       this.#apply(node, { kind: "news", role: "worker" });
       this.#renewLater(node, node.record);
     });
   }
 
-  #recordOf(id: EndpointId, skewMs: number): VerifiedRecord {
+  /** @param last number of the record before, which is on the node's disk */
+  #recordOf(id: EndpointId, skewMs: number, last: bigint): VerifiedRecord {
     const issuedAtMs = Math.floor(this.nowMs) + skewMs;
     const notAfterMs = issuedAtMs + recordLifeMs;
-    const fields = { endpointId: id, seq: BigInt(issuedAtMs), issuedAtMs, notAfterMs };
+    const seq = BigInt(issuedAtMs) > last ? BigInt(issuedAtMs) : last + 1n;
+    const fields = { endpointId: id, seq, issuedAtMs, notAfterMs };
     const rest = { inferenceKey: undefined, keyNotAfterMs: undefined, capabilities: [], role: "worker" as const };
     return { fields: { ...fields, ...rest }, bytes: new Uint8Array(0), signed: new Uint8Array(0) };
   }
