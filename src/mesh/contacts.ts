@@ -83,6 +83,8 @@ export interface ContactLimits {
   readonly fillMs: readonly [first: number, longest: number];
   /** Who is named first has this long an advantage at most over those that further frames name. */
   readonly fillAfterMs: number;
+  /** Dials in vain after which a peer that others name makes room for another. */
+  readonly fillTries: number;
   /** Peers to look for at most, and how long; those that invites name are looked for without end. */
   readonly remembered: number;
   readonly rememberMs: number;
@@ -101,6 +103,7 @@ export const contactLimits: ContactLimits = {
   returnEachMs: 250,
   fillMs: [30_000, 300_000],
   fillAfterMs: 500,
+  fillTries: 2,
   remembered: 256,
   rememberMs: 86_400_000,
 };

@@ -27,12 +27,20 @@ export function dialed(draft: Draft, id: EndpointId, reached: boolean): void {
   const contact = draft.contacts.get(id);
   if (!contact) return;
   const ended = { ...contact, dialing: false };
-  if (reached || contact.link) return draft.contacts.set(id, ended);
+  if (contact.link) return draft.contacts.set(id, ended);
   const failed = { ...ended, failures: contact.failures + 1 };
   const { reviveMs, returnMs } = draft.bounds;
-  const isHopeless = failed.aim === "probe" || (failed.aim === "revive" && failed.failures >= reviveMs.length);
+  if (failed.aim === "fill" && !contact.met && !contact.lasting && failed.failures >= draft.bounds.fillTries) {
+    draft.contacts.delete(id); // its place is for another; a later look may find it again
+    draft.fillAtMs ??= draft.upMs + draft.chance() * draft.bounds.fillAfterMs;
+    return;
+  }
+  // a connection that is there, and on which nothing was said of itself, makes no link either
+  const isHopeless =
+    !reached && (failed.aim === "probe" || (failed.aim === "revive" && failed.failures >= reviveMs.length));
   if (!isHopeless) {
-    const wait = draft.about(waitMs(failed, looking(draft), draft.bounds));
+    const leastMs = reached ? returnMs[0] : 0;
+    const wait = draft.about(Math.max(leastMs, waitMs(failed, looking(draft), draft.bounds)));
     return draft.contacts.set(id, { ...failed, dialAtMs: draft.upMs + wait });
   }
   if (!contact.met && !contact.lasting) return doubt(draft, id);
@@ -59,11 +67,10 @@ export function left(draft: Draft, id: EndpointId): void {
   const peer = draft.peers.get(id);
   const contact = draft.contacts.get(id);
   if (peer) {
-    tellDown(
-      draft,
-      id,
-      draft.links().filter((link) => !peer.mentionedBy.has(link.id)),
-    );
+    // few have heard of one that was here for a moment, and coming and going must not keep everybody busy
+    const wasHere = contact?.link && contact.link.sinceMs + draft.bounds.newsSpaceMs <= draft.upMs;
+    const unaware = draft.links().filter((link) => !peer.mentionedBy.has(link.id));
+    if (wasHere) tellDown(draft, id, unaware);
     if (contact?.link) tell(draft, false, undefined);
     remove(draft, id, "left");
   }
@@ -76,30 +83,48 @@ export function left(draft: Draft, id: EndpointId): void {
 
 /** It may be a member no more. */
 export function expelled(draft: Draft, id: EndpointId): void {
-  draft.contacts.delete(id);
+  const contact = draft.contacts.get(id);
+  const dialAtMs = draft.upMs + draft.about(draft.bounds.returnLateMs);
+  // it may be let in again, or our clock was wrong
+  if (contact?.lasting) draft.contacts.set(id, { ...contact, link: undefined, failures: 0, aim: "return", dialAtMs });
+  else draft.contacts.delete(id);
   remove(draft, id, "left");
 }
 
 /** Believed of nobody: a peer that we know is looked at by ourselves, another is none of ours. */
 export function peerDown(draft: Draft, from: EndpointId, about: EndpointId): void {
   const known = draft.peers.get(about);
-  if (!known || about === from || about === draft.self) return;
+  if (about === from || about === draft.self) return;
   const report = `${from} ${about}`;
   if ((draft.refuted.get(report) ?? 0) > draft.upMs) return;
-  const mentionedBy = new Set(known.mentionedBy);
-  mentionedBy.delete(from);
-  const peer = { ...known, mentionedBy };
-  draft.setPeer(peer);
+  if (!known) return takeBack(draft, from, report, about);
   if (draft.isLinkedWith(about)) {
-    const isRefuted = peer.lastSeenMs + draft.bounds.heardMs > draft.upMs;
-    if (isRefuted && hasRoomFor(draft, from)) draft.refuted.set(report, draft.upMs + draft.bounds.refutedMs);
+    if (known.lastSeenMs + draft.bounds.heardMs > draft.upMs) {
+      // who is wrong about so many is not listened to at all
+      if (!hasRoomFor(draft, from)) return;
+      draft.refuted.set(report, draft.upMs + draft.bounds.refutedMs);
+    }
     return draft.gossipWith(about);
   }
+  const mentionedBy = new Set(known.mentionedBy);
+  const peer = mentionedBy.delete(from) ? { ...known, mentionedBy } : known;
+  draft.setPeer(peer);
   if (peer.role === "client" || !(draft.contacts.get(about)?.met || mayDial(draft, peer))) {
     // we know it from those alone that are linked with it, and reach it through them or not at all
-    if (mentionedBy.size === 0) remove(draft, about, "lost");
+    const isLookedAt = draft.contacts.get(about)?.aim === "revive";
+    if (mentionedBy.size === 0 && !isLookedAt) remove(draft, about, "lost");
   } else if (isGivenUp(draft, peer)) remove(draft, about, "lost");
   else probe(draft, peer);
+}
+
+/**
+ * Who asks about a peer that has gone for us too may go by an older word of ours, that we are linked with it: told once, or
+ * two that have both lost it would tell each other without end.
+ */
+function takeBack(draft: Draft, from: EndpointId, report: string, about: EndpointId): void {
+  if (!draft.gone.has(about) || !draft.isLinkedWith(from) || !hasRoomFor(draft, from)) return;
+  draft.refuted.set(report, draft.upMs + draft.bounds.refutedMs);
+  draft.actions.push({ kind: "tell-down", about, to: [from] });
 }
 
 /** One that lies of many must not keep the others' lies from being remembered. */
@@ -180,7 +205,8 @@ function remove(draft: Draft, id: EndpointId, reason: GoneReason): void {
     draft.setPeer({ ...other, mentionedBy });
   }
   dropContact(draft, id, peer);
-  draft.actions.push({ kind: "gone", id, reason });
+  // whom we never met nobody was told of
+  if (peer.met) draft.actions.push({ kind: "gone", id, reason });
   draft.keepSoon();
 }
 

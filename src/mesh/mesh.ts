@@ -60,7 +60,7 @@ import {
   type Shown,
   step,
 } from "./membership.ts";
-import { type Telling, tellingFor } from "./telling.ts";
+import { nothingTold, type Telling, tellingFor } from "./telling.ts";
 
 /** A stream that is not the mesh's own business, type byte taken. */
 export type StreamHandler = (stream: ByteStream, reader: StreamReader, from: EndpointId) => Promise<void>;
@@ -460,7 +460,7 @@ export class Mesh {
     if (admittance.kind === "refused") {
       this.#refusals.write("warn", { event: "peer-refused", peer: from, code: "E_REFUSED", what: admittance.why });
       connection.close(closeCodes.refused);
-      if (this.peer(from)) this.#apply({ kind: "expelled", id: from }); // others have named it, or it was a member until now
+      if (this.peer(from)) this.#putOut(from); // others have named it, or it was a member until now
       throw new MeshError("E_REFUSED", admittance.why);
     }
     // who does not say who it is has not met us, and has no word about others
@@ -494,8 +494,12 @@ export class Mesh {
     if (isNew && !this.#hearing.mayCheck(from)) return undefined;
     const record = entry.record && this.#verify(entry.record, id, from);
     if (this.#judge({ id, record, ownership }).kind === "refused") return undefined;
+    // checked when it came first, as the record was
+    const kept = ownership && isSame(ownership, known?.ownership) ? known?.ownership : undefined;
     // what is said of others is not shown, and a frame could hold thousands
-    return claimOf({ ...entry, posture: [] }, record, this.#options.clock.now());
+    const said = { ...entry, posture: [], ...(kept ? { ownership: undefined } : {}) };
+    const claim = claimOf(said, record, this.#options.clock.now());
+    return kept ? { ...claim, ownership: kept } : claim;
   }
 
   /** By what is known of it, from whomever. */
@@ -527,7 +531,10 @@ export class Mesh {
   /** u32 LE length | GossipFrame for this connection's peer, and what to call when it has been heard. */
   #tellingOn(connection: Connection): { readonly frame: Uint8Array; readonly heard: () => void } {
     const { peer: to } = connection;
-    const { entries, marks, knows }: Telling = tellingFor(this.#state, to, this.#options.clock.now());
+    const reader = this.peer(to);
+    const isMember = reader !== undefined && this.#judge(reader).kind === "member";
+    const telling = isMember ? tellingFor(this.#state, to, this.#options.clock.now()) : nothingTold;
+    const { entries, marks, knows }: Telling = telling;
     const self = this.#options.describe();
     const { buildLists = [] } = self;
     const listsTold = this.#listsTold.get(connection) ?? [];
@@ -594,6 +601,10 @@ export class Mesh {
     await stream.finish();
     settle(stream, reader);
     this.#apply({ kind: "left", id: from });
+    // what it leaves open would be taken for a way to it when it is back
+    const left = alpns.map((alpn) => this.#connections.live(from, alpn));
+    await sleep(farewellMs, this.#stopping.signal).catch(() => undefined);
+    for (const connection of left) connection?.close(closeCodes.normal);
   }
 
   async #takeDown(stream: ByteStream, reader: StreamReader, from: EndpointId): Promise<void> {
@@ -710,16 +721,20 @@ export class Mesh {
 
   /** Who is no member any more is let go: its credential has ended, or what admitted it was taken back. */
   #judgeMembers(): void {
-    for (const peer of this.peers) {
+    for (const peer of this.#state.peers.values()) {
       const admittance = this.#judge(peer);
       if (admittance.kind === "member") continue;
       const { log } = this.#options;
       log.write("warn", { event: "peer-refused", peer: peer.id, code: "E_REFUSED", what: admittance.why });
-      this.#apply({ kind: "expelled", id: peer.id });
-      for (const alpn of alpns) this.#connections.live(peer.id, alpn)?.close(closeCodes.refused);
-      // an older connection may be there beside these
-      for (const stream of this.#serving.get(peer.id) ?? []) stream.abort(abortCodes.refused);
+      this.#putOut(peer.id);
     }
+  }
+
+  #putOut(id: EndpointId): void {
+    this.#apply({ kind: "expelled", id });
+    for (const alpn of alpns) this.#connections.live(id, alpn)?.close(closeCodes.refused);
+    // an older connection may be there beside these
+    for (const stream of this.#serving.get(id) ?? []) stream.abort(abortCodes.refused);
   }
 
   #logJoinFailure(peer: EndpointId, thrown: unknown): void {
@@ -768,6 +783,9 @@ async function wasRefused(connection: Connection): Promise<boolean> {
   const reason = await Promise.race([connection.closed, sleep(refusalMs).then(() => undefined)]);
   return reason?.by === "peer" && reason.code === closeCodes.refused;
 }
+
+/** How long who leaves may take to close its connections itself, ms. */
+const farewellMs = 1_000;
 
 /** Between the end of a stream and that of its connection, ms. */
 const refusalMs = 100;

@@ -45,7 +45,7 @@ export function wantContact(draft: Draft, peer: Peer, isElsewhere: boolean): voi
     const isCrowd = draft.peers.size > draft.bounds.linksWanted;
     const waitMs = isCrowd ? draft.chance() * draft.bounds.fillAfterMs : 0;
     if (mayDial(draft, peer)) draft.fillAtMs ??= draft.upMs + waitMs;
-  } else if (isElsewhere && !contact.link && contact.dialAtMs !== undefined) {
+  } else if (isElsewhere && !contact.link && !contact.dialing) {
     // no reason to wait for the next try at the old place
     draft.contacts.set(peer.id, { ...contact, failures: 0, dialAtMs: draft.upMs });
   }
@@ -57,8 +57,11 @@ export function fill(draft: Draft): void {
   const filling = draft.contacts.values().filter(({ aim, link }) => aim === "fill" && !link);
   const wanted = draft.bounds.linksWanted - draft.memberLinks().length - filling.length;
   if (wanted <= 0) return;
-  const strangers = draft.peers.values().filter((peer) => !draft.contacts.has(peer.id) && mayDial(draft, peer));
-  for (const { id } of fairly(draft, strangers).slice(0, wanted)) {
+  const strangers = draft.peers.values().filter((peer) => {
+    return peer.address !== undefined && !draft.contacts.has(peer.id) && mayDial(draft, peer);
+  });
+  const likely = strangers.filter(({ doubted }) => !doubted);
+  for (const { id } of fairly(draft, likely.length > 0 ? likely : strangers).slice(0, wanted)) {
     draft.contacts.set(id, newContact(id, draft.upMs, { dialAtMs: draft.upMs }));
   }
 }
@@ -87,6 +90,10 @@ export function dialDue(draft: Draft): void {
     }
     const address = addressOf(draft, contact);
     const isKnown = contact.met || contact.lasting;
+    if (!address && !isKnown) {
+      draft.contacts.delete(contact.id);
+      continue;
+    }
     if (!address || (!isKnown && isBusy(draft, address, underWay))) {
       draft.contacts.set(contact.id, { ...contact, dialAtMs: address && draft.upMs + draft.about(1_000) });
       continue;

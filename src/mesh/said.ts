@@ -97,12 +97,14 @@ function mention(draft: Draft, claim: Claim, from: EndpointId): boolean {
   const mentionedBy = withMention(known?.mentionedBy, from, claim.inContact);
   if (known && isNoNews(known, claim, mentionedBy)) return false;
   const before = known ?? { ...unknownPeer(draft, claim, from), role: hintedRole(claim) };
-  const isBetter = claim.addressSigned || !before.address;
+  // signed, and by nothing older than what we have
+  const isCurrent = claim.addressSigned && (record?.fields.seq ?? -1n) >= (known?.record?.fields.seq ?? 0n);
+  const isBetter = isCurrent || !before.address;
   const address = isBetter ? (claim.address ?? before.address) : before.address;
   draft.setPeer({
     ...before,
     address,
-    addressSigned: before.addressSigned || claim.addressSigned,
+    addressSigned: before.addressSigned || isCurrent,
     // checked when it came, so that it holds from anybody; it takes nothing away from what the node itself has shown
     ownership: (before.met ? before.ownership : undefined) ?? claim.ownership ?? before.ownership,
     lastMentionedMs: draft.upMs,

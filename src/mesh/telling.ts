@@ -38,13 +38,14 @@ const seqBits = linkedBit - 1n;
 /** A digest that names its sender is a whole one. The number says whether the reader's own is wanted whole too. */
 const startsAnew = { wantsAll: 0n, hasAll: 1n } as const;
 
-const nothing: Telling = { entries: [], marks: { records: new Map(), told: 0, given: 0 }, knows: undefined };
+/** For who has not shown that it is a member. */
+export const nothingTold: Telling = { entries: [], marks: { records: new Map(), told: 0, given: 0 }, knows: undefined };
 
 /** @param nowMs unix ms */
 export function tellingFor(state: Membership, to: EndpointId, nowMs: number): Telling {
   const reader = state.peers.get(to);
   // who has not shown yet that it is a member learns nothing but who we are
-  if (!reader) return nothing;
+  if (!reader) return nothingTold;
   const link = state.contacts.get(to)?.link ?? newLink(0);
   const all = reader.record ? lacking(state, to, link, nowMs) : everything(state, to, nowMs);
   const told = all.length > limits.entriesTold ? share(all, state.self) : all;

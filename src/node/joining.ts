@@ -57,14 +57,14 @@ export class Joining {
     const { config, admission } = this.#options;
     if (admission.role === undefined && config.join.length === 0) throw neverAdmitted(admission);
     // one after the other: the first that admits us is enough, and no use of another is spent
-    let refused: unknown;
+    let refused: MeshError | undefined;
     let mayStill = false;
     for (const invite of config.join) {
       try {
         await this.#join(invite);
         mayStill = true;
       } catch (thrown) {
-        refused ??= thrown;
+        refused ??= toMeshError(thrown);
       }
     }
     if (refused !== undefined && !mayStill) throw refused;

@@ -77,7 +77,9 @@ export class RecordKeeper {
     const isSame = JSON.stringify(lasting(this.#record.fields)) === JSON.stringify(lasting(this.#described));
     const says = JSON.stringify(models()) !== JSON.stringify(signed) || !isSame || !told || !equal(told, posture());
     const changed = says || this.#admissionChanged();
-    if (!rotated && !changed && clock.now() < issuedAtMs + defaults.recordRefreshMs) return undefined;
+    const ageMs = clock.now() - issuedAtMs;
+    // a clock that was set back would leave a record of the future in use, which nobody takes
+    if (!rotated && !changed && ageMs >= 0 && ageMs < defaults.recordRefreshMs) return undefined;
     this.#record = this.#sign();
     return rotated ? "rotated" : "renewed";
   }

@@ -294,7 +294,7 @@ export function withoutControls(text: string): string {
   return text.replace(/[\p{Cc}\u202a-\u202e\u2066-\u2069]/gu, "\ufffd");
 }
 
-function isModelName(text: string): boolean {
+export function isModelName(text: string): boolean {
   return text !== "" && isName(text);
 }
 

@@ -13,7 +13,7 @@ import { type EndpointId, endpointIdFromBytes } from "../base/brand.ts";
 import { concat, fromHex, utf8 } from "../base/bytes.ts";
 import { MeshError } from "../base/errors.ts";
 import { type RecordModel as RecordModelMessage, RecordSchema, SignedRecordSchema } from "./gen/sealmesh_pb.ts";
-import { isName, type Role } from "./gossip.ts";
+import { isModelName, isName, type Role } from "./gossip.ts";
 import { labels } from "./labels.ts";
 import { limits } from "./limits.ts";
 import { decodeMessage } from "./protobuf.ts";
@@ -137,6 +137,9 @@ export function decodeRecord(signed: Uint8Array): RecordFields {
   if (addressDigest !== undefined && addressDigest.length !== 32) {
     throw new MeshError("E_WIRE", "the digest of an address has 32 bytes");
   }
+  const names = new Set<string>();
+  // as in gossip: unclean names are skipped, and one counts once
+  const named = models.filter(({ name: model }) => isModelName(model) && !names.has(model) && names.add(model));
   const role = roles.find((known) => roleNumbers[known] === message.role);
   return {
     endpointId: endpointIdFromBytes(message.endpointId),
@@ -146,7 +149,7 @@ export function decodeRecord(signed: Uint8Array): RecordFields {
     inferenceKey: inferenceKey?.slice(),
     keyNotAfterMs: keyNotAfterMs === undefined ? undefined : milliseconds(keyNotAfterMs),
     capabilities,
-    ...(models.length === 0 ? {} : { models: models.map(modelOf) }),
+    ...(named.length === 0 ? {} : { models: named.map(modelOf) }),
     ...(posture === undefined ? {} : { posture: posture.slice() }),
     ...(role === undefined ? {} : { role }),
     ...(version !== undefined && isName(version) ? { version } : {}),

@@ -110,3 +110,25 @@ it("a refused stranger that knocks without end has a few lines of the log, and n
   expect(lines).toHaveLength(5);
   expect(lines[0]).toMatchObject({ peer: raw.id, what: "it shows no credential, and this mesh is invite-only" });
 });
+
+it("a dead one beside a good one keeps nobody out, and costs the good one a single use", async () => {
+  const mesh = closedMesh();
+  const founder = await mesh.start("client");
+  const dead = await inviteOf(founder);
+  await revoke(founder, dead.id);
+  const good = await inviteOf(founder, { uses: 1 });
+  const node = await mesh.start("client", { join: [dead.token, good.token] });
+  await eventually("it is a member", () => isMember(founder, node.endpointId));
+});
+
+it("a node that was never admitted, and is started without an invite, says so and ends", async () => {
+  const mesh = closedMesh();
+  const founder = await mesh.start("client");
+  const { token } = await inviteOf(founder);
+  await founder.stop(0);
+  const dataDir = temporaryDirectory();
+  const first = await joining(mesh, token, dataDir);
+  expect(first.status().mesh.role).toBeNull();
+  await first.stop(0);
+  await rejectsWith("E_INVITE", mesh.start("client", { dataDir }));
+});

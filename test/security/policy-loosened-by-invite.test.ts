@@ -93,3 +93,13 @@ describe("the stricter of two policies", () => {
     await eventually("they have met", () => lax.status().peers.length > 0);
   });
 });
+
+it("what the invite demanded is demanded after a restart without it, and in invites of then", async () => {
+  const mesh = attackedMesh();
+  const seed = await mesh.start("client", { inviteRequires: ["vendor"] });
+  const member = await mesh.start("client", { join: [seed.invite()] });
+  await member.stop(0);
+  const again = await mesh.start("client", { dataDir: member.dataDir });
+  expect(demandOf(again)).toEqual(["vendor", false, false]);
+  expect(decodeInvite(again.invite()).minimum).toMatchObject({ attested: "vendor" });
+});

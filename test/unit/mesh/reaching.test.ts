@@ -192,3 +192,55 @@ describe("peers that others name", () => {
     expect(most).toBe(membershipLimits.dialingPerAddress);
   });
 });
+
+describe("places for links", () => {
+  it("are not kept by peers that cannot be reached: after two tries others have theirs", () => {
+    const node = new Node({ linksWanted: 3 });
+    const named = (prefix: string): ReturnType<typeof claimOf>[] =>
+      Array.from({ length: 6 }, (_, index) =>
+        claimOf(`${prefix}${index}`, { record: recordOf(`${prefix}${index}`, 1) }),
+      );
+    node.hears("anna", [...named("dead"), ...named("live")]);
+    const dialed = new Set<string>();
+    for (let rounds = 0; rounds < 60; rounds += 1) {
+      for (const id of dialsIn(node.passes(10_000))) {
+        dialed.add(id);
+        node.take({ kind: "dialed", id, reached: false });
+      }
+    }
+    expect(dialed.size).toBe(12);
+  });
+
+  it("are not taken by peers without an address", () => {
+    const node = new Node({ linksWanted: 2 });
+    const nowhere = Array.from({ length: 5 }, (_, index) => claimOf(`nowhere${index}`, { address: undefined }));
+    node.hears("anna", [...nowhere, claimOf("ben", { record: recordOf("ben", 1) })]);
+    expect(dialsIn(node.passes(5_000))).toEqual([idOf("ben")]);
+    node.hears("anna", [claimOf("nowhere0")]);
+    node.take({ kind: "dialed", id: idOf("ben"), reached: false });
+    expect(dialsIn(node.passes(60_000))).toContain(idOf("nowhere0"));
+  });
+});
+
+it("a dial that reaches a connection on which the peer says nothing of itself is not repeated at once", () => {
+  const node = new Node({ linksWanted: 0 });
+  node.take({ kind: "seek", address: addressOf("anna") });
+  let dials = 0;
+  for (let step = 0; step < 200; step += 1) {
+    for (const id of dialsIn(node.passes(100))) {
+      dials += 1;
+      node.take({ kind: "dialed", id, reached: true });
+    }
+  }
+  expect(dials).toBeGreaterThan(1);
+  expect(dials).toBeLessThan(20);
+});
+
+it("an address that a peer has signed is not replaced by an older one of its own, whoever brings it", () => {
+  const node = new Node({ linksWanted: 0 });
+  const claim = (seq: number, direct: string): ReturnType<typeof claimOf> =>
+    claimOf("carl", { record: recordOf("carl", seq), address: addressOf("carl", direct), addressSigned: true });
+  node.hears("anna", [claim(2, "198.51.100.2:2")]);
+  node.hears("ben", [{ ...claim(1, "198.51.100.1:1"), inContact: true }]);
+  expect(node.state.peers.get(idOf("carl"))?.address?.direct).toEqual(["198.51.100.2:2"]);
+});

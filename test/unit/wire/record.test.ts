@@ -127,3 +127,12 @@ describe("relay frames", () => {
 
   it("refuses a code without meaning", () => expectCode("E_WIRE", () => decodeRelayReply(number(1, 6))));
 });
+
+it("a record tells clean names of models, each once: they are printed, and asked for", () => {
+  const names = ["fine", "fine", "", "\u001b[2Jevil\u202e"];
+  const models = names.map((name) => ({ name, context: undefined, busy: false, queue: 0, kinds: [] }));
+  const times = { issuedAtMs: 1, notAfterMs: 2, inferenceKey: undefined, keyNotAfterMs: undefined };
+  const id = endpointId("ab".repeat(32));
+  const read = decodeRecord(encodeRecord({ endpointId: id, seq: 1n, ...times, capabilities: [], models }));
+  expect(read.models?.map(({ name }) => name)).toEqual(["fine"]);
+});
