@@ -2,7 +2,6 @@
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Command as Commander } from "commander";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { isMeshError } from "../../../src/base/errors.ts";
 import { commands } from "../../../src/cli/command-list.ts";
@@ -11,6 +10,7 @@ import { readBuildListFile } from "../../../src/node/build-lists.ts";
 import { decodeBuildList, decodeSignedBuildList } from "../../../src/wire/builds.ts";
 import { digestA, digestB, listed, listKey, listOf, signedListText } from "../../support/build-lists.ts";
 import { identity, issuer, sigstoreWorld } from "../../support/sigstore.ts";
+import { type Printed, runGroup } from "../../support/run-group.ts";
 
 let folder: string;
 beforeEach(() => {
@@ -28,40 +28,17 @@ function made(name: string, content: string | object | Uint8Array): string {
   return at(name);
 }
 
-interface Printed {
-  readonly code: number | string;
-  readonly out: string;
-  readonly notes: string;
-}
+type Told = Omit<Printed, "code"> & { readonly code: number | string };
 
 /** What `sealmesh builds <words>` prints; the code of an error in place of the exit code. */
-async function run(...words: readonly string[]): Promise<Printed> {
+async function run(...words: readonly string[]): Promise<Told> {
   const printed = { out: "", notes: "" };
-  vi.spyOn(process.stdout, "write").mockImplementation((chunk) => {
-    printed.out += String(chunk);
-    return true;
-  });
-  vi.spyOn(process.stderr, "write").mockImplementation((chunk) => {
-    printed.notes += String(chunk);
-    return true;
-  });
-  let code: number | string = -1;
-  const program = new Commander().exitOverride();
-  for (const command of builds.commands) {
-    const sub = program.command(command.name).action(async () => {
-      code = await command.run(sub.opts());
-    });
-    command.addFlags(sub);
-  }
   try {
-    await program.parseAsync(words, { from: "user" });
+    return await runGroup(builds, words, printed);
   } catch (thrown) {
     if (!isMeshError(thrown)) throw thrown;
     return { ...printed, code: thrown.code, notes: printed.notes + thrown.message };
-  } finally {
-    vi.restoreAllMocks();
   }
-  return { ...printed, code };
 }
 
 const list = (file: string): ReturnType<typeof decodeBuildList> =>
@@ -204,7 +181,7 @@ describe("from a key to a list that nodes take", () => {
 
 describe("verify", () => {
   const key = listKey();
-  const verify = async (text: string, ...more: readonly string[]): Promise<Printed> =>
+  const verify = async (text: string, ...more: readonly string[]): Promise<Told> =>
     await run("verify", made("l.txt", text), "--build-keys", key.id, ...more);
 
   it("ends with 77 for a stranger's list, a changed one, and one that does not hold now", async () => {

@@ -3,7 +3,6 @@ import { EventEmitter } from "node:events";
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Command as Commander } from "commander";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { type EndpointId, endpointId } from "../../../src/base/brand.ts";
 import { isMeshError } from "../../../src/base/errors.ts";
@@ -17,6 +16,7 @@ import { openState } from "../../../src/node/state.ts";
 import { judgeOwner, noOwnerTrust } from "../../../src/policy/owners.ts";
 import { encodeOwnership } from "../../../src/wire/ownership.ts";
 import { codeOf, rejectsWith } from "../../support/expect-code.ts";
+import { jsonOf, type Printed, runGroup } from "../../support/run-group.ts";
 
 const dayMs = 86_400_000;
 const other = endpointId("cd".repeat(32));
@@ -33,44 +33,10 @@ afterEach(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-interface Printed {
-  readonly code: number;
-  readonly out: string;
-  readonly notes: string;
-}
-
-/** What `sealmesh owner <words>` prints for the test's directory, read by commander as main.ts does. */
-async function run(...words: readonly string[]): Promise<Printed> {
-  const printed = { out: "", notes: "" };
-  vi.spyOn(process.stdout, "write").mockImplementation((chunk) => {
-    printed.out += String(chunk);
-    return true;
-  });
-  vi.spyOn(process.stderr, "write").mockImplementation((chunk) => {
-    printed.notes += String(chunk);
-    return true;
-  });
-  let code = -1;
-  const program = new Commander().exitOverride();
-  for (const command of owner.commands) {
-    const sub = program.command(command.name).action(async () => {
-      code = await command.run(sub.opts());
-    });
-    command.addFlags(sub);
-  }
-  try {
-    await program.parseAsync([...words, "--data-dir", directory], { from: "user" });
-  } finally {
-    vi.restoreAllMocks();
-  }
-  return { code, ...printed };
-}
+const run = (...words: readonly string[]): Promise<Printed> => runGroup(owner, [...words, "--data-dir", directory]);
 
 async function json<T>(...words: readonly string[]): Promise<T> {
-  const { code, out, notes } = await run(...words, "--json");
-  expect([code, notes]).toEqual([0, ""]);
-  expect(out.trimEnd().split("\n")).toHaveLength(1);
-  return JSON.parse(out) as T;
+  return jsonOf<T>(await run(...words, "--json"));
 }
 
 async function refusal(...words: readonly string[]): Promise<string> {

@@ -12,7 +12,6 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Command as Commander } from "commander";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { type EndpointId, endpointId } from "../../../src/base/brand.ts";
 import { isMeshError, type MeshError } from "../../../src/base/errors.ts";
@@ -21,6 +20,7 @@ import { trust } from "../../../src/cli/commands/trust.ts";
 import { PinStore } from "../../../src/node/pin-store.ts";
 import { openState } from "../../../src/node/state.ts";
 import { encodePinBook, type Pin, type PinBook, withConfirmed, withFirstContact } from "../../../src/policy/pins.ts";
+import { jsonOf, type Printed, runGroup } from "../../support/run-group.ts";
 
 const host: EndpointId = endpointId("ab".repeat(32));
 const other: EndpointId = endpointId("cd".repeat(32));
@@ -41,44 +41,10 @@ afterEach(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-interface Printed {
-  readonly code: number;
-  readonly out: string;
-  readonly notes: string;
-}
-
-/** What `sealmesh trust <words>` prints for the test's directory, read by commander as main.ts does. */
-async function run(...words: readonly string[]): Promise<Printed> {
-  const printed = { out: "", notes: "" };
-  vi.spyOn(process.stdout, "write").mockImplementation((chunk) => {
-    printed.out += String(chunk);
-    return true;
-  });
-  vi.spyOn(process.stderr, "write").mockImplementation((chunk) => {
-    printed.notes += String(chunk);
-    return true;
-  });
-  let code = -1;
-  const program = new Commander().exitOverride();
-  for (const command of trust.commands) {
-    const sub = program.command(command.name).action(async () => {
-      code = await command.run(sub.opts());
-    });
-    command.addFlags(sub);
-  }
-  try {
-    await program.parseAsync([...words, "--data-dir", directory], { from: "user" });
-  } finally {
-    vi.restoreAllMocks();
-  }
-  return { code, ...printed };
-}
+const run = (...words: readonly string[]): Promise<Printed> => runGroup(trust, [...words, "--data-dir", directory]);
 
 async function json<T>(...words: readonly string[]): Promise<T> {
-  const { code, out, notes } = await run(...words, "--json");
-  expect([code, notes]).toEqual([0, ""]);
-  expect(out.trimEnd().split("\n")).toHaveLength(1);
-  return JSON.parse(out) as T;
+  return jsonOf<T>(await run(...words, "--json"));
 }
 
 async function refusal(...words: readonly string[]): Promise<MeshError> {
