@@ -180,7 +180,7 @@ export class Mesh {
     const known = (this.#options.known ?? []).flatMap((member) => this.#remembered(member));
     const seed = Math.floor(Math.random() * 2 ** 32);
     this.#apply({ kind: "start", known, seed, role: this.#options.describe().role });
-    this.#judging = setInterval(() => this.#judgeMembers(), this.#timing.judgeMs);
+    this.#judging = setInterval(() => this.judgeMembers(), this.#timing.judgeMs);
   }
 
   /** All but those of which it is not known that anybody reaches them. */
@@ -241,9 +241,18 @@ export class Mesh {
     return await openUnlessAborted(connection, signal);
   }
 
-  /** Looks at once whether all members still are: what the gate goes by has changed. */
+  /**
+   * Who is no member any more is let go: its credential has ended, or what admitted it was taken back. Looked at from
+   * time to time; called where what the gate goes by has changed.
+   */
   judgeMembers(): void {
-    this.#judgeMembers();
+    for (const peer of this.#state.peers.values()) {
+      const admittance = this.#judge(peer);
+      if (admittance.kind === "member") continue;
+      const { log } = this.#options;
+      log.write("warn", { event: "peer-refused", peer: peer.id, code: "E_REFUSED", what: admittance.why });
+      this.#putOut(peer.id);
+    }
   }
 
   /**
@@ -717,17 +726,6 @@ export class Mesh {
       if (contact?.lasting && contact.failures === 0) this.#logJoinFailure(address.id, thrown);
     }
     this.#apply({ kind: "dialed", id: address.id, reached });
-  }
-
-  /** Who is no member any more is let go: its credential has ended, or what admitted it was taken back. */
-  #judgeMembers(): void {
-    for (const peer of this.#state.peers.values()) {
-      const admittance = this.#judge(peer);
-      if (admittance.kind === "member") continue;
-      const { log } = this.#options;
-      log.write("warn", { event: "peer-refused", peer: peer.id, code: "E_REFUSED", what: admittance.why });
-      this.#putOut(peer.id);
-    }
   }
 
   #putOut(id: EndpointId): void {

@@ -602,23 +602,11 @@ class RunningNode implements Node {
       log: this.#log,
       describe,
       shown: state.shown,
-      onShown: (shown) => {
-        try {
-          state.rememberShown(shown);
-        } catch (thrown) {
-          this.#notKept(thrown);
-        }
-      },
+      onShown: (shown) => this.#orGoOn(() => state.rememberShown(shown)),
       gate: ownership.gate(admission.gate()),
       onMeshId: (id) => admission.adoptId(id),
       known: decodeKnownMembers(state.knownMembers.read() ?? ""),
-      onKnown: (known) => {
-        try {
-          state.knownMembers.write(encodeKnownMembers(known));
-        } catch (thrown) {
-          this.#notKept(thrown);
-        }
-      },
+      onKnown: (known) => this.#orGoOn(() => state.knownMembers.write(encodeKnownMembers(known))),
       onChange: () => this.#options.onChange?.(),
       ...(builds ? { onBuildLists: (lists, from) => builds.hear(lists, from) } : {}),
       meetMentioned: route !== "relay",
@@ -672,14 +660,12 @@ class RunningNode implements Node {
 
   /** What `sealmesh trust forget` has recorded beside us. */
   #forget(state: State, mesh: Mesh, trust: Trust): void {
-    try {
+    this.#orGoOn(() => {
       for (const id of state.takeForgotten()) {
         mesh.forget(id);
         trust.proofs.forget(id);
       }
-    } catch (thrown) {
-      this.#notKept(thrown);
-    }
+    });
   }
 
   /** Text of an invite to this mesh. Who joins by it demands what we were told to demand. */
@@ -715,11 +701,7 @@ class RunningNode implements Node {
 
   /** What others have taken back of their invites. */
   #keep(admission: Admission): void {
-    try {
-      admission.keep();
-    } catch (thrown) {
-      this.#notKept(thrown);
-    }
+    this.#orGoOn(() => admission.keep());
   }
 
   // ---- running
@@ -786,7 +768,15 @@ class RunningNode implements Node {
     }
   }
 
-  /** A full disk must not end what runs. */
+  /** Work on our directory. A full disk must not end what runs. */
+  #orGoOn(work: () => void): void {
+    try {
+      work();
+    } catch (thrown) {
+      this.#notKept(thrown);
+    }
+  }
+
   #notKept(thrown: unknown): void {
     const { code, message } = toMeshError(thrown);
     this.#log.write("error", { event: "state-not-kept", code, what: message });
