@@ -203,7 +203,7 @@ export class Admission implements Admitter {
     return this.#mesh.name;
   }
 
-  /** What invites to this mesh have demanded of hosts, those of earlier starts too. */
+  /** What invites to this mesh demand of hosts: those we join by now, and those of earlier starts. */
   get minimum(): MinimumPolicy | undefined {
     return this.#mesh.minimum;
   }

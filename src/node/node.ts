@@ -670,10 +670,9 @@ class RunningNode implements Node {
 
   /** Text of an invite to this mesh. Who joins by it demands what we were told to demand. */
   #token(mesh: Pick<InviteExtra, "granted" | "name">): string {
-    const { invitePolicy, join: joined } = this.#config;
-    const before = this.#parts?.admission.minimum;
-    const policy = strictest([invitePolicy, before, ...joined.map(({ minimum }) => minimum)]);
-    return encodeInvite(this.#need().transport.address(), { ...mesh, policy });
+    const { transport, admission } = this.#need();
+    const policy = strictest([this.#config.invitePolicy, admission.minimum]);
+    return encodeInvite(transport.address(), { ...mesh, policy });
   }
 
   /** Why a peer may not ask this host, or undefined: members may, but for those that were admitted to carry alone. */

@@ -36,7 +36,7 @@ import { type PostureStatus, postureStatus } from "./posture.ts";
 export interface TrustOptions {
   readonly self: EndpointId;
   readonly config: NodeConfig;
-  /** What invites to the mesh demand, also those of earlier starts. */
+  /** What invites to the mesh demand: those it joins by now, and those of earlier starts. */
   readonly minimum?: MinimumPolicy | undefined;
   readonly mesh: Mesh;
   readonly load: HostLoad;
@@ -191,9 +191,9 @@ export class Trust {
   }
 }
 
-/** What its operator demands, and what the invites that it joins by demand at least: the stricter of the two wins. */
+/** What its operator demands, and what invites to the mesh demand at least: the stricter of the two wins. */
 function policyOf(
-  { policy, join, dataDir }: NodeConfig,
+  { policy, dataDir }: NodeConfig,
   minimum: MinimumPolicy | undefined,
   builds: BuildLists | undefined,
 ): Policy {
@@ -210,5 +210,5 @@ function policyOf(
     builds: policy.builds?.sources && builds,
     acceptArguments: dataDirArguments(dataDir),
   };
-  return stricter(own, strictest([minimum, ...join.map((invite) => invite.minimum)]));
+  return stricter(own, strictest([minimum]));
 }
