@@ -1,8 +1,10 @@
 /** The console port without a node: parts that know nothing, for tests that put one of their own in. */
 import { MeshError } from "../../../src/base/errors.ts";
+import { silentLog } from "../../../src/base/log.ts";
 import { NodeEvents } from "../../../src/node/events.ts";
 import { Exchanges } from "../../../src/node/exchanges.ts";
 import { type AdminParts, adminApp } from "../../../src/node/http/admin.ts";
+import { LogRing } from "../../../src/node/log-ring.ts";
 import { Metrics } from "../../../src/node/metrics.ts";
 import type { Status } from "../../../src/node/status.ts";
 
@@ -33,6 +35,8 @@ export function adminParts(more: Partial<AdminParts> = {}): AdminParts {
     attestation: () => Promise.resolve(undefined),
     explain: () => Promise.resolve(undefined),
     ready: () => true,
+    log: new LogRing(silentLog, { ...quickEvents, entries: 3, now: () => 0 }),
+    onStopAsked: undefined,
     events: new NodeEvents({ ...quickEvents, status }),
     ...more,
   };
