@@ -36,7 +36,7 @@ it("every query names metrics, labels and values of the table", () => {
     ];
     for (const label of used) expect(labels, `${title}: ${label}`).toContain(label);
     for (const [, label = "", value = ""] of expr.matchAll(/[{,]([a-z]+)="([^"]+)"/g)) {
-      expect((row?.labels as Record<string, string>)[label], title).toContain(`\`${value}\``);
+      expect(row?.labels[label], title).toContain(`\`${value}\``);
     }
     expect(expr.includes("rate("), title).toBe(row?.kind !== "gauge");
   }

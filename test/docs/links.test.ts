@@ -24,6 +24,26 @@ describe("the pages", () => {
     },
   );
 
+  it("each file of the project that the text names is there", () => {
+    const named = pages.flatMap(({ path, code }) =>
+      code.flatMap(({ text, line }) => {
+        const [file] =
+          /^(?:test|src|scripts|packaging|models|proto)\/[\w./-]+\.(?:ts|mjs|json|md|proto|gguf)$/.exec(text) ?? [];
+        return file === undefined ? [] : [{ file, where: `${path}:${line}` }];
+      }),
+    );
+    expect(named.length).toBeGreaterThan(20);
+    expect(named.filter(({ file }) => !existsSync(join(root, file)))).toEqual([]);
+  });
+
+  it("each test that the threat model names is there", () => {
+    const page = pages.find(({ path }) => path === "docs/threat-model.md");
+    // a name of two words at least is that of a test, if nothing else stands before or behind it
+    const names = (page?.code ?? []).map(({ text }) => text).filter((text) => /^[a-z]+(?:-[a-z]+)+$/.test(text));
+    expect(names.length).toBeGreaterThan(30);
+    expect(names.filter((name) => !existsSync(join(root, `test/security/${name}.test.ts`)))).toEqual([]);
+  });
+
   it("no page is one that nobody finds: each is in the index of docs/", () => {
     const index = pages.find(({ path }) => path === "docs/README.md");
     const named = new Set(index?.links.map(({ target }) => `docs/${target.split("#")[0]}`));

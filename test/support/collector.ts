@@ -46,13 +46,15 @@ export async function startCollector(): Promise<Collector> {
   const bodies: string[] = [];
   const heads: IncomingHttpHeaders[] = [];
   const paths: string[] = [];
-  const server = createServer(async (request, response) => {
+  const server = createServer((request, response) => {
     let body = "";
-    for await (const piece of request.setEncoding("utf8")) body += piece;
-    bodies.push(body);
-    heads.push(request.headers);
-    paths.push(request.url ?? "");
-    if (collector.answers) response.writeHead(collector.status, { "content-type": "application/json" }).end("{}");
+    request.setEncoding("utf8").on("data", (piece: string) => (body += piece));
+    request.on("end", () => {
+      bodies.push(body);
+      heads.push(request.headers);
+      paths.push(request.url ?? "");
+      if (collector.answers) response.writeHead(collector.status, { "content-type": "application/json" }).end("{}");
+    });
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
