@@ -57,3 +57,30 @@ it("a sealed exchange is a span of the caller's trace, without a word of prompt,
   expect(metrics).toContain('sealmesh_spans_total{outcome="sent"} 2');
   await engine.close();
 });
+
+it("/metrics counts a host that policy refused by its rule, and shows it as refused", async () => {
+  const engine = await startEngineServer({ text: answered });
+  const mesh = testMesh();
+  const port = { headless: false, console: "0" };
+  const host = await mesh.start("serve", { engine: [engine.url], ...port });
+  const client = await mesh.start("client", { join: [host.invite()], requireAttestedHosts: "key", ...port });
+  await eventually("the client knows the model", () => client.models().includes("scripted"));
+  const answer = await fetch(`${client.apiUrl}/v1/chat/completions`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ model: "scripted", messages: [{ role: "user", content: "hello" }] }),
+  });
+  expect(answer.status).toBe(503);
+  const metricsOf = async (url: string | undefined): Promise<string> => await (await fetch(`${url}/metrics`)).text();
+  const told = await metricsOf(client.consoleUrl);
+  for (const line of [
+    'sealmesh_refusals_total{rule="no-evidence"} 1',
+    'sealmesh_hosts{decision="refuse",tier="none"} 1',
+    'sealmesh_exchanges_asked_total{outcome="refused",sealing="none",route="none"} 1',
+    'sealmesh_spans_total{outcome="sent"} 0',
+  ]) {
+    expect(told).toContain(`${line}\n`);
+  }
+  expect(await metricsOf(host.consoleUrl)).toContain('sealmesh_engines{state="up"} 1\n');
+  await engine.close();
+});
