@@ -11,7 +11,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: "fast",
-          include: ["test/{unit,vectors,compliance,integration,security,errors,fuzz}/**/*.test.ts"],
+          include: ["test/{unit,docs,vectors,compliance,integration,security,errors,fuzz}/**/*.test.ts"],
           testTimeout: 15_000,
           // much of it waits: one worker for each core, also on a small machine
           maxWorkers: 2,

@@ -1,17 +1,19 @@
-// Generates src/wire/gen/ from proto/, docs/errors.md from base/errors.ts and the titles of tests, and docs/policy.md from
-// the table of refusals. With --check: generates into a temporary folder and fails on any difference, and on an error code
+// Generates src/wire/gen/ from proto/, docs/errors.md from base/errors.ts and the titles of tests, docs/policy.md from the
+// table of refusals, and docs/metrics.md from the table of metrics. With --check: generates into a temporary folder and fails on any difference, and on an error code
 // that no test provokes.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { errorsPage } from "./errors-page.mjs";
+import { metricsPage } from "./metrics-page.mjs";
 import { policyPage } from "./policy-page.mjs";
 
 const root = join(import.meta.dirname, "..");
 const committed = join(root, "src/wire/gen");
 const errorsFile = join(root, "docs/errors.md");
 const policyFile = join(root, "docs/policy.md");
+const metricsFile = join(root, "docs/metrics.md");
 
 /** Offline: modules and plugins are local, and buf keeps no cache of its own here. */
 function generate(into) {
@@ -28,6 +30,7 @@ function files(folder) {
 
 const errors = await errorsPage(root);
 const policy = await policyPage(root);
+const metrics = await metricsPage(root);
 if (process.argv.includes("--check")) {
   const complaints = errors.untested.map((code) => `no test provokes ${code}: see the end of docs/errors.md`);
   if (!existsSync(errorsFile) || readFileSync(errorsFile, "utf8") !== errors.text) {
@@ -35,6 +38,9 @@ if (process.argv.includes("--check")) {
   }
   if (!existsSync(policyFile) || readFileSync(policyFile, "utf8") !== policy) {
     complaints.push("docs/policy.md differs from src/policy/refusals.ts or its page: run npm run generate");
+  }
+  if (!existsSync(metricsFile) || readFileSync(metricsFile, "utf8") !== metrics) {
+    complaints.push("docs/metrics.md differs from src/node/metrics-table.ts or its page: run npm run generate");
   }
   const base = mkdtempSync(join(tmpdir(), "sealmesh-generate-"));
   try {
@@ -56,4 +62,5 @@ if (process.argv.includes("--check")) {
   generate(root);
   writeFileSync(errorsFile, errors.text);
   writeFileSync(policyFile, policy);
+  writeFileSync(metricsFile, metrics);
 }

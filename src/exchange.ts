@@ -39,6 +39,7 @@ import {
 import { postureFacts } from "./policy/hardened.ts";
 import { judgeOwner, noOwnerTrust, type OwnerVerdict } from "./policy/owners.ts";
 import type { Policy } from "./policy/policy.ts";
+import type { Refusal } from "./policy/refusals.ts";
 import { abortCodes } from "./transport/transport.ts";
 import { coalesced, paddedJson } from "./tunnel/disguise.ts";
 import {
@@ -91,6 +92,8 @@ export interface AskParts {
   readonly roles?: Roles;
   /** How this node was admitted, for hosts that it reaches through relays and that may not know it. @default an open mesh */
   readonly credential?: () => Uint8Array | undefined;
+  /** Told of each host that was refused, once for each exchange. */
+  readonly onRefused?: (rule: Refusal["rule"]) => void;
 }
 
 export interface AskTiming {
@@ -323,6 +326,7 @@ function allowedRoutes(
 ): readonly (SealedRoute | PlainRoute)[] {
   const { model } = request;
   const decisions = decisionsOf(hosts, request, parts);
+  for (const decision of decisions) if (decision.kind === "refuse") parts.onRefused?.(decision.refusal.rule);
   const allowed = decisions.flatMap((decision) => (decision.kind === "allow" ? [decision.route] : []));
   const reachable = allowed.filter((route) => parts.route !== "relay" || (route.kind === "sealed" && route.relayable));
   if (reachable.length > 0) return reachable;

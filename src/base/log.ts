@@ -109,6 +109,8 @@ export type LogEvent =
       readonly code?: ErrorCode;
     }
   | { readonly event: "evidence-not-made"; readonly kind: string; readonly code: ErrorCode; readonly what: string }
+  /** Told once, until the collector takes spans again. */
+  | { readonly event: "telemetry-not-sent"; readonly code: ErrorCode; readonly what: string }
   | { readonly event: "state-not-kept"; readonly code: ErrorCode; readonly what: string }
   | { readonly event: "exchange-answered"; readonly peer: EndpointId; readonly whole: boolean; readonly ms: number }
   | { readonly event: "exchange-refused"; readonly peer: EndpointId; readonly code: ErrorCode }

@@ -113,6 +113,8 @@ function sentence(entry: LogEvent): string | undefined {
       return `answered ${short(entry.peer)} ${entry.whole ? "in" : "in part, broken off after"} ${entry.ms} ms`;
     case "evidence-not-made":
       return `no evidence of this machine (${entry.kind}): ${entry.what}`;
+    case "telemetry-not-sent":
+      return `spans were not sent: ${entry.what}. The last ones are kept, and tried again; this is said once.`;
     case "state-not-kept":
       return `${entry.what} It is kept in memory only, and tried again.`;
     case "exchange-refused":

@@ -188,6 +188,11 @@ export function addNodeFlags(command: Commander): void {
     );
   command
     .optionsGroup("Output:")
+    .option(
+      "--otlp-endpoint <url>",
+      "tell an OpenTelemetry collector of each exchange, over OTLP/HTTP; never content; none: no, whatever else says so " +
+        "(docs/telemetry.md) (default: none)",
+    )
     .addOption(
       new Option("--log-format <format>", "pretty, or json: one object a line on stdout, among them the ready line")
         .choices(["pretty", "json"])

@@ -150,6 +150,11 @@ export interface FileSettings {
     readonly nostr_relays?: readonly string[];
     readonly lan?: boolean;
   };
+  readonly telemetry: {
+    readonly otlp_endpoint?: string;
+    readonly otlp_headers_file?: string;
+    readonly service_name?: string;
+  };
   /** Steps that are not wanted, for debugging; each is on unless this says false. */
   readonly hardening: {
     readonly environment?: boolean;
@@ -195,6 +200,7 @@ const sections: { readonly [Name in keyof FileSettings]: KindsOf<FileSettings[Na
     nostr_relays: texts,
     lan: yesOrNo,
   },
+  telemetry: { otlp_endpoint: place, otlp_headers_file: file, service_name: place },
   hardening: {
     environment: yesOrNo,
     core_dumps: yesOrNo,
@@ -212,6 +218,7 @@ export const noFileSettings: FileSettings = {
   relay: {},
   invite: {},
   discovery: {},
+  telemetry: {},
   hardening: {},
 };
 
@@ -258,6 +265,7 @@ export function settingsFrom(text: string, path: string): FileSettings {
     relay: read("relay"),
     invite: read("invite"),
     discovery: read("discovery"),
+    telemetry: read("telemetry"),
     hardening: read("hardening"),
   };
 }

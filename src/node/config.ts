@@ -35,6 +35,7 @@ import { defaults } from "./defaults.ts";
 import { type FindingConfig, findingConfig, type FindingRequest, placesOf } from "./finding-config.ts";
 import { readSmall, shellQuoted } from "./own-files.ts";
 import type { OwnerSettings } from "./ownership.ts";
+import { type TelemetrySettings, telemetrySettings } from "./telemetry-config.ts";
 
 export interface HostPort {
   /** Without brackets, also for IPv6. */
@@ -147,6 +148,8 @@ export interface NodeConfig {
   readonly engines: readonly EngineSetting[];
   /** What the node's process and its engines' do to close themselves. */
   readonly hardening: HardeningSteps;
+  /** Where spans of exchanges go; undefined: none are made. */
+  readonly telemetry: TelemetrySettings | undefined;
   /** Debug: file that records every byte above QUIC, as JSON lines. */
   readonly tap: string | undefined;
 }
@@ -211,6 +214,7 @@ export interface Flags {
   readonly ctxSize?: string;
   /** false: --no-hardening. */
   readonly hardening?: boolean;
+  readonly otlpEndpoint?: string;
   readonly debugTap?: string;
 }
 
@@ -256,6 +260,7 @@ export function resolveConfig(mode: Mode, flags: Flags): NodeConfig {
     coalesceMs: count(flags.coalesce ?? environment("COALESCE"), "--coalesce", 0, limits.coalesceMs) ?? 0,
     engines,
     hardening,
+    telemetry: telemetry(flags, file),
     tap: flags.debugTap === undefined ? undefined : resolve(flags.debugTap),
   };
 }
@@ -297,6 +302,19 @@ function relaySettings(flags: Flags, { relay }: FileSettings): RelaySettings {
     streams: streams ?? relay.streams ?? defaults.relayStreamsTotal,
     bytesPerSecond: (rate ?? defaults.relayRate) * 1_000_000,
   };
+}
+
+/** The standard variables count where ours say nothing, before the file. @throws E_CONFIG */
+function telemetry(flags: Flags, { telemetry: inFile }: FileSettings): TelemetrySettings | undefined {
+  const { OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_HEADERS, OTEL_SERVICE_NAME } = process.env;
+  const told = flags.otlpEndpoint ?? environment("OTLP_ENDPOINT") ?? (OTEL_EXPORTER_OTLP_ENDPOINT || undefined);
+  const { otlp_headers_file: file } = inFile;
+  const headers = OTEL_EXPORTER_OTLP_HEADERS || undefined;
+  return telemetrySettings({
+    endpoint: told ?? inFile.otlp_endpoint,
+    headers: headers ?? (file === undefined ? undefined : readSmallFile(file, "[telemetry] otlp_headers_file")),
+    serviceName: (OTEL_SERVICE_NAME || undefined) ?? inFile.service_name,
+  });
 }
 
 /** Our environment for a node that is started beside us and must not take our own settings: of SEALMESH_* only no file. */

@@ -1,9 +1,12 @@
 /**
- * The numbers of one node in Prometheus' text form, for /metrics. Labels take their values from fixed sets: no name of a
- * model, a peer or a caller gets in here, so that nobody outside can make series grow.
+ * The numbers of one node in Prometheus' text form, for /metrics: metrics-table.ts has their names. Labels take their
+ * values from fixed sets: no name of a model, a peer or a caller gets in here, so that nobody outside can make series grow.
  */
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import type { Tier } from "../attest/verdict.ts";
+import type { RuleName } from "../policy/refusals.ts";
 import { type ExchangeReport, outcomeOf, routeOf, sealingOf } from "./exchanges.ts";
+import { type MetricName, metricsTable } from "./metrics-table.ts";
 
 /** What is read at the moment of asking. */
 export interface Gauges {
@@ -12,102 +15,60 @@ export interface Gauges {
   readonly queued: () => number;
   /** Members of the mesh that this node knows, itself not counted. */
   readonly peers: () => number;
+  /** Requests on their way through this node. @default none, as with all that follows */
+  readonly inFlight?: () => number;
+  /** Peers that offer models. */
+  readonly hosts?: () => readonly { readonly decision: "allow" | "refuse"; readonly tier: Tier }[];
+  readonly engines?: () => readonly { readonly state: "loading" | "up" | "down" }[];
+  /** Since the start, as are the next. */
+  readonly relayed?: () => Readonly<Record<"streams" | "broken" | "refused" | "bytes", number>>;
+  readonly spans?: () => Readonly<Record<"sent" | "dropped", number>>;
 }
 
-/** Upper bounds, seconds: a cached prompt on the same machine, up to a long one on a slow machine. */
-const firstTokenBuckets = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120];
-const durationBuckets = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600];
+const nothingRelayed = { streams: 0, broken: 0, refused: 0, bytes: 0 };
+
+type Labels = Readonly<Record<string, string>>;
+
+/** Writes all values of a metric that is read when somebody asks. */
+type Read = (set: (labels: Labels, value: number) => void) => void;
 
 export class Metrics {
   readonly #registry = new Registry();
-  readonly #asked: Counter<"outcome" | "sealing" | "route">;
-  readonly #answered: Counter<"whole">;
-  readonly #attempts: Counter<"outcome">;
-  readonly #tokens: Counter<"kind">;
-  readonly #firstToken: Histogram<"sealing" | "route">;
-  readonly #duration: Histogram<"sealing" | "route">;
+  readonly #counters = new Map<string, Counter>();
+  readonly #histograms = new Map<string, Histogram>();
 
   constructor(version: string, gauges: Gauges) {
-    const registers = [this.#registry];
-    this.#asked = new Counter({
-      name: "sealmesh_exchanges_asked_total",
-      help: "Exchanges that callers on this machine asked for, by how they ended (ok, or the error's code).",
-      labelNames: ["outcome", "sealing", "route"],
-      registers,
-    });
-    this.#answered = new Counter({
-      name: "sealmesh_exchanges_answered_total",
-      help: "Exchanges answered for peers; whole is false for answers that broke off.",
-      labelNames: ["whole"],
-      registers,
-    });
-    this.#attempts = new Counter({
-      name: "sealmesh_attempts_total",
-      help: "Attempts to get an answer from a host, by what each came to.",
-      labelNames: ["outcome"],
-      registers,
-    });
-    this.#tokens = new Counter({
-      name: "sealmesh_tokens_total",
-      help: "Tokens that engines counted in exchanges of callers on this machine.",
-      labelNames: ["kind"],
-      registers,
-    });
-    this.#firstToken = new Histogram({
-      name: "sealmesh_first_token_seconds",
-      help: "From a streamed request's arrival to its first token.",
-      labelNames: ["sealing", "route"],
-      buckets: firstTokenBuckets,
-      registers,
-    });
-    this.#duration = new Histogram({
-      name: "sealmesh_exchange_duration_seconds",
-      help: "From a request's arrival to the end of its answer.",
-      labelNames: ["sealing", "route"],
-      buckets: durationBuckets,
-      registers,
-    });
-    const gauge = (name: string, help: string, value: () => number): void => {
-      void new Gauge({
-        name,
-        help,
-        registers,
-        collect() {
-          this.set(value());
-        },
-      });
-    };
-    gauge("sealmesh_exchanges_running", "Exchanges that run on the engines of this machine now.", gauges.running);
-    gauge(
-      "sealmesh_exchanges_queued",
-      "Exchanges that wait for a place on the engines of this machine.",
-      gauges.queued,
-    );
-    gauge("sealmesh_peers", "Members of the mesh that this node knows.", gauges.peers);
-    gauge("process_resident_memory_bytes", "Resident memory of the node's process.", () => process.memoryUsage.rss());
-    const build = new Gauge({
-      name: "sealmesh_build_info",
-      help: "Always 1; the labels say what runs.",
-      labelNames: ["version", "node"],
-      registers,
-    });
-    build.set({ version, node: process.version }, 1);
+    const read = reads(version, gauges);
+    for (const [name, { kind, help, labels, buckets = [] }] of Object.entries(metricsTable)) {
+      const made = { name, help: plainText(help), labelNames: Object.keys(labels), registers: [this.#registry] };
+      const values = read.get(name);
+      if (kind === "histogram") this.#histograms.set(name, new Histogram({ ...made, buckets: [...buckets] }));
+      else if (kind === "counter")
+        this.#counters.set(name, new Counter({ ...made, ...(values && collecting(values)) }));
+      else void new Gauge({ ...made, ...(values && gauging(values)) });
+    }
   }
 
   /** Counts an exchange of a caller on this machine, once, when it has ended. */
   observe(report: ExchangeReport): void {
     const labels = { sealing: sealingOf(report), route: routeOf(report) };
-    this.#asked.inc({ outcome: outcomeOf(report), ...labels });
-    for (const { outcome } of report.attempts) this.#attempts.inc({ outcome });
-    this.#tokens.inc({ kind: "prompt" }, report.prompt_tokens ?? 0);
-    this.#tokens.inc({ kind: "completion" }, report.completion_tokens ?? 0);
-    if (report.first_token_ms !== null) this.#firstToken.observe(labels, report.first_token_ms / 1000);
-    this.#duration.observe(labels, report.ms / 1000);
+    this.#count("sealmesh_exchanges_asked_total", { outcome: outcomeOf(report), ...labels });
+    for (const { outcome } of report.attempts) this.#count("sealmesh_attempts_total", { outcome });
+    this.#count("sealmesh_tokens_total", { kind: "prompt" }, report.prompt_tokens ?? 0);
+    this.#count("sealmesh_tokens_total", { kind: "completion" }, report.completion_tokens ?? 0);
+    this.#count("sealmesh_tokens_total", { kind: "cached" }, report.cached_tokens ?? 0);
+    if (report.first_token_ms !== null) this.#measure("sealmesh_first_token_seconds", labels, report.first_token_ms);
+    this.#measure("sealmesh_exchange_duration_seconds", labels, report.ms);
   }
 
   /** Counts an exchange that was answered for a peer. */
   observeAnswered(whole: boolean): void {
-    this.#answered.inc({ whole: String(whole) });
+    this.#count("sealmesh_exchanges_answered_total", { whole: String(whole) });
+  }
+
+  /** Counts a host that was not asked. */
+  observeRefused(rule: RuleName): void {
+    this.#count("sealmesh_refusals_total", { rule });
   }
 
   get contentType(): string {
@@ -117,4 +78,78 @@ export class Metrics {
   text(): Promise<string> {
     return this.#registry.metrics();
   }
+
+  #count(name: MetricName, labels: Labels, more = 1): void {
+    this.#counters.get(name)?.inc(labels, more);
+  }
+
+  #measure(name: MetricName, labels: Labels, ms: number): void {
+    this.#histograms.get(name)?.observe(labels, ms / 1000);
+  }
+}
+
+/** The metrics that are not counted but looked up, by name. */
+function reads(version: string, gauges: Gauges): ReadonlyMap<string, Read> {
+  const plain = (value: () => number): Read => {
+    return (set) => set({}, value());
+  };
+  const rows: Partial<Readonly<Record<MetricName, Read>>> = {
+    sealmesh_exchanges_in_flight: plain(gauges.inFlight ?? (() => 0)),
+    sealmesh_exchanges_running: plain(gauges.running),
+    sealmesh_exchanges_queued: plain(gauges.queued),
+    sealmesh_peers: plain(gauges.peers),
+    sealmesh_engines: (set) => {
+      const engines = gauges.engines?.() ?? [];
+      for (const state of ["loading", "up", "down"]) {
+        set({ state }, engines.filter((engine) => engine.state === state).length);
+      }
+    },
+    sealmesh_hosts: (set) => {
+      const hosts = gauges.hosts?.() ?? [];
+      for (const { decision, tier } of hosts) {
+        set({ decision, tier }, hosts.filter((host) => host.decision === decision && host.tier === tier).length);
+      }
+    },
+    sealmesh_relayed_streams_total: (set) => {
+      const { streams, broken, refused } = gauges.relayed?.() ?? nothingRelayed;
+      set({ outcome: "whole" }, streams);
+      set({ outcome: "broken" }, broken);
+      set({ outcome: "refused" }, refused);
+    },
+    sealmesh_relayed_bytes_total: plain(() => (gauges.relayed?.() ?? nothingRelayed).bytes),
+    sealmesh_spans_total: (set) => {
+      for (const [outcome, count] of Object.entries(gauges.spans?.() ?? {})) set({ outcome }, count);
+    },
+    sealmesh_build_info: (set) => set({ version, node: process.version }, 1),
+    process_start_time_seconds: plain(() => performance.timeOrigin / 1000),
+    process_cpu_seconds_total: plain(() => {
+      const { user, system } = process.cpuUsage();
+      return (user + system) / 1_000_000;
+    }),
+    process_resident_memory_bytes: plain(() => process.memoryUsage.rss()),
+  };
+  return new Map(Object.entries(rows));
+}
+
+function gauging(read: Read): { collect: (this: Gauge) => void } {
+  return {
+    collect() {
+      this.reset(); // a tier that nobody has any more
+      read((labels, value) => this.set(labels, value));
+    },
+  };
+}
+
+function collecting(read: Read): { collect: (this: Counter) => void } {
+  return {
+    collect() {
+      this.reset();
+      read((labels, value) => this.inc(labels, value));
+    },
+  };
+}
+
+/** Help as Prometheus has it: without the marks of a page. */
+function plainText(help: string): string {
+  return help.replaceAll(/\[([^\]]+)\]\([^)]+\)/g, "$1");
 }

@@ -28,6 +28,7 @@ import { Mesh, type StreamHandler } from "../mesh/mesh.ts";
 import { rolesBy } from "../mesh/roles.ts";
 import { lookAgain } from "../harden/harden.ts";
 import type { HardeningReport } from "../harden/report.ts";
+import { knownProof } from "../policy/decide.ts";
 import { ResponseStore } from "../openai/responses/store.ts";
 import { transports } from "../transport/registry.ts";
 import { fileTap, tapTransport } from "../transport/tap.ts";
@@ -58,7 +59,7 @@ import { gateRules } from "./http/gate.ts";
 import { openAiServer } from "./http/openai.ts";
 import { LogRing } from "./log-ring.ts";
 import { Measurements } from "./measurements.ts";
-import { Metrics } from "./metrics.ts";
+import { type Gauges, Metrics } from "./metrics.ts";
 import { Pinning } from "./pinning.ts";
 import { type BuildDigests, postureDocument, postureOf } from "./posture.ts";
 import { decodeKnownMembers, encodeKnownMembers } from "./known-members.ts";
@@ -69,6 +70,7 @@ import { Relaying } from "./relaying.ts";
 import { choose, type RoutingParts } from "./routing.ts";
 import { openSession, type Session } from "./session.ts";
 import { openState, type State } from "./state.ts";
+import { Telemetry } from "./telemetry.ts";
 import { Trust } from "./trust.ts";
 import { admissionStatus, evidenceStatus, exchangesStatus, keyFingerprint, peerStatus, type Status } from "./status.ts";
 import { announcedVersion, version } from "./version.ts";
@@ -139,7 +141,12 @@ class RunningNode implements Node {
   readonly #metrics = new Metrics(version, {
     running: () => this.#parts?.engines.load().running ?? 0,
     queued: () => this.#parts?.engines.load().queued ?? 0,
+    inFlight: () => this.#exchanges,
     peers: () => this.#parts?.mesh.peers.length ?? 0,
+    hosts: () => (this.#parts ? this.#judged(this.#parts) : []),
+    engines: () => this.#parts?.engines.status() ?? [],
+    relayed: () => this.#relaying.status(),
+    spans: () => this.#telemetry?.counts ?? { sent: 0, dropped: 0 },
   });
   /** What to do at the end, last built first. */
   readonly #closers: (() => Promise<void> | void)[] = [];
@@ -148,6 +155,7 @@ class RunningNode implements Node {
   #engines: Engines | undefined;
   #transport: Transport | undefined;
   #measurement: BuildDigests | undefined;
+  #telemetry: Telemetry | undefined;
   #exchanges = 0;
   #drainUntilMs = Number.POSITIVE_INFINITY;
   #ended: Promise<void> | undefined;
@@ -175,6 +183,7 @@ class RunningNode implements Node {
     const identity = identityFrom(state.identitySeed);
     const keys = new InferenceKeys({ clock });
     const ownership = this.#openOwnership(state, identity.id);
+    this.#openTelemetry(identity.id);
     this.#closers.push(() => keys.wipe());
     const attester = new Attester({
       collectors: this.#collectors(state),
@@ -221,7 +230,7 @@ class RunningNode implements Node {
       store,
       places: new Places({ total: defaults.localExchanges, perHolder: defaults.localExchanges }),
       budget: new Budget({ total: defaults.bodyBytesTotal, perHolder: defaults.bodyBytesTotal }),
-      onAsked: (report, error) => this.#asked(report, error),
+      onAsked: (report, error, traceparent) => this.#asked(report, error, traceparent),
       proofNow: (host) => this.#need().trust.proofNow(host),
       attestation: (model, signal) => this.#need().trust.model(model, signal),
     });
@@ -359,6 +368,7 @@ class RunningNode implements Node {
       affinity,
       roles: this.#roles,
       credential: () => admission.credential,
+      onRefused: (rule) => this.#metrics.observeRefused(rule),
       timing: {
         dialMs: defaults.dialMs,
         relayMs: defaults.relayMs,
@@ -449,6 +459,14 @@ class RunningNode implements Node {
   /** Members that offer models, and may. */
   #hosts(): readonly Peer[] {
     return this.#need().mesh.peers.filter(({ id, role }) => role === "host" && this.#roles.mayAnswer(id));
+  }
+
+  #judged({ trust }: Parts): ReturnType<NonNullable<Gauges["hosts"]>> {
+    return this.#hosts().map(({ id }) => {
+      const decision = trust.decision(id);
+      const { tier } = decision.kind === "allow" ? decision.route.proof : knownProof(trust.proofs.of(id));
+      return { decision: decision.kind, tier };
+    });
   }
 
   status(): Status {
@@ -658,6 +676,14 @@ class RunningNode implements Node {
     return this.#config.mode === "client" ? "client" : this.#offered(engines).length > 0 ? "host" : "worker";
   }
 
+  #openTelemetry(self: EndpointId): void {
+    const { telemetry: settings } = this.#config;
+    if (!settings) return;
+    const telemetry = new Telemetry({ ...settings, version, self, log: this.#log });
+    this.#telemetry = telemetry;
+    this.#closers.push(() => telemetry.close());
+  }
+
   /** Hashes what runs, beside the rest of the start. */
   #measure(state: State): Measurements {
     const measurements = new Measurements({
@@ -818,10 +844,11 @@ class RunningNode implements Node {
     this.#log.write("error", { event: "state-not-kept", code, what: message });
   }
 
-  #asked(report: ExchangeReport, error: MeshError | undefined): void {
+  #asked(report: ExchangeReport, error: MeshError | undefined, traceparent: unknown): void {
     this.#reports.add(report);
     this.#events.exchange(report);
     this.#metrics.observe(report);
+    this.#telemetry?.observe(report, traceparent);
     const { id, model, status, host, sealed, route, attempts, ms } = report;
     this.#log.write(error && error.code !== "E_ABORTED" ? "warn" : "info", {
       event: "exchange-asked",

@@ -50,7 +50,7 @@ export interface InferenceParts {
   readonly places: Places;
   readonly budget: Budget;
   /** Told of each exchange of this machine's callers when it has ended. */
-  readonly onAsked: (report: ExchangeReport, error: MeshError | undefined) => void;
+  readonly onAsked: (report: ExchangeReport, error: MeshError | undefined, traceparent: unknown) => void;
   readonly timing: Omit<BodyOptions, "account"> & { readonly unreadMs: number };
 }
 
@@ -170,7 +170,10 @@ export async function answerInference(inference: Inference, parts: InferencePart
     release?.();
     account?.close();
     // 8 what became of it
-    if (!asker) parts.onAsked(reportOf(course, { id, time, path, error, startedMs, proofNow: parts.proofNow }), error);
+    if (!asker) {
+      const report = reportOf(course, { id, time, path, error, startedMs, proofNow: parts.proofNow });
+      parts.onAsked(report, error, request.headers["traceparent"]);
+    }
   }
 }
 

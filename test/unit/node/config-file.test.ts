@@ -62,9 +62,18 @@ describe("what a file says", () => {
       [relay]
       rate = 4
       streams = 32
+      [telemetry]
+      otlp_endpoint = "http://127.0.0.1:4318"
+      otlp_headers_file = "headers"
+      service_name = "s"
     `;
     expect(read(text)).toEqual({
       relay: { rate: 4, streams: 32 },
+      telemetry: {
+        otlp_endpoint: "http://127.0.0.1:4318",
+        otlp_headers_file: "/etc/sealmesh/headers",
+        service_name: "s",
+      },
       policy: {
         require_attested_hosts: "vendor",
         require_encryption: true,
@@ -136,7 +145,9 @@ describe("what is refused, with file, setting and what it takes", () => {
     ["[polcy]\n", ["did you mean [policy]?"]],
     [
       "[network]\n",
-      ["there are [policy], [attest], [owner], [challenge], [relay], [invite], [discovery] and [hardening]"],
+      [
+        "there are [policy], [attest], [owner], [challenge], [relay], [invite], [discovery], [telemetry] and [hardening]",
+      ],
     ],
     ["policy = true", ["write [policy]"]],
     ["policy = 1979-05-27", ["write [policy]"]],

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { Metrics } from "../../../src/node/metrics.ts";
+import { metricsTable } from "../../../src/node/metrics-table.ts";
 import { host, refused, report } from "./reports.ts";
 
 function metrics(gauges: { running?: number; queued?: number; peers?: number } = {}): Metrics {
@@ -76,6 +77,39 @@ describe("/metrics", () => {
     expect(await value(made, `sealmesh_build_info{version="1.2.3",node="${process.version}"}`)).toBe(1);
   });
 
+  it("counts refused hosts by their rule, and reads hosts, engines, relayed streams and spans when it is asked", async () => {
+    let hosts: { decision: "allow" | "refuse"; tier: "vendor" | "none" }[] = [
+      { decision: "allow", tier: "vendor" },
+      { decision: "allow", tier: "vendor" },
+      { decision: "refuse", tier: "none" },
+    ];
+    const none = { running: () => 0, queued: () => 0, peers: () => 0 };
+    const made = new Metrics("1.2.3", {
+      ...none,
+      inFlight: () => 4,
+      hosts: () => hosts,
+      engines: () => [{ state: "up" }, { state: "down" }, { state: "up" }],
+      relayed: () => ({ streams: 5, broken: 1, refused: 2, bytes: 900 }),
+      spans: () => ({ sent: 7, dropped: 3 }),
+    });
+    made.observeRefused("stale");
+    made.observeRefused("stale");
+    expect(await value(made, 'sealmesh_refusals_total{rule="stale"}')).toBe(2);
+    expect(await value(made, "sealmesh_exchanges_in_flight")).toBe(4);
+    expect(await value(made, 'sealmesh_hosts{decision="allow",tier="vendor"}')).toBe(2);
+    expect(await value(made, 'sealmesh_hosts{decision="refuse",tier="none"}')).toBe(1);
+    expect(await value(made, 'sealmesh_engines{state="up"}')).toBe(2);
+    expect(await value(made, 'sealmesh_engines{state="loading"}')).toBe(0);
+    expect(await value(made, 'sealmesh_relayed_streams_total{outcome="broken"}')).toBe(1);
+    expect(await value(made, "sealmesh_relayed_bytes_total")).toBe(900);
+    expect(await value(made, 'sealmesh_spans_total{outcome="dropped"}')).toBe(3);
+    // read anew, not added up; a tier that nobody has any more is gone
+    hosts = [{ decision: "refuse", tier: "none" }];
+    expect(await value(made, 'sealmesh_relayed_streams_total{outcome="broken"}')).toBe(1);
+    expect(await value(made, 'sealmesh_hosts{decision="allow",tier="vendor"}')).toBeUndefined();
+    expect(await value(made, "process_start_time_seconds")).toBeCloseTo(performance.timeOrigin / 1_000);
+  });
+
   it("has no label from outside, and no more series for more names", async () => {
     const made = metrics();
     made.observe(report({ status: 500, code: "c0", model: "model-0", id: "id-0" }));
@@ -94,15 +128,24 @@ describe("/metrics", () => {
     expect(await value(other, 'sealmesh_tokens_total{kind="prompt"}')).toBeUndefined();
   });
 
-  it("every name has the prefix, and a unit or _total", async () => {
+  it("every metric of the table is told, with a prefix, a base unit and no label but those of the table", async () => {
     const made = metrics();
     made.observe(report());
-    const types = [...(await made.text()).matchAll(/^# TYPE (\S+) (\S+)$/gm)].map(([, name, type]) => ({ name, type }));
-    expect(types.length).toBeGreaterThan(8);
-    for (const { name = "", type } of types) {
+    made.observeAnswered(true);
+    made.observeRefused("stale");
+    const text = await made.text();
+    const told = [...text.matchAll(/^# TYPE (\S+) (\S+)$/gm)].map(([, name, kind]) => ({ name, kind }));
+    const table = Object.entries(metricsTable);
+    expect(told).toEqual(table.map(([name, { kind }]) => ({ name, kind })));
+    for (const [name, { kind, labels, help }] of table) {
       expect(name).toMatch(/^(?:sealmesh|process)_[a-z_]+$/);
-      if (type === "counter") expect(name).toMatch(/_total$/);
-      if (type === "histogram") expect(name).toMatch(/_seconds$/);
+      expect(name.endsWith("_total")).toBe(kind === "counter");
+      if (kind === "histogram") expect(name).toMatch(/_seconds$/);
+      expect(help).toMatch(/^[A-Z].*[.]$/);
+      const used = text.match(new RegExp(`^${name}(?:_bucket)?\\{[^}]*\\}`, "m"))?.[0] ?? "";
+      const names = [...used.matchAll(/[{,]([a-z]+)=/g)].map(([, label]) => label).filter((label) => label !== "le");
+      for (const label of names) expect(Object.keys(labels)).toContain(label);
     }
+    for (const help of text.match(/^# HELP .*$/gm) ?? []) expect(help).not.toMatch(/[[\]`]/);
   });
 });
