@@ -3,7 +3,7 @@
  * browser send requests to 127.0.0.1, or give its own name that address (DNS rebinding), and the Host, Origin and
  * Sec-Fetch-Site headers show it. A port that other machines reach asks for a key as well.
  */
-import type { IncomingMessage, ServerResponse } from "node:http";
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http";
 import { isIP } from "node:net";
 import { hostname } from "node:os";
 import { MeshError } from "../../base/errors.ts";
@@ -53,7 +53,7 @@ const exposedHeaders =
  * @throws  E_FOREIGN another host is named, or a page of another origin asks · E_UNAUTHORIZED no key, or a wrong one
  */
 export function admit(request: IncomingMessage, response: ServerResponse, rules: GateRules): "passes" | "answered" {
-  const { host, origin, authorization } = request.headers;
+  const { host, origin } = request.headers;
   if (host !== undefined && !isOurs(hostOf(host), rules)) {
     throw new MeshError("E_FOREIGN", foreignHost(rules));
   }
@@ -74,7 +74,7 @@ export function admit(request: IncomingMessage, response: ServerResponse, rules:
   }
   // the console's pages ask with an Origin header
   if (origin === undefined && isFromForeignPage(request.headers)) throw foreignPage();
-  if (rules.keyHashes.length > 0) checkKey(authorization, rules.keyHashes);
+  if (rules.keyHashes.length > 0) checkKey(request.headers, rules.keyHashes);
   return "passes";
 }
 
@@ -91,10 +91,14 @@ function isConsole(origin: string, port: number | undefined): boolean {
   return port !== undefined && [...localNames].some((name) => origin.toLowerCase() === `http://${name}:${port}`);
 }
 
-function checkKey(authorization: string | undefined, hashes: readonly Uint8Array[]): void {
-  const key = /^bearer +(\S+) *$/i.exec(authorization ?? "")?.[1];
-  if (key === undefined) {
+/** As OpenAI's clients show a key, and as Anthropic's do; one of them is enough. */
+function checkKey({ authorization, "x-api-key": apiKey }: IncomingHttpHeaders, hashes: readonly Uint8Array[]): void {
+  const bearer = /^bearer +(\S+) *$/i.exec(authorization ?? "")?.[1];
+  const keys = [bearer, typeof apiKey === "string" ? apiKey : undefined].filter((key) => key !== undefined);
+  if (keys.length === 0) {
     throw new MeshError("E_UNAUTHORIZED", "this port asks for an API key, and the request shows none");
   }
-  if (!isKey(key, hashes)) throw new MeshError("E_UNAUTHORIZED", "the API key is not one of this node's");
+  if (!keys.some((key) => isKey(key, hashes))) {
+    throw new MeshError("E_UNAUTHORIZED", "the API key is not one of this node's");
+  }
 }

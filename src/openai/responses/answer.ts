@@ -1,7 +1,7 @@
 /** A whole chat answer as a response object. */
 import type { Json } from "../../base/json.ts";
 import { callPieces, reasoningText, textOfContent, wholeChoice } from "../chat-answer.ts";
-import { newId, unixSeconds } from "./ids.ts";
+import { newId, unixSeconds } from "../ids.ts";
 import { responseEnd, responseObject, responseUsage } from "./object.ts";
 import { logprobsOf, Output } from "./output.ts";
 import type { ResponsesPlan } from "./request.ts";

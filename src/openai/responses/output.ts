@@ -11,7 +11,7 @@ import { MeshError } from "../../base/errors.ts";
 import { isRecord, type Json } from "../../base/json.ts";
 import { answerLimits, type CallPiece, Pieces, tooLong, tooMany } from "../chat-answer.ts";
 import type { EmitEvent } from "../chat-stream.ts";
-import { newId } from "./ids.ts";
+import { newId } from "../ids.ts";
 
 /** What a token's probability counts as, characters. */
 const logprobCharacters = 64;

@@ -9,7 +9,7 @@ import { isRecord, type Json } from "../../base/json.ts";
 import { callPieces, reasoningText, textOfContent } from "../chat-answer.ts";
 import { type ChatEnd, type EmitEvent, retold, type Teller } from "../chat-stream.ts";
 import { openAiErrorFields } from "../errors.ts";
-import { newId, unixSeconds } from "./ids.ts";
+import { newId, unixSeconds } from "../ids.ts";
 import { responseEnd, type ResponseHead, responseObject, type ResponseState, responseUsage } from "./object.ts";
 import { logprobsOf, Output } from "./output.ts";
 import type { ResponsesPlan } from "./request.ts";
