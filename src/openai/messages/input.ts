@@ -67,8 +67,7 @@ function addUser(turns: Turns, blocks: readonly Block[]): void {
 function addAssistant(turns: Turns, placed: Block): void {
   const { block, type, path } = placed;
   if (isThinking(type)) return;
-  if (type === "text") return turns.text(textOf(placed));
-  if (type !== "tool_use") return chatParts(placed).forEach(({ text }) => turns.text(String(text)));
+  if (type !== "tool_use") return turns.text(textOf(placed));
   turns.call({
     id: requiredString(block, "id", `${path}.id`),
     type: "function",
