@@ -5,7 +5,7 @@
  * try may end differently.
  */
 import { utf8, view } from "../../base/bytes.ts";
-import type { MeshError } from "../../base/errors.ts";
+import { errorTable, type MeshError } from "../../base/errors.ts";
 import { isRecord, type Json, parseJsonText } from "../../base/json.ts";
 import { type OpenAiError, openAiError, openAiErrorFields } from "../errors.ts";
 import { overflowFacts } from "../overflow.ts";
@@ -48,10 +48,17 @@ function told(status: number, given: object, headers: Readonly<Record<string, st
     error: {
       type: errorType(status, type, mayRetry),
       message: code === "context_length_exceeded" ? tooLong(text) : text,
-      details: { error_code: code ?? null, param: param ?? null },
+      details: { ...(isThread(code, param) ? threadRefused : { error_code: code ?? null }), param: param ?? null },
     },
     request_id: requestId,
   };
+}
+
+/** By these the client's tool runner knows that it must send whole conversations, and goes on. */
+const threadRefused = { error_code: "thread_unsupported_request", unsupported: [] };
+
+function isThread(code: unknown, param: unknown): boolean {
+  return code === errorTable.E_UNSUPPORTED.code && param === "thread";
 }
 
 function errorType(status: number, openAiType: unknown, mayRetry: boolean): string {

@@ -47,6 +47,14 @@ describe("messagesError", () => {
     expect(busy).toEqual({ "content-type": "application/json", "retry-after": "3" });
   });
 
+  test("a thread is refused in the words that let the client go on without", () => {
+    const told = (param: string): unknown =>
+      read(messagesError(new MeshError("E_UNSUPPORTED", "no", { param }), "r").body);
+    const details = { error_code: "thread_unsupported_request", unsupported: [], param: "thread" };
+    expect(told("thread")).toMatchObject({ error: { details } });
+    expect(told("container")).toMatchObject({ error: { details: { error_code: "unsupported_model_feature" } } });
+  });
+
   test("an overflow has the words by which agents know it, with the numbers where they are known", () => {
     const told = (error: MeshError): unknown => read(messagesError(error, "r").body);
     const counted = { limitTokens: 512, promptTokens: 3_012 };
