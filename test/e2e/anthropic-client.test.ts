@@ -179,8 +179,9 @@ describe("tools", () => {
         },
       ]);
       expect(final.stop_reason).toBe("end_turn");
-      const said = runner.params.messages.flatMap(({ content }) => (typeof content === "string" ? ["text"] : content));
-      const kinds = said.map((block) => (typeof block === "string" ? block : block.type));
+      const kinds = runner.params.messages.flatMap(({ content }) =>
+        typeof content === "string" ? ["text"] : [content].flat().map((block) => block?.type),
+      );
       expect(kinds).toEqual(["text", "tool_use", "tool_use", "tool_result", "tool_result", "text"]);
     },
   );

@@ -1,10 +1,12 @@
 /** /v1/messages at the API port: asked of an engine as chat, told in Anthropic's words, failures included. */
 import { describe, expect, it, vi } from "vitest";
+import { fromUtf8, utf8 } from "../../../src/base/bytes.ts";
 import { MeshError } from "../../../src/base/errors.ts";
 import type { Json } from "../../../src/base/json.ts";
 import { keyHashes } from "../../../src/node/api-keys.ts";
+import { inject } from "../../../src/node/http/inject.ts";
 import { overflowError } from "../../../src/openai/overflow.ts";
-import { engineOf, events, open, raw, startApi, type TestApi } from "./api-server.ts";
+import { engineOf, events, open, peer, raw, startApi, type TestApi } from "./api-server.ts";
 
 const path = "/v1/messages";
 const answer = { choices: [{ index: 0, message: { role: "assistant", content: "hi" }, finish_reason: "stop" }] };
@@ -87,6 +89,24 @@ describe("/v1/messages", () => {
     expect(caller.text).toMatch(/\r\ntransfer-encoding: chunked\r\n/i);
     expect(caller.text).not.toMatch(/\r\n0\r\n\r\n$/);
     await vi.waitFor(() => expect(api.reports.map(({ code }) => code)).toEqual(["truncated"]));
+  });
+});
+
+describe("a peer", () => {
+  it("is answered by this machine's engines, in the same words", async () => {
+    const { server } = await startApi({ scripted: engineOf([JSON.stringify(answer)]) });
+    const ask = async (model: string): Promise<string> => {
+      const body = utf8(JSON.stringify(asking(model)));
+      const source = inject(server, { method: "POST", path, headers: [], body }, peer, new AbortController().signal);
+      let text = "";
+      for (let bytes = await source.read(); bytes; bytes = await source.read()) text += fromUtf8(bytes);
+      return text;
+    };
+    const answered = await ask("scripted");
+    expect(answered).toMatch(/^HTTP\/1\.1 200 [^]*"type":"message"/);
+    expect(answered).not.toMatch(/request-id/i);
+    // known to the mesh, but a peer's request is never passed on
+    expect(await ask("remote")).toMatch(/^HTTP\/1\.1 404 [^]*"type":"not_found_error"/);
   });
 });
 
