@@ -103,7 +103,7 @@ export const errorTable: Readonly<Record<ErrorCode, ErrorRow>> = {
     "not_found",
     65,
     "no",
-    "Check the path: there are /v1/models, /v1/chat/completions, /v1/completions, /v1/embeddings, /v1/responses and /v1/messages.",
+    "Check the path: below /v1 are models, chat/completions, completions, embeddings, responses and messages.",
   ),
   E_METHOD: row(
     405,
