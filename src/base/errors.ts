@@ -104,7 +104,7 @@ export const errorTable: Readonly<Record<ErrorCode, ErrorRow>> = {
     "not_found",
     65,
     "no",
-    "Check the path: there are /v1/models, /v1/chat/completions, /v1/completions, /v1/embeddings and /v1/responses.",
+    "Check the path: below /v1 are models, chat/completions, completions, embeddings, responses and messages.",
   ),
   E_METHOD: row(
     405,
@@ -128,7 +128,7 @@ export const errorTable: Readonly<Record<ErrorCode, ErrorRow>> = {
     "invalid_api_key",
     77,
     "no",
-    "Send a key of the node's --api-key-file as `Authorization: Bearer KEY`.",
+    "Send a key of the node's --api-key-file as `Authorization: Bearer KEY` or `x-api-key: KEY`.",
   ),
   E_SESSION: row(
     401,

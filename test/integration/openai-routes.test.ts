@@ -82,6 +82,38 @@ describe.each([
     expect(await elsewhere.json()).toMatchObject({ error: { param: "previous_response_id" } });
   });
 
+  it("messages are made of chat at the client; the host learns nothing of who asks", async () => {
+    const engine = await startEngineServer({ text: "under the weir" });
+    closers.push(() => engine.close());
+    const mesh = testMesh();
+    const host = await mesh.start("serve", { engine: [engine.url] });
+    const relay = await mesh.start("client", { join: [host.invite()] });
+    const client = await mesh.start("client", { join: [relay.invite()], route: setting });
+    await eventually("the client knows the model", () => client.models().includes("scripted"));
+    const messages = [{ role: "user", content: "where is the gold?" }];
+    const asking = { max_tokens: 50, messages, metadata: { user_id: "cormorant-7731" } };
+    const whole = await post(client, "/v1/messages", { model: "scripted", ...asking });
+    expect(whole.status).toBe(200);
+    expect(whole.headers.get("x-sealmesh-sealed")).toBe("true");
+    expect(whole.headers.get("x-sealmesh-route")).toBe(route);
+    expect(await whole.json()).toMatchObject({ model: "scripted", content: [{ text: "under the weir" }] });
+    const streamed = await post(client, "/v1/messages", { model: "auto", ...asking, stream: true });
+    expect(await streamed.text()).toMatch(/"model":"scripted"[^]*event: message_stop\n[^\n]*\n\n$/);
+    const asked = engine.requests.filter(({ inference }) => inference);
+    expect(asked.map(({ path }) => path)).toEqual(["/v1/chat/completions", "/v1/chat/completions"]);
+    expect(asked.map(({ body }) => body).join()).not.toContain("cormorant");
+    // what the host refuses is told in Anthropic's words
+    const long = await post(client, "/v1/messages", {
+      model: "scripted",
+      max_tokens: 5,
+      messages: [{ role: "user", content: "gold ".repeat(5_000) }],
+    });
+    expect([long.status, await long.json()]).toMatchObject([
+      400,
+      { type: "error", error: { message: expect.stringMatching(/^prompt is too long: 5000 tokens > 4096 maximum/) } },
+    ]);
+  });
+
   it("auto becomes a model before anything leaves, and the engine is never asked for it", async () => {
     const engine = await startEngineServer({ text: "fine" });
     closers.push(() => engine.close());

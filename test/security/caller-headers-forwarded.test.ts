@@ -27,6 +27,8 @@ const callers: readonly (readonly [string, string])[] = [
   ["proxy-authorization", `Basic ${mark}`],
   ["api-key", mark],
   ["x-api-key", mark],
+  ["anthropic-version", mark],
+  ["anthropic-beta", mark],
   ["openai-organization", mark],
   ["openai-project", mark],
   ["cookie", `session=${mark}`],
@@ -55,13 +57,14 @@ const callers: readonly (readonly [string, string])[] = [
 
 /** What may arrive at a host at all, framing aside. */
 const mayArrive = ["accept", "content-type", "host"];
-const paths = ["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses"];
+const paths = ["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses", "/v1/messages"];
 
 const bodies: Readonly<Record<string, object>> = {
   "/v1/chat/completions": { messages: [{ role: "user", content: "hi" }] },
   "/v1/completions": { prompt: "hi" },
   "/v1/embeddings": { input: "hi" },
   "/v1/responses": { input: "hi" },
+  "/v1/messages": { max_tokens: 9, messages: [{ role: "user", content: "hi" }], metadata: { user_id: mark } },
 };
 
 interface Got {
@@ -125,7 +128,7 @@ describe("E3: a caller's headers", () => {
     for (const node of [client, host]) {
       for (const path of paths) expect((await post(node, path, callers)).status).toBe(200);
     }
-    expect(engine.requests).toHaveLength(8);
+    expect(engine.requests).toHaveLength(2 * paths.length);
     expectOwnHeaders(engine.requests);
     await engine.close();
   });

@@ -50,6 +50,18 @@ describe("a port with keys", () => {
     expect((await fetch(`${url}/v1/models`, { headers: { authorization } })).status).toBe(200);
   });
 
+  it("a key may come as x-api-key, beside a wrong one too, and a wrong one does not pass there", async () => {
+    const { url } = await startApi({ scripted: engineOf([]) }, { gate });
+    const status = async (headers: Readonly<Record<string, string>>): Promise<number> =>
+      (await fetch(`${url}/v1/models`, { headers })).status;
+    expect(await status({ "x-api-key": first })).toBe(200);
+    expect(await status({ "x-api-key": "unused", authorization: `Bearer ${second}` })).toBe(200);
+    expect(await status({ "x-api-key": second, authorization: "Bearer unused" })).toBe(200);
+    for (const key of ["", `${first}x`, `${first}, ${second}`, `Bearer ${first}`]) {
+      expect([key, await status({ "x-api-key": key })]).toEqual([key, 401]);
+    }
+  });
+
   it("a peer needs none: who it is was proven before", async () => {
     const { server } = await startApi({ scripted: engineOf(["{}"]) }, { gate });
     const request = { method: "GET", path: "/v1/models", headers: [], body: utf8("") };

@@ -61,6 +61,10 @@ function requests(model: string): readonly (readonly [path: string, body: object
     ["/v1/completions", { model, prompt: marks.completion, suffix: marks.suffix }],
     ["/v1/embeddings", { model, input: [marks.embedding] }],
     ["/v1/responses", { model, instructions: marks.instructions, input: marks.input }],
+    [
+      "/v1/messages",
+      { model, max_tokens: 9, system: marks.instructions, messages: [{ role: "user", content: marks.input }] },
+    ],
   ];
 }
 
@@ -112,7 +116,7 @@ describe("D3: one data path", () => {
       }
       await stranger.meet(client); // what is told after the exchanges
       await stranger.meet(host);
-      expect(engine.requests).toHaveLength(5);
+      expect(engine.requests).toHaveLength(6);
       const told = engine.requests.map(({ body }) => body).join("\n");
       for (const mark of [marks.system, marks.text, marks.toolCall, marks.completion, marks.embedding, marks.input]) {
         expect(told).toContain(mark);

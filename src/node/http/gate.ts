@@ -3,7 +3,7 @@
  * requests to 127.0.0.1, or give its own name that address (DNS rebinding), and the Host, Origin and Sec-Fetch-Site headers
  * show it. A port that other machines reach asks for a key as well. The console's page comes by its own port (handover.ts).
  */
-import type { IncomingMessage } from "node:http";
+import type { IncomingHttpHeaders, IncomingMessage } from "node:http";
 import { isIP } from "node:net";
 import { hostname } from "node:os";
 import { MeshError } from "../../base/errors.ts";
@@ -40,13 +40,13 @@ export function gateRules(config: NodeConfig): GateRules {
  * @throws E_FOREIGN another host is named, or a page of another origin asks · E_UNAUTHORIZED no key, or a wrong one
  */
 export function admit({ headers }: Pick<IncomingMessage, "headers">, rules: GateRules): void {
-  const { host, origin, authorization } = headers;
+  const { host, origin } = headers;
   if (host !== undefined && !isOurs(hostOf(host), rules)) {
     throw new MeshError("E_FOREIGN", foreignHost(rules));
   }
   const isOther = origin !== undefined && origin.toLowerCase() !== `${rules.scheme}://${host}`.toLowerCase();
   if (isOther || isFromForeignPage(headers)) throw foreignPage();
-  if (rules.keyHashes.length > 0) checkKey(authorization, rules.keyHashes);
+  if (rules.keyHashes.length > 0) checkKey(headers, rules.keyHashes);
 }
 
 function isOurs(name: string, { names, addresses }: GateRules): boolean {
@@ -58,10 +58,14 @@ function foreignHost({ addresses }: GateRules): string {
   return addresses ? `${what}; a further name is allowed with --api-name NAME` : what;
 }
 
-function checkKey(authorization: string | undefined, hashes: readonly Uint8Array[]): void {
-  const key = /^bearer +(\S+) *$/i.exec(authorization ?? "")?.[1];
-  if (key === undefined) {
+/** As OpenAI's clients show a key, and as Anthropic's do; one of them is enough. */
+function checkKey({ authorization, "x-api-key": apiKey }: IncomingHttpHeaders, hashes: readonly Uint8Array[]): void {
+  const bearer = /^bearer +(\S+) *$/i.exec(authorization ?? "")?.[1];
+  const keys = [bearer, typeof apiKey === "string" ? apiKey : undefined].filter((key) => key !== undefined);
+  if (keys.length === 0) {
     throw new MeshError("E_UNAUTHORIZED", "this port asks for an API key, and the request shows none");
   }
-  if (!isKey(key, hashes)) throw new MeshError("E_UNAUTHORIZED", "the API key is not one of this node's");
+  if (!keys.some((key) => isKey(key, hashes))) {
+    throw new MeshError("E_UNAUTHORIZED", "the API key is not one of this node's");
+  }
 }

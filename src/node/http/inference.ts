@@ -18,15 +18,14 @@ import { embeddingsAsAsked } from "../../openai/embeddings.ts";
 import { openAiErrorAnswer } from "../../openai/foreign.ts";
 import { mayMoveOn } from "../../openai/refusal.ts";
 import { type NormalisedRequest, normalisedRequest, parseRequest, requestOf, withModel } from "../../openai/request.ts";
-import { responsesAnswer } from "../../openai/responses/answer.ts";
-import { planResponses, type ResponsesPlan } from "../../openai/responses/request.ts";
 import type { ResponseStore } from "../../openai/responses/store.ts";
-import { responsesStream } from "../../openai/responses/stream.ts";
+import { messagesPath, responsesPath, translated, type Translation } from "../../openai/translation.ts";
 import { type Account, metered } from "../../openai/usage.ts";
 import type { RouteProof } from "../../policy/decide.ts";
 import { type ExchangeAttestation, type ExchangeReport, reportedCode } from "../exchanges.ts";
 import type { Choice } from "../routing.ts";
 import { type BodyOptions, checkSize, readBody } from "./body.ts";
+import { errorFormOf } from "./error-form.ts";
 import { repeated, unknownModel } from "./models.ts";
 import { collected, isEventStream, type Outgoing, sendAnswer } from "./write.ts";
 
@@ -73,7 +72,6 @@ export interface Inference {
 }
 
 const chatPath = "/v1/chat/completions";
-const responsesPath = "/v1/responses";
 const embeddingsPath = "/v1/embeddings";
 
 /** What can be asked; what of it a model can do is its engine's to say. */
@@ -82,6 +80,7 @@ export const inferencePaths: ReadonlySet<string> = new Set([
   "/v1/completions",
   embeddingsPath,
   responsesPath,
+  messagesPath,
 ]);
 
 /** Who answered, over which route, sealed how, and what that host had proven: what the x-sealmesh-* headers say. */
@@ -128,17 +127,18 @@ export async function answerInference(inference: Inference, parts: InferencePart
   const account = asker ? undefined : parts.budget.open("local"); // a peer's bytes are counted where they arrive
   let error: MeshError | undefined;
   let release: (() => void) | undefined;
+  let translation: Translation | undefined;
   try {
     // 1 room for it
     if (!asker) release = takePlace(parts.places);
     // 2 its body, as JSON
     const body = parseRequest(await readBody(request, response, { ...parts.timing, account }));
-    // 3 a Responses request stands for a chat request; only this machine's callers are remembered
+    // 3 some requests stand for a chat request; only this machine's callers are remembered
     const store = asker ? undefined : parts.store;
-    const plan = path === responsesPath ? planResponses(body.json, store) : undefined;
+    translation = translated(path, body.json, { requestId: id, store });
     // 4 as engines know it
-    const enginePath = plan ? chatPath : path;
-    const asked = normalisedRequest(enginePath, plan ? requestOf(plan.chat) : body);
+    const enginePath = translation ? chatPath : path;
+    const asked = normalisedRequest(enginePath, translation ? requestOf(translation.chat) : body);
     course.model = known(asked.model, parts);
     // 5 which model, for "auto" too
     const choice = parts.choose(enginePath, asked.json, asker);
@@ -153,8 +153,8 @@ export async function answerInference(inference: Inference, parts: InferencePart
     // 7 counted, in the form that was asked for, and out
     const outgoing =
       answer.status >= 400
-        ? await errorAnswer(answer, course)
-        : await shaped(answer, { path, wanted, plan, store, caller, course });
+        ? await errorAnswer(answer, course, inference)
+        : await shaped(answer, { path, wanted, translation, caller, course });
     const { unreadMs } = parts.timing;
     await sendAnswer(response, outgoing, { id, unreadMs, onTold: (code) => (course.code = reportedCode(code)) });
   } catch (thrown) {
@@ -165,7 +165,7 @@ export async function answerInference(inference: Inference, parts: InferencePart
     if (!asker && tried.length > 0 && !response.headersSent) {
       response.setHeader("x-sealmesh-attempts", String(tried.length));
     }
-    throw inCallersTerms(error, path);
+    throw inCallersTerms(error, translation);
   } finally {
     release?.();
     account?.close();
@@ -177,13 +177,13 @@ export async function answerInference(inference: Inference, parts: InferencePart
   }
 }
 
-/** What a chat request calls `messages` was `input` in a Responses request. */
-function inCallersTerms(error: MeshError, path: string): MeshError {
+/** What a chat request calls `messages` may have another name and other places in the caller's own request. */
+function inCallersTerms(error: MeshError, translation: Translation | undefined): MeshError {
   const { code, message, param, retryAfterSeconds } = error;
-  if (path !== responsesPath || param === undefined || !/^messages\b/.test(param)) return error;
+  if (!translation || param === undefined || !/^messages\b/.test(param)) return error;
   return new MeshError(code, message, {
     cause: error,
-    param: "input",
+    param: translation.promptParam,
     ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
   });
 }
@@ -274,28 +274,27 @@ function proofHeaders({ tier, kind, attestedKey, unchallenged }: RouteProof): Re
 
 // ---- the answer's form
 
-/** A host's error answer as an OpenAI error object. */
-async function errorAnswer(answer: Outgoing, course: Course): Promise<Outgoing> {
+/** A host's error answer as an error object of the API that was asked. */
+async function errorAnswer(answer: Outgoing, course: Course, { request, caller }: Inference): Promise<Outgoing> {
   const { status, code, body } = openAiErrorAnswer(answer.status, await collected(answer.body));
   course.code = reportedCode(code);
-  return whole({ ...answer, status }, body);
+  return whole({ ...answer, status }, errorFormOf(request).answer(status, answer.headers, body, caller.id));
 }
 
 interface Shaping {
   /** As the caller wrote it. */
   readonly path: string;
   readonly wanted: NormalisedRequest;
-  readonly plan: ResponsesPlan | undefined;
-  readonly store: ResponseStore | undefined;
+  readonly translation: Translation | undefined;
   readonly caller: Caller;
   readonly course: Course;
 }
 
 async function shaped(answer: Outgoing, shaping: Shaping): Promise<Outgoing> {
-  const { path, wanted, plan, caller, course } = shaping;
+  const { path, wanted, translation, caller, course } = shaping;
   const { body, account } = metered(answer.body, {
     contentType: answer.headers["content-type"] ?? "",
-    stripUsage: wanted.stripUsage && !plan,
+    stripUsage: wanted.stripUsage && !translation,
     startedMs: caller.startedMs,
   });
   course.account = account;
@@ -310,7 +309,7 @@ async function shaped(answer: Outgoing, shaping: Shaping): Promise<Outgoing> {
     );
   }
   if (!wanted.stream && !isJson(answer.headers)) throw new MeshError("E_ENGINE", "the engine's answer is not JSON");
-  if (plan) return await asResponses({ ...answer, body }, plan, shaping);
+  if (translation) return await retold({ ...answer, body }, translation, wanted.model);
   if (path !== embeddingsPath) return { ...answer, body };
   const bytes = await collected(body);
   const asked = wanted.json["encoding_format"] ?? "float";
@@ -321,17 +320,13 @@ async function shaped(answer: Outgoing, shaping: Shaping): Promise<Outgoing> {
   return whole(answer, utf8(JSON.stringify(embeddingsAsAsked(json, asked))));
 }
 
-/** The answer to the chat request as the answer to the Responses request. */
-async function asResponses(answer: Outgoing, plan: ResponsesPlan, shaping: Shaping): Promise<Outgoing> {
-  const { wanted, store, caller } = shaping;
-  if (plan.stream) {
-    // what fails before the first byte is still an ordinary error
-    const chat = await begun(answer.body);
-    return { ...answer, body: responsesStream(plan, chat, wanted.model, caller.id, store) };
-  }
+/** The answer to the chat request as the answer to the request that it stands for. */
+async function retold(answer: Outgoing, translation: Translation, model: string): Promise<Outgoing> {
+  // what fails before the first byte is still an ordinary error
+  if (translation.stream) return { ...answer, body: translation.events(await begun(answer.body), model) };
   const chat = jsonObject(await collected(answer.body));
   if (!chat) throw new MeshError("E_ENGINE", "the engine's answer is not a JSON object");
-  return whole(answer, utf8(JSON.stringify(responsesAnswer(plan, chat, wanted.model, store))));
+  return whole(answer, utf8(JSON.stringify(translation.whole(chat, model))));
 }
 
 /** The same pieces, the first of which has come. */

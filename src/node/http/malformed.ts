@@ -7,7 +7,7 @@ import { randomUUID } from "node:crypto";
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from "node:http";
 import type { Duplex } from "node:stream";
 import { MeshError } from "../../base/errors.ts";
-import { openAiError } from "../../openai/errors.ts";
+import { type OpenAiError, openAiError } from "../../openai/errors.ts";
 import { limits } from "../../wire/limits.ts";
 import { askerOf } from "./inject.ts";
 
@@ -70,13 +70,13 @@ export class Connections {
       return void socket.destroy();
     }
     const id = randomUUID();
-    this.refuse(socket, parserError(code), id, askerOf(socket) ? {} : { "x-request-id": id });
+    const error = openAiError(parserError(code), id); // whose words are wanted cannot be known
+    this.refuse(socket, error, askerOf(socket) ? {} : { "x-request-id": id });
   }
 
   /** Writes the error as the last thing on a connection on which no answer has begun. */
-  refuse(socket: Duplex, error: MeshError, id: string, more: Readonly<Record<string, string>>): void {
+  refuse(socket: Duplex, { status, headers, body }: OpenAiError, more: Readonly<Record<string, string>>): void {
     this.giveUp(socket);
-    const { status, headers, body } = openAiError(error, id);
     const fields = { ...more, ...headers, "content-length": body.length, connection: "close" };
     const lines = Object.entries(fields).map(([name, value]) => `${name}: ${value}\r\n`);
     socket.write(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join("")}\r\n`);

@@ -7,15 +7,20 @@ import { sendJson } from "./write.ts";
 /** Model time stamps are required by the type, and there is no creation time to tell. */
 const modelCreated = 0;
 
-export function listModels(response: ServerResponse, models: readonly string[]): void {
-  sendJson(response, { object: "list", data: models.map(modelObject) });
+/** In whose words a model is shown. */
+export type ModelForm = "openai" | "anthropic";
+
+export function listModels(response: ServerResponse, models: readonly string[], form: ModelForm): void {
+  const data = models.map((id) => modelObject(id, form));
+  const ends = { has_more: false, first_id: models[0] ?? null, last_id: models.at(-1) ?? null };
+  sendJson(response, form === "openai" ? { object: "list", data } : { data, ...ends });
 }
 
 /** @param encoded as it stands in the path; names have slashes, which clients encode or leave */
-export function showModel(response: ServerResponse, encoded: string, models: readonly string[]): void {
+export function showModel(response: ServerResponse, encoded: string, models: readonly string[], form: ModelForm): void {
   const wanted = decodeName(encoded);
   if (!models.includes(wanted)) throw unknownModel(wanted, models);
-  sendJson(response, modelObject(wanted));
+  sendJson(response, modelObject(wanted, form));
 }
 
 export function unknownModel(model: string, known: readonly string[]): MeshError {
@@ -40,8 +45,9 @@ export function repeated(text: string): string {
   return text.length > repeatedCharacters ? `${start}…` : start;
 }
 
-function modelObject(id: string): object {
-  return { id, object: "model", created: modelCreated, owned_by: "sealmesh" };
+function modelObject(id: string, form: ModelForm): object {
+  if (form === "openai") return { id, object: "model", created: modelCreated, owned_by: "sealmesh" };
+  return { type: "model", id, display_name: id, created_at: new Date(modelCreated).toISOString() };
 }
 
 /** @throws E_INPUT a part that is no percent-encoded text */

@@ -8,9 +8,11 @@ import { randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import { MeshError, toMeshError } from "../../base/errors.ts";
+import { messagesPath } from "../../openai/translation.ts";
 import { limits } from "../../wire/limits.ts";
 import { defaults } from "../defaults.ts";
 import { attestedModel, type AttestationParts, showAttestation } from "./attestation.ts";
+import { isAnthropic } from "./error-form.ts";
 import { admit, type GateRules } from "./gate.ts";
 import { isHandedOver } from "./handover.ts";
 import { answerInference, type InferenceParts, inferencePaths } from "./inference.ts";
@@ -57,6 +59,13 @@ export function openAiServer(parts: OpenAiParts): Server {
   return server;
 }
 
+/** Anthropic's client reads the second one. */
+const requestIdHeaders = ["x-request-id", "request-id"];
+
+/** What a count would cost is an exchange: nobody but the engine that answers knows its tokens, and it is asked for answers. */
+const uncounted =
+  "this node does not count tokens before it asks: only the engine that answers could. The usage of each answer has them";
+
 /** What both ports of a node give a caller on this machine. */
 export function httpOptions({ headMs, bodyMs, keepAliveMs }: HttpTiming): ServerOptions {
   return {
@@ -79,7 +88,8 @@ async function handle(request: IncomingMessage, response: ServerResponse, surfac
   const startedMs = performance.now();
   const asker = askerOf(request.socket);
   const id = randomUUID();
-  if (!asker) response.setHeader("x-request-id", id);
+  if (!asker)
+    for (const name of isAnthropic(request) ? requestIdHeaders : ["x-request-id"]) response.setHeader(name, id);
   const gone = new AbortController();
   response.once("close", () => gone.abort(new MeshError("E_ABORTED", "the caller has gone")));
   let end: (() => void) | undefined;
@@ -98,13 +108,15 @@ async function handle(request: IncomingMessage, response: ServerResponse, surfac
     if (models) {
       allowMethod(request, response, "GET");
       const known = asker ? surface.localModels() : surface.meshModels();
-      return models[1] === undefined ? listModels(response, known) : showModel(response, models[1], known);
+      const form = isAnthropic(request) ? "anthropic" : "openai";
+      return models[1] === undefined ? listModels(response, known, form) : showModel(response, models[1], known, form);
     }
     const attested = asker ? undefined : attestedModel(path);
     if (attested !== undefined) {
       allowMethod(request, response, "GET");
       return await showAttestation(response, attested, surface, gone.signal);
     }
+    if (path === `${messagesPath}/count_tokens`) throw new MeshError("E_NOT_FOUND", uncounted);
     if (!inferencePaths.has(path)) throw new MeshError("E_NOT_FOUND", `there is no ${repeated(path)} here`);
     allowMethod(request, response, "POST");
     const caller = { asker, id, startedMs, signal: gone.signal };

@@ -5,9 +5,9 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { concat, empty, latin1, utf8, view } from "../../base/bytes.ts";
 import { MeshError, toMeshError } from "../../base/errors.ts";
-import { openAiError } from "../../openai/errors.ts";
 import { sseError } from "../../openai/sse.ts";
 import { limits } from "../../wire/limits.ts";
+import { errorFormOf } from "./error-form.ts";
 import { askerOf } from "./inject.ts";
 import type { Connections } from "./malformed.ts";
 
@@ -98,14 +98,15 @@ export function sendError(response: ServerResponse, error: MeshError, id: string
   if (response.headersSent || response.destroyed) return;
   const { req: request, socket } = response;
   if (error.code === "E_UNAUTHORIZED") response.setHeader("www-authenticate", "Bearer");
+  const form = errorFormOf(request);
   const last = (hasBody(request) && !request.complete) || connections.isGivenUp(request.socket);
   if (last && socket && !askerOf(request.socket)) {
     // what is left of a refused upload is not read as a request; a client in the midst of it must still see the answer
     request.resume();
     const set = Object.entries(response.getHeaders()).map(([name, value]) => [name, String(value)]);
-    return connections.refuse(socket, error, id, Object.fromEntries(set));
+    return connections.refuse(socket, form.error(error, id), Object.fromEntries(set));
   }
-  const { status, headers, body } = openAiError(error, id);
+  const { status, headers, body } = form.error(error, id);
   const closing = last ? { connection: "close" } : {};
   response.writeHead(status, { ...headers, "content-length": body.length, ...closing });
   response.end(body);
@@ -190,5 +191,5 @@ function errorAtEnd(piece: Uint8Array): { readonly code: string | undefined } | 
   const text = latin1(piece.subarray(-tailBytes)).trimEnd();
   const event = text.slice(text.lastIndexOf("\n\n") + 1).trimStart();
   if (!event.startsWith('data: {"error"') && !event.startsWith("event: error")) return undefined;
-  return { code: /"code":"([^"\\]{1,64})"/.exec(event)?.[1] };
+  return { code: /"(?:error_)?code":"([^"\\]{1,64})"/.exec(event)?.[1] };
 }

@@ -1,9 +1,9 @@
 /** A whole chat answer as a response object. */
-import { MeshError } from "../../base/errors.ts";
-import { isRecord, type Json } from "../../base/json.ts";
-import { newId, unixSeconds } from "./ids.ts";
+import type { Json } from "../../base/json.ts";
+import { callPieces, reasoningText, textOfContent, wholeChoice } from "../chat-answer.ts";
+import { newId, unixSeconds } from "../ids.ts";
 import { responseEnd, responseObject, responseUsage } from "./object.ts";
-import { callPieces, logprobsOf, Output, reasoningText, textOfContent } from "./output.ts";
+import { logprobsOf, Output } from "./output.ts";
 import type { ResponsesPlan } from "./request.ts";
 import type { ResponseStore } from "./store.ts";
 
@@ -18,9 +18,7 @@ export function responsesAnswer(
   model: string,
   store: ResponseStore | undefined,
 ): Json {
-  const choice = firstChoice(chat);
-  const message = choice?.["message"];
-  if (!choice || !isRecord(message)) throw new MeshError("E_ENGINE", "The engine answered without a message.");
+  const { choice, message } = wholeChoice(chat);
   const end = responseEnd(choice["finish_reason"]);
   const output = new Output(() => {});
   const logprobs = plan.chat["logprobs"] === true ? logprobsOf(choice) : [];
@@ -40,10 +38,4 @@ export function responsesAnswer(
     usage: responseUsage(chat["usage"]),
     completedAt: now,
   });
-}
-
-/** The choice with index 0: a response has one answer. */
-export function firstChoice(chat: Json): Json | undefined {
-  const choices: readonly unknown[] = Array.isArray(chat["choices"]) ? chat["choices"] : [];
-  return choices.filter(isRecord).find(({ index }) => index === undefined || index === 0);
 }

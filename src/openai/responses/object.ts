@@ -1,6 +1,6 @@
 /** The response object around the output: head, state, usage. Fields and order as OpenAI's client types have them. */
-import { MeshError } from "../../base/errors.ts";
 import { isRecord, type Json } from "../../base/json.ts";
+import { refuseFailedEnd } from "../chat-answer.ts";
 import type { ResponsesPlan } from "./request.ts";
 
 /** What all objects and events of one response have in common. */
@@ -51,14 +51,12 @@ export function responseObject(plan: ResponsesPlan, head: ResponseHead, state: R
 
 /** @param reason `finish_reason` of the chat answer @throws E_ENGINE when it says that the engine failed */
 export function responseEnd(reason: unknown): ResponseEnd {
+  refuseFailedEnd(reason);
   switch (reason) {
     case "length":
       return { status: "incomplete", reason: "max_output_tokens" };
     case "content_filter":
       return { status: "incomplete", reason: "content_filter" };
-    case "error":
-    case "abort":
-      throw new MeshError("E_ENGINE", "The engine gave up in the middle of its answer; what you have is incomplete.");
     default:
       return { status: "completed" };
   }

@@ -9,29 +9,12 @@
  */
 import { MeshError } from "../../base/errors.ts";
 import { isRecord, type Json } from "../../base/json.ts";
-import { newId } from "./ids.ts";
+import { answerLimits, type CallPiece, Pieces, tooLong, tooMany } from "../chat-answer.ts";
+import type { EmitEvent } from "../chat-stream.ts";
+import { newId } from "../ids.ts";
 
-/** Bounds of one answer, so that an engine that never stops cannot fill the memory. */
-const limits = {
-  /** Characters of all items; more than any context window holds, and no event grows beyond a string's greatest length. */
-  characters: 16 * 1024 * 1024,
-  items: 1_000,
-  /** What a token's probability counts as, characters. */
-  logprobCharacters: 64,
-} as const;
-
-/** Takes one event, without its sequence number. */
-export type EmitEvent = (type: string, fields: Json) => void;
-
-/** A piece of a function call, as chat streams send it. */
-export interface CallPiece {
-  /** Which of the parallel calls. */
-  readonly index: number;
-  /** Each but the last may be missing, or empty, in all pieces but the first. */
-  readonly id: string;
-  readonly name: string;
-  readonly arguments: string;
-}
+/** What a token's probability counts as, characters. */
+const logprobCharacters = 64;
 
 interface OpenItem {
   readonly id: string;
@@ -77,7 +60,7 @@ export class Output {
   readonly #items: Json[] = [];
   /** Items begun. */
   #count = 0;
-  #room: number = limits.characters;
+  #room: number = answerLimits.characters;
   #talk: OpenReasoning | OpenMessage | undefined;
   /** By the index that chat gives; of several with one index, the last. */
   readonly #byIndex = new Map<number, OpenCall | NamelessCall>();
@@ -98,7 +81,7 @@ export class Output {
 
   text(text: string, logprobs: readonly Json[]): void {
     if (text === "" && logprobs.length === 0) return;
-    this.#take(text.length + logprobs.length * limits.logprobCharacters);
+    this.#take(text.length + logprobs.length * logprobCharacters);
     const { place, part } = this.#part("output_text");
     part.text.add(text);
     for (const logprob of logprobs) part.logprobs.push(logprob);
@@ -145,16 +128,11 @@ export class Output {
 
   #take(characters: number): void {
     this.#room -= characters;
-    if (this.#room < 0) {
-      throw new MeshError(
-        "E_ENGINE",
-        `The answer has more than ${limits.characters} characters, which no model gives.`,
-      );
-    }
+    if (this.#room < 0) throw tooLong();
   }
 
   #place(): number {
-    if (this.#count >= limits.items) throw tooMany();
+    if (this.#count >= answerLimits.items) throw tooMany();
     return this.#count++;
   }
 
@@ -219,7 +197,7 @@ export class Output {
       const isOther = name !== "" && id !== "" && id !== known.callId;
       if (!isOther) return known;
     }
-    if (this.#byIndex.size >= limits.items) throw tooMany();
+    if (this.#byIndex.size >= answerLimits.items) throw tooMany();
     const early = known?.kind === "nameless" ? known : { callId: "", arguments: new Pieces() };
     const callId = early.callId || id;
     const call: OpenCall | NamelessCall =
@@ -263,26 +241,6 @@ export class Output {
   }
 }
 
-/** Text that comes in pieces. Most are a few characters long: they are joined now and then, so that each costs its length. */
-class Pieces {
-  #joined = "";
-  #pieces: string[] = [];
-
-  add(text: string): void {
-    if (this.#pieces.push(text) >= 1_024) this.joined();
-  }
-
-  joined(): string {
-    this.#joined += this.#pieces.join("");
-    this.#pieces = [];
-    return this.#joined;
-  }
-}
-
-function tooMany(): MeshError {
-  return new MeshError("E_ENGINE", `The answer has more than ${limits.items} items, which no model gives.`);
-}
-
 type ItemStatus = "in_progress" | "completed" | "incomplete";
 
 function place({ id, at }: OpenItem): Json {
@@ -318,42 +276,6 @@ function callItem({ id, callId, name }: OpenCall, status: ItemStatus, text: stri
   return { id, type: "function_call", status, call_id: callId, name, arguments: text };
 }
 
-/** `content` of chat, where some engines give a list of parts. */
-export function textOfContent(content: unknown): string {
-  if (typeof content === "string") return content;
-  if (!Array.isArray(content)) return "";
-  return content
-    .map((part: unknown) => (isRecord(part) && typeof part["text"] === "string" ? part["text"] : ""))
-    .join("");
-}
-
-/** Reasoning as llama-server and vLLM (`reasoning_content`), newer vLLM and Ollama (`reasoning`) give it. */
-export function reasoningText(message: Json): string {
-  const text = [message["reasoning_content"], message["reasoning"]].find((value) => value !== "" && isString(value));
-  return isString(text) ? text : "";
-}
-
-/** `tool_calls` of a message or of a delta, or its older `function_call`. @throws E_ENGINE what is not a list of calls */
-export function callPieces(message: Json): readonly CallPiece[] {
-  const { function_call: only, tool_calls: calls = isRecord(only) ? [{ function: only }] : null } = message;
-  if (calls === null) return [];
-  const wrong = new MeshError("E_ENGINE", "The engine sent tool calls that cannot be read.");
-  if (!Array.isArray(calls)) throw wrong;
-  return calls.map((call: unknown, position) => {
-    if (!isRecord(call)) throw wrong;
-    const called = isRecord(call["function"]) ? call["function"] : {};
-    const { index, id } = call;
-    const { name, arguments: given } = called;
-    return {
-      index: typeof index === "number" ? index : position,
-      id: isString(id) ? id : "",
-      name: isString(name) ? name : "",
-      // a whole object instead of its JSON
-      arguments: isString(given) ? given : isRecord(given) ? JSON.stringify(given) : "",
-    };
-  });
-}
-
 /** Probabilities of the tokens of a choice, with all fields that OpenAI's types have. */
 export function logprobsOf(choice: Json): readonly Json[] {
   const logprobs = choice["logprobs"];
@@ -368,12 +290,8 @@ export function logprobsOf(choice: Json): readonly Json[] {
 function logprob(entry: Json): Json {
   const { token, logprob: value, bytes } = entry;
   return {
-    token: isString(token) ? token : "",
+    token: typeof token === "string" ? token : "",
     bytes: Array.isArray(bytes) ? bytes : [],
     logprob: typeof value === "number" ? value : 0,
   };
-}
-
-function isString(value: unknown): value is string {
-  return typeof value === "string";
 }
