@@ -22,10 +22,13 @@ export function configFile(flag: string | undefined): string | undefined {
 
 /** The platform's place for configuration, if there is a file. */
 function usualConfigFile(): string | undefined {
-  const { XDG_CONFIG_HOME, APPDATA } = process.env;
+  const { XDG_CONFIG_HOME, APPDATA, CONFIGURATION_DIRECTORY } = process.env;
   let folder = join(XDG_CONFIG_HOME || join(homedir(), ".config"), "sealmesh");
   if (process.platform === "darwin") folder = join(homedir(), "Library/Application Support/sealmesh");
   if (process.platform === "win32") folder = join(APPDATA ?? homedir(), "sealmesh");
+  // of a service manager, the first of several
+  const [ofService] = CONFIGURATION_DIRECTORY?.split(":") ?? [];
+  if (ofService) folder = ofService;
   const file = join(folder, "config.toml");
   try {
     // a link that leads nowhere is not nothing: whoever made it meant to have a policy

@@ -64,6 +64,7 @@ describe("what a file says", () => {
       streams = 32
     `;
     expect(read(text)).toEqual({
+      ...noFileSettings,
       relay: { rate: 4, streams: 32 },
       policy: {
         require_attested_hosts: "vendor",
@@ -134,9 +135,15 @@ describe("what is refused, with file, setting and what it takes", () => {
     ["[attest]\nrequire_encryption = true", ["it belongs below [policy] or [invite]"]],
     ["require_encryption = true", ["require_encryption belongs below [policy] or [invite]"]],
     ["[polcy]\n", ["did you mean [policy]?"]],
+    ["[mesh]\njoin = 'a secret'", ["secrets do not stand in this file", "join_file"]],
+    ["[engine]\nkey = 'a secret'", ["secrets do not stand in this file", "key_file"]],
+    ["[api]\nkeys = ['a secret']", ["secrets do not stand in this file", "key_file"]],
     [
-      "[network]\n",
-      ["there are [policy], [attest], [owner], [challenge], [relay], [invite], [discovery] and [hardening]"],
+      "[colours]\n",
+      [
+        "there are [policy], [attest], [owner], [challenge], [relay], [invite], [discovery], [hardening]",
+        "and [engine]",
+      ],
     ],
     ["policy = true", ["write [policy]"]],
     ["policy = 1979-05-27", ["write [policy]"]],
