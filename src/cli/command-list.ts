@@ -2,6 +2,7 @@
 import type { Command, CommandGroup } from "./command.ts";
 import { builds } from "./commands/builds.ts";
 import { client } from "./commands/client.ts";
+import { config } from "./commands/config.ts";
 import { demo } from "./commands/demo.ts";
 import { discover } from "./commands/discover.ts";
 import { explain } from "./commands/explain.ts";
@@ -28,6 +29,7 @@ export const commands: readonly (Command | CommandGroup)[] = [
   owner,
   builds,
   measure,
+  config,
   demo,
   version,
 ];

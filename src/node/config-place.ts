@@ -16,12 +16,26 @@ export const noFile = "none";
  * @throws     E_CONFIG whether there is one cannot be seen
  */
 export function configFile(flag: string | undefined): string | undefined {
-  const asked = flag ?? (process.env["SEALMESH_CONFIG"] || undefined);
-  return asked === noFile ? undefined : (asked ?? usualConfigFile());
+  const { path, exists } = placeOfConfigFile(flag);
+  return exists ? path : undefined;
 }
 
-/** The platform's place for configuration, if there is a file. */
-function usualConfigFile(): string | undefined {
+export interface ConfigPlace {
+  /** Undefined: none is read. */
+  readonly path: string | undefined;
+  /** One that was named is taken to be there. */
+  readonly exists: boolean;
+}
+
+/** The same with the place where one would be looked for, if there is none. */
+export function placeOfConfigFile(flag: string | undefined): ConfigPlace {
+  const asked = flag ?? (process.env["SEALMESH_CONFIG"] || undefined);
+  if (asked === noFile) return { path: undefined, exists: false };
+  return asked === undefined ? usualPlace() : { path: asked, exists: true };
+}
+
+/** The platform's place for configuration. */
+function usualPlace(): ConfigPlace {
   const { XDG_CONFIG_HOME, APPDATA, CONFIGURATION_DIRECTORY } = process.env;
   let folder = join(XDG_CONFIG_HOME || join(homedir(), ".config"), "sealmesh");
   if (process.platform === "darwin") folder = join(homedir(), "Library/Application Support/sealmesh");
@@ -33,7 +47,7 @@ function usualConfigFile(): string | undefined {
   try {
     // a link that leads nowhere is not nothing: whoever made it meant to have a policy
     if (lstatSync(folder, { throwIfNoEntry: false })?.isSymbolicLink()) statSync(folder);
-    return lstatSync(file, { throwIfNoEntry: false }) && file;
+    return { path: file, exists: lstatSync(file, { throwIfNoEntry: false }) !== undefined };
   } catch (cause) {
     // there may be a policy in it: going on as if there were none is no choice
     const code = cause instanceof Error && "code" in cause ? String(cause.code) : "unknown";

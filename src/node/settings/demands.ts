@@ -121,12 +121,14 @@ export const demandSettings: readonly Setting[] = [
   {
     group: "file",
     key: "policy.evidence_max_age",
+    time: true,
     doc: "how old evidence may be",
     standard: `${defaults.evidenceMaxAgeMs / 1_000} s`,
   },
   {
     group: "file",
     key: "policy.evidence_ahead",
+    time: true,
     doc: "how far its time may lie ahead of this machine's clock",
     standard: `${defaults.evidenceAheadMs / 1_000} s`,
   },
@@ -140,6 +142,7 @@ export const demandSettings: readonly Setting[] = [
   {
     group: "file",
     key: "challenge.interval",
+    time: true,
     doc: "how often a host whose proof is needed is challenged again",
     standard: `${defaults.challengeIntervalMs / 1_000} s`,
   },

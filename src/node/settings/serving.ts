@@ -106,6 +106,7 @@ export const servingSettings: readonly Setting[] = [
   {
     group: "file",
     key: "attest.refresh",
+    time: true,
     doc: "how often evidence is made anew",
     standard: `${defaults.evidenceRefreshMs / 1_000} s`,
   },

@@ -52,6 +52,8 @@ export interface Setting {
   readonly askersOnly?: true;
   /** All places that say something count together. */
   readonly adds?: true;
+  /** The file has a time: read into ms. */
+  readonly time?: true;
   /** Its value is shown to nobody. */
   readonly secret?: true;
   /** What it does, for people: the sentence of the help and of the page. */
