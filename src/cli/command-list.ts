@@ -2,6 +2,7 @@
 import type { Command, CommandGroup } from "./command.ts";
 import { builds } from "./commands/builds.ts";
 import { client } from "./commands/client.ts";
+import { completion } from "./commands/completion.ts";
 import { config } from "./commands/config.ts";
 import { demo } from "./commands/demo.ts";
 import { discover } from "./commands/discover.ts";
@@ -30,6 +31,7 @@ export const commands: readonly (Command | CommandGroup)[] = [
   builds,
   measure,
   config,
+  completion,
   demo,
   version,
 ];
