@@ -69,7 +69,7 @@ export const buildKeys: Kind<readonly string[]> = {
 
 /** From the file's folder on. */
 export const file: Kind<string> = {
-  takes: 'a file, such as "trusted_root.json"',
+  takes: 'a file, such as "keys.txt"',
   read: (value, folder) => (typeof value === "string" && value !== "" ? resolve(folder, value) : undefined),
 };
 
