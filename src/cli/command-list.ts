@@ -6,6 +6,7 @@ import { completion } from "./commands/completion.ts";
 import { config } from "./commands/config.ts";
 import { demo } from "./commands/demo.ts";
 import { discover } from "./commands/discover.ts";
+import { doctor } from "./commands/doctor.ts";
 import { explain } from "./commands/explain.ts";
 import { invite } from "./commands/invite.ts";
 import { measure } from "./commands/measure.ts";
@@ -30,6 +31,7 @@ export const commands: readonly (Command | CommandGroup)[] = [
   owner,
   builds,
   measure,
+  doctor,
   config,
   completion,
   demo,
