@@ -1,13 +1,14 @@
 // Generates src/wire/gen/ from proto/, docs/errors.md from base/errors.ts and the titles of tests, and further pages from tables
-// of the product: policy, config and cli. With --check: generates into a temporary folder and fails on any difference, and on an error code
+// of the product: policy, config and cli, and packaging/ from what writes units. With --check: generates into a temporary folder and fails on any difference, and on an error code
 // that no test provokes.
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { cliPage } from "./cli-page.mjs";
 import { configPage } from "./config-page.mjs";
 import { errorsPage } from "./errors-page.mjs";
+import { packagingFiles } from "./packaging.mjs";
 import { policyPage } from "./policy-page.mjs";
 
 const root = join(import.meta.dirname, "..");
@@ -36,6 +37,9 @@ function files(folder) {
 const errors = await errorsPage(root);
 const made = [];
 for (const page of pages) made.push({ ...page, text: await page.make(root) });
+for (const [file, text] of Object.entries(await packagingFiles(root))) {
+  made.push({ file, from: "src/cli/service/", text });
+}
 if (process.argv.includes("--check")) {
   const complaints = errors.untested.map((code) => `no test provokes ${code}: see the end of docs/errors.md`);
   if (!existsSync(errorsFile) || readFileSync(errorsFile, "utf8") !== errors.text) {
@@ -65,5 +69,8 @@ if (process.argv.includes("--check")) {
   rmSync(committed, { recursive: true, force: true });
   generate(root);
   writeFileSync(errorsFile, errors.text);
-  for (const { file, text } of made) writeFileSync(join(root, file), text);
+  for (const { file, text } of made) {
+    mkdirSync(dirname(join(root, file)), { recursive: true });
+    writeFileSync(join(root, file), text);
+  }
 }

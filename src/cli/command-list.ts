@@ -13,6 +13,7 @@ import { measure } from "./commands/measure.ts";
 import { owner } from "./commands/owner.ts";
 import { relay } from "./commands/relay.ts";
 import { serve } from "./commands/serve.ts";
+import { service } from "./commands/service.ts";
 import { status } from "./commands/status.ts";
 import { trust } from "./commands/trust.ts";
 import { verify } from "./commands/verify.ts";
@@ -32,6 +33,7 @@ export const commands: readonly (Command | CommandGroup)[] = [
   builds,
   measure,
   doctor,
+  service,
   config,
   completion,
   demo,

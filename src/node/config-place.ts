@@ -36,8 +36,8 @@ export function placeOfConfigFile(flag: string | undefined): ConfigPlace {
 
 /** The platform's place for configuration. */
 function usualPlace(): ConfigPlace {
-  const { XDG_CONFIG_HOME, APPDATA, CONFIGURATION_DIRECTORY } = process.env;
-  let folder = join(XDG_CONFIG_HOME || join(homedir(), ".config"), "sealmesh");
+  const { APPDATA, CONFIGURATION_DIRECTORY } = process.env;
+  let folder = join(configFolder(), "sealmesh");
   if (process.platform === "darwin") folder = join(homedir(), "Library/Application Support/sealmesh");
   if (process.platform === "win32") folder = join(APPDATA ?? homedir(), "sealmesh");
   // of a service manager, the first of several
@@ -56,4 +56,9 @@ function usualPlace(): ConfigPlace {
       cause,
     });
   }
+}
+
+/** $XDG_CONFIG_HOME of this user. */
+export function configFolder(): string {
+  return process.env["XDG_CONFIG_HOME"] || join(homedir(), ".config");
 }
