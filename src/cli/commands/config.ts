@@ -16,7 +16,7 @@ interface ShowFlags extends Flags {
 
 const show: Command = {
   name: "show",
-  summary: "show each setting with its value and where it comes from",
+  summary: "show each setting with its value and its origin",
   description:
     "Shows what a node would start with here: flag, SEALMESH_* variable, credential of a service manager, line of the " +
     "configuration file, or default. Takes the flags of `serve` too, to see what they would change. Secrets are not shown, " +
@@ -86,7 +86,7 @@ function addFileFlags(command: Commander): void {
 
 export const config: CommandGroup = {
   name: "config",
-  summary: "show the settings, and where they come from",
+  summary: "show the settings and their origins",
   description:
     "Settings of a node: a flag wins over its SEALMESH_* variable, which wins over a credential of the service manager, " +
     "which wins over the configuration file, which wins over the default. docs/config.md lists them all.",

@@ -93,8 +93,8 @@ describe("the table", () => {
   const options = declared.options.filter(({ hidden, long }) => !hidden && long !== "--log-format");
 
   it("has every flag of the commands, under the name that the parser gives it", () => {
-    const rows = withFlag.map((setting) => [setting.syntax, setting.flag]);
-    expect(options.map((option) => [option.flags, option.attributeName()]).toSorted()).toEqual(rows.toSorted());
+    const rows = withFlag.map((setting) => `${setting.syntax} as ${setting.flag}`);
+    expect(options.map((option) => `${option.flags} as ${option.attributeName()}`).toSorted()).toEqual(rows.toSorted());
     for (const option of options) {
       const row = withFlag.find(({ flag }) => flag === option.attributeName());
       expect(option.negate, option.flags).toBe(row?.negated === true);
