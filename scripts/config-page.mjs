@@ -15,6 +15,8 @@ const sections = {
   policy: "What hosts must show: [policy.md](policy.md)",
   challenge: "How often hosts are challenged",
   invite: "What members who join by our invites must demand",
+  models: "Models that are downloaded",
+  telemetry: "What a collector of telemetry is told",
   attest: "How this machine proves itself: [attestation.md](attestation.md)",
   owner: "Owners: [owners.md](owners.md)",
   hardening: "What the process does to itself: [hardening.md](hardening.md)",
@@ -41,7 +43,8 @@ export async function configPage(root) {
     standardOf(setting),
     prose(setting.doc) + (setting.credential ? ` (credential ${code(setting.credential)})` : ""),
   ];
-  const tables = Object.entries(sections).map(([section, title]) => {
+  const present = Object.entries(sections).filter(([section]) => known.has(section));
+  const tables = present.map(([section, title]) => {
     const rows = settings.filter(({ key }) => key?.startsWith(`${section}.`));
     const lines = rows.map((setting) => {
       const name = setting.key.split(".")[1];

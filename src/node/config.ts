@@ -222,15 +222,18 @@ export interface Flags {
 /** Of them, those that say where meshes are looked for. */
 export type FindingPlaceFlags = Pick<Flags, "nostrRelay" | "lan" | "config">;
 
-/** @throws E_USAGE, E_CONFIG or E_INVITE with the flag's name and what it takes */
-export function resolveConfig(mode: Mode, given: Flags): NodeConfig {
+/**
+ * @param variables of this process; none: nothing but the flags says anything, and the file that they name
+ * @throws E_USAGE, E_CONFIG or E_INVITE with the flag's name and what it takes
+ */
+export function resolveConfig(mode: Mode, given: Flags, variables: Sources["variables"] = process.env): NodeConfig {
   if (mode === "relay") refuseFlagsOfAskers(given);
-  const sources = sourcesOf(given);
+  const sources = sourcesOf(given, variables);
   const { file } = sources;
   const flags = withoutWeaker(filledIn(mode, sources), sources);
   const hardening = hardeningSteps(flags.hardening ?? true, file);
   const engines = engineSettings(flags, hardening);
-  const invited = invites(flags);
+  const invited = invites(flags, variables);
   const found = finding(mode, flags);
   if (mode !== "serve" && engines.length > 0) {
     throw new MeshError("E_USAGE", `a ${mode} serves no models: --engine and --model belong to \`sealmesh serve\``);
@@ -320,13 +323,13 @@ function fileSettings(flags: Pick<Flags, "config">): FileSettings {
 }
 
 /** Where settings come from, for this process and these flags. @throws E_CONFIG */
-function sourcesOf(flags: Flags): Sources {
-  return { flags, variables: process.env, file: fileSettings(flags), credentials: credentials() };
+function sourcesOf(flags: Flags, variables: Sources["variables"] = process.env): Sources {
+  return { flags, variables, file: fileSettings(flags), credentials: credentials(variables) };
 }
 
 /** @throws E_CONFIG the service manager's directory cannot be read */
-function credentials(): Credentials | undefined {
-  const directory = process.env["CREDENTIALS_DIRECTORY"];
+function credentials(variables: Sources["variables"]): Credentials | undefined {
+  const directory = variables["CREDENTIALS_DIRECTORY"];
   if (!directory) return undefined;
   try {
     return { directory, names: readdirSync(directory) };
@@ -392,10 +395,10 @@ function environment(name: string): string | undefined {
   return process.env[`SEALMESH_${name}`] || undefined;
 }
 
-function invites(flags: Flags): readonly Invite[] {
+function invites(flags: Flags, variables: Sources["variables"]): readonly Invite[] {
   const tokens = [...(flags.join ?? [])];
   if (flags.joinFile !== undefined) tokens.push(...words(readSmallFile(flags.joinFile, "--join-file")));
-  tokens.push(...words(environment("JOIN") ?? ""));
+  tokens.push(...words(variables["SEALMESH_JOIN"] ?? ""));
   return tokens.map((token) => readInvite(token));
 }
 

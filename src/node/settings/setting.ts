@@ -24,6 +24,7 @@ export const groups = [
   "Network:",
   "What hosts must show:",
   "Owners:",
+  "Output:",
   "file",
 ] as const;
 export type Group = (typeof groups)[number];

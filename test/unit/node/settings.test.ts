@@ -90,7 +90,9 @@ const flagOf = ({ flag }: Setting): keyof Flags => flag ?? "config";
 describe("the table", () => {
   const declared = new Commander();
   serve.addFlags(declared);
-  const options = declared.options.filter(({ hidden, long }) => !hidden && long !== "--log-format");
+  /** How a process shows itself is no setting of the node. */
+  const ofProcess: ReadonlySet<string | undefined> = new Set(["--log-format", "--plain"]);
+  const options = declared.options.filter(({ hidden, long }) => !hidden && !ofProcess.has(long ?? undefined));
 
   it("has every flag of the commands, under the name that the parser gives it", () => {
     const rows = withFlag.map((setting) => `${setting.syntax} as ${setting.flag}`);
@@ -190,6 +192,13 @@ function neutral({ flag }: Setting): Flags {
   if (flag === "insecureHttp") return { listen: "127.0.0.1:80" };
   return flag === "tlsCert" || flag === "tlsKey" ? ({ tlsCert: undefined, tlsKey: undefined } as unknown as Flags) : {};
 }
+
+it("a program around a node can say that no variable counts", () => {
+  vi.stubEnv("SEALMESH_NAME", "of the shell");
+  vi.stubEnv("SEALMESH_JOIN", "garbage!");
+  vi.stubEnv("CREDENTIALS_DIRECTORY", join(folder, "nowhere"));
+  expect(resolveConfig("client", { config: "none", name: "mine" }, {})).toMatchObject({ name: "mine", join: [] });
+});
 
 describe("credentials of a service manager", () => {
   const directory = join(folder, "credentials");

@@ -1,4 +1,4 @@
-/** `sealmesh doctor` and `sealmesh config` as a person runs them: beside a node, and on a machine without one. */
+/** `sealmesh doctor`, `sealmesh config` and a service, as they are run: beside a node, and on a machine without one. */
 import { chmodSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
@@ -82,6 +82,24 @@ describe("sealmesh doctor", () => {
     expect(held.stdout).toContain(`console port ${port}: another program has it`);
     expect(held.code).toBe(69);
   });
+});
+
+it("a node that a service manager starts finds its invite and its directories by itself", async () => {
+  const host = await startProcess(["client"]);
+  const credentials = tempDir();
+  writeFileSync(join(credentials, "join"), `${host.ready.invite}\n`, { mode: 0o400 });
+  const configuration = tempDir();
+  writeFileSync(join(configuration, "config.toml"), '[node]\nname = "of the service"\n');
+  const env = {
+    CREDENTIALS_DIRECTORY: credentials,
+    CONFIGURATION_DIRECTORY: configuration,
+    SEALMESH_CONFIG: undefined,
+  };
+  const node = await startProcess(["client"], { env });
+  const { name, peers } = await node.status();
+  expect(name).toBe("of the service");
+  expect(peers.map(({ endpoint_id }) => endpoint_id)).toEqual([host.ready.endpoint_id]);
+  await Promise.all([node.stop(), host.stop()]);
 });
 
 describe("sealmesh config", () => {
