@@ -1,19 +1,28 @@
-// Generates src/wire/gen/ from proto/, docs/errors.md from base/errors.ts and the titles of tests, docs/policy.md from the
-// table of refusals, and docs/metrics.md from the table of metrics. With --check: generates into a temporary folder and fails on any difference, and on an error code
+// Generates src/wire/gen/ from proto/, docs/errors.md from base/errors.ts and the titles of tests, and further pages from tables
+// of the product: policy, config, cli and metrics, and packaging/ from what writes units. With --check: generates into a temporary
+// folder and fails on any difference, and on an error code
 // that no test provokes.
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
+import { cliPage } from "./cli-page.mjs";
+import { configPage } from "./config-page.mjs";
 import { errorsPage } from "./errors-page.mjs";
 import { metricsPage } from "./metrics-page.mjs";
+import { packagingFiles } from "./packaging.mjs";
 import { policyPage } from "./policy-page.mjs";
 
 const root = join(import.meta.dirname, "..");
 const committed = join(root, "src/wire/gen");
 const errorsFile = join(root, "docs/errors.md");
-const policyFile = join(root, "docs/policy.md");
-const metricsFile = join(root, "docs/metrics.md");
+/** Each page, and what it is made from. */
+const pages = [
+  { file: "docs/policy.md", from: "src/policy/refusals.ts or its page", make: policyPage },
+  { file: "docs/config.md", from: "src/node/settings/ or its page", make: configPage },
+  { file: "docs/metrics.md", from: "src/node/metrics-table.ts or its page", make: metricsPage },
+  { file: "docs/cli.md", from: "the commands or its page", make: cliPage },
+];
 
 /** Offline: modules and plugins are local, and buf keeps no cache of its own here. */
 function generate(into) {
@@ -29,18 +38,20 @@ function files(folder) {
 }
 
 const errors = await errorsPage(root);
-const policy = await policyPage(root);
-const metrics = await metricsPage(root);
+const made = [];
+for (const page of pages) made.push({ ...page, text: await page.make(root) });
+for (const [file, text] of Object.entries(await packagingFiles(root))) {
+  made.push({ file, from: "src/cli/service/", text });
+}
 if (process.argv.includes("--check")) {
   const complaints = errors.untested.map((code) => `no test provokes ${code}: see the end of docs/errors.md`);
   if (!existsSync(errorsFile) || readFileSync(errorsFile, "utf8") !== errors.text) {
     complaints.push("docs/errors.md differs from src/base/errors.ts or from the tests: run npm run generate");
   }
-  if (!existsSync(policyFile) || readFileSync(policyFile, "utf8") !== policy) {
-    complaints.push("docs/policy.md differs from src/policy/refusals.ts or its page: run npm run generate");
-  }
-  if (!existsSync(metricsFile) || readFileSync(metricsFile, "utf8") !== metrics) {
-    complaints.push("docs/metrics.md differs from src/node/metrics-table.ts or its page: run npm run generate");
+  for (const { file, from, text } of made) {
+    const path = join(root, file);
+    if (existsSync(path) && readFileSync(path, "utf8") === text) continue;
+    complaints.push(`${file} differs from ${from}: run npm run generate`);
   }
   const base = mkdtempSync(join(tmpdir(), "sealmesh-generate-"));
   try {
@@ -61,6 +72,8 @@ if (process.argv.includes("--check")) {
   rmSync(committed, { recursive: true, force: true });
   generate(root);
   writeFileSync(errorsFile, errors.text);
-  writeFileSync(policyFile, policy);
-  writeFileSync(metricsFile, metrics);
+  for (const { file, text } of made) {
+    mkdirSync(dirname(join(root, file)), { recursive: true });
+    writeFileSync(join(root, file), text);
+  }
 }

@@ -82,7 +82,8 @@ function styled(style, codes) {
     if (code === 0) next = plain;
     else if (code === 1) next = { ...next, bold: true };
     else if (code === 2) next = { ...next, colour: colours.dim };
-    else if (code === 22) next = { ...next, bold: false, colour: next.colour === colours.dim ? colours.text : next.colour };
+    else if (code === 22)
+      next = { ...next, bold: false, colour: next.colour === colours.dim ? colours.text : next.colour };
     else if (code === 39) next = { ...next, colour: colours.text };
     else if (code >= 90 && code <= 97) next = { ...next, colour: colours[code - 60] };
     else if (colours[code] !== undefined) next = { ...next, colour: colours[code] };

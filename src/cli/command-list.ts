@@ -2,14 +2,18 @@
 import type { Command, CommandGroup } from "./command.ts";
 import { builds } from "./commands/builds.ts";
 import { client } from "./commands/client.ts";
+import { completion } from "./commands/completion.ts";
+import { config } from "./commands/config.ts";
 import { demo } from "./commands/demo.ts";
 import { discover } from "./commands/discover.ts";
+import { doctor } from "./commands/doctor.ts";
 import { explain } from "./commands/explain.ts";
 import { invite } from "./commands/invite.ts";
 import { measure } from "./commands/measure.ts";
 import { owner } from "./commands/owner.ts";
 import { relay } from "./commands/relay.ts";
 import { serve } from "./commands/serve.ts";
+import { service } from "./commands/service.ts";
 import { status } from "./commands/status.ts";
 import { trust } from "./commands/trust.ts";
 import { verify } from "./commands/verify.ts";
@@ -28,6 +32,10 @@ export const commands: readonly (Command | CommandGroup)[] = [
   owner,
   builds,
   measure,
+  doctor,
+  service,
+  config,
+  completion,
   demo,
   version,
 ];

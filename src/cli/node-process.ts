@@ -58,6 +58,9 @@ export async function runNode(
   }
   const format = flags.logFormat ?? "pretty";
   const config = resolveConfig(mode, flags);
+  if (mode === "serve" && config.engines.length === 0) {
+    throw new MeshError("E_USAGE", "nothing to serve: give --model FILE.gguf or --engine URL|auto");
+  }
   if (config.tap !== undefined) {
     printNote(`warning: --debug-tap records all bytes of this node above QUIC in ${config.tap}; not for normal use`);
   }

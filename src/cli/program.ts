@@ -24,14 +24,11 @@ Exit codes: 0 done, 64 wrong usage, 65 bad input, 69 nobody answers, 70 a bug, 7
 protocol, 77 refused, 78 configuration, 130 and 143 ended by a second signal.
 `;
 
-/**
- * @param words     the command and its flags
- * @param hardening of this process; undefined: a command that holds no prompts
- * @returns         exit code of the process
- */
-export async function runProgram(words: readonly string[], hardening: HardeningReport | undefined): Promise<number> {
-  surviveClosedOutput();
-  let exitCode = 0;
+/** What a command line asked for. */
+type Perform = (run: Command["run"], flags: Readonly<Record<string, unknown>>) => Promise<void>;
+
+/** All commands with their flags, as the parser knows them: also what completion and docs/cli.md are made from. */
+export function declareProgram(perform: Perform): Commander {
   const program = new Commander("sealmesh")
     .description(introduction)
     .version(`sealmesh ${version}`, "-V, --version", "print the version")
@@ -44,22 +41,34 @@ export async function runProgram(words: readonly string[], hardening: HardeningR
     // errors are printed by reportError, in the format that was asked for
     .configureOutput({ writeErr: () => undefined, outputError: () => undefined })
     .exitOverride();
-  const perform = (declared: Commander, { addFlags, run }: Pick<Command, "addFlags" | "run">): void => {
-    declared.action(async () => {
-      exitCode = await run(declared.opts(), hardening);
-    });
+  const complete = (declared: Commander, { addFlags, run }: Pick<Command, "addFlags" | "run">): void => {
+    declared.action(async () => await perform(run, declared.opts()));
     addFlags(declared);
   };
   for (const command of commands) {
     const declared = declare(program, command);
     if ("run" in command) {
-      perform(declared, command);
+      complete(declared, command);
       continue;
     }
-    declared.helpCommand("help [command]", "print the help of a command");
-    if (command.alone) perform(declared.enablePositionalOptions(), command.alone);
-    for (const one of command.commands) perform(declare(declared, one), one);
+    declared.helpCommand("help [command]", "print the help of a command").enablePositionalOptions();
+    if (command.alone) complete(declared, command.alone);
+    for (const one of command.commands) complete(declare(declared, one), one);
   }
+  return program;
+}
+
+/**
+ * @param words     the command and its flags
+ * @param hardening of this process; undefined: a command that holds no prompts
+ * @returns         exit code of the process
+ */
+export async function runProgram(words: readonly string[], hardening: HardeningReport | undefined): Promise<number> {
+  surviveClosedOutput();
+  let exitCode = 0;
+  const program = declareProgram(async (run, flags) => {
+    exitCode = await run(flags, hardening);
+  });
   try {
     if (words.length === 0) {
       process.stderr.write(program.helpInformation() + firstSteps);

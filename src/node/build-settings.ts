@@ -12,7 +12,7 @@ import { MeshError, toMeshError } from "../base/errors.ts";
 import { identityFrom } from "../crypto/identity.ts";
 import { limits } from "../wire/limits.ts";
 import type { BuildSource } from "./build-lists.ts";
-import { isBuildKey, isUrl } from "./config-file.ts";
+import { isBuildKey, isUrl } from "./config-kinds.ts";
 import { readSmall } from "./own-files.ts";
 
 export interface BuildSettings {

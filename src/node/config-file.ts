@@ -5,101 +5,43 @@
  */
 import { dirname, resolve } from "node:path";
 import { parse, TomlError } from "smol-toml";
-import { type EndpointId, endpointId } from "../base/brand.ts";
+import type { EndpointId } from "../base/brand.ts";
 import { fromUtf8 } from "../base/bytes.ts";
 import { MeshError, toMeshError } from "../base/errors.ts";
 import { isRecord } from "../base/json.ts";
 import { everyStep, type HardeningSteps, noStep } from "../harden/report.ts";
-import { type TrustPolicy, trustPolicies } from "../policy/owners.ts";
+import type { TrustPolicy } from "../policy/owners.ts";
 import { withoutControls } from "../wire/gossip.ts";
-import { type DemandableTier, demandableTiers } from "../wire/invite.ts";
+import { limits } from "../wire/limits.ts";
+import {
+  buildKeys,
+  file,
+  files,
+  filesOrUrls,
+  fingerprints,
+  hostIds,
+  hostPort,
+  hostPorts,
+  type Kind,
+  models,
+  nodeName,
+  oneOf,
+  ownerIds,
+  place,
+  texts,
+  textOrTexts,
+  tier,
+  type TierSetting,
+  time,
+  trustPolicy,
+  whole,
+  yesOrNo,
+} from "./config-kinds.ts";
+import { alternatives, listed, nearest, quoted } from "./known-names.ts";
 import { readSmall } from "./own-files.ts";
 
 /** Bytes of a file: a few hundred endpoint ids and their comments. */
 const fileBytes = 65_536;
-
-/** What a setting may be. */
-interface Kind<T> {
-  /** For the sentence "... takes ...". */
-  readonly takes: string;
-  /** @returns undefined when the value is none. @param folder of the file */
-  readonly read: (value: unknown, folder: string) => T | undefined;
-}
-
-const yesOrNo: Kind<boolean> = {
-  takes: "true or false",
-  read: (value) => (typeof value === "boolean" ? value : undefined),
-};
-
-const place: Kind<string> = {
-  takes: "a text that is not empty",
-  read: (value) => (typeof value === "string" && value !== "" ? value : undefined),
-};
-
-/** "none": asked for nothing, which is more than saying nothing. */
-export type TierSetting = DemandableTier | "none";
-
-const tier: Kind<TierSetting> = {
-  takes: `true (which is "key"), false, or ${alternatives(demandableTiers.map((name) => `"${name}"`))}`,
-  read: (value) => {
-    if (typeof value === "boolean") return value ? "key" : "none";
-    return demandableTiers.find((name) => name === value);
-  },
-};
-
-/** As they stand there; an empty list is one too. */
-const texts: Kind<readonly string[]> = {
-  takes: 'a list of texts, such as ["wss://relay.example.org"]',
-  read: (value) => listOf(value, place.read),
-};
-
-/** Paths, from the file's folder on. */
-const files: Kind<readonly string[]> = {
-  takes: 'a list of files, such as ["maker.pem"]',
-  read: (value, folder) => listOf(value, place.read)?.map((path) => resolve(folder, path)),
-};
-
-/** The same, or addresses. */
-const filesOrUrls: Kind<readonly string[]> = {
-  takes: 'a list of files and addresses, one at least, such as ["builds.txt", "https://example.org/builds.txt"]',
-  read: (value, folder) => {
-    const list = listOf(value, place.read);
-    return list?.length === 0 ? undefined : list?.map((item) => (isUrl(item) ? item : resolve(folder, item)));
-  },
-};
-
-/** Keys, or files with them. */
-const buildKeys: Kind<readonly string[]> = {
-  takes: "a list of keys that sign builds, one at least: 64 lower-case hex digits or base64 of 32 bytes each, or files",
-  read: (value, folder) => {
-    const list = listOf(value, place.read);
-    return list?.length === 0 ? undefined : list?.map((item) => (isBuildKey(item) ? item : resolve(folder, item)));
-  },
-};
-
-/** From the file's folder on. */
-const file: Kind<string> = {
-  takes: 'a file, such as "trusted_root.json"',
-  read: (value, folder) => (typeof value === "string" && value !== "" ? resolve(folder, value) : undefined),
-};
-
-const hostIds = oneAtLeast<EndpointId>("endpoint ids, 64 lower-case hex digits each", (value) => {
-  return isHex(value, 64) ? endpointId(value) : undefined;
-});
-
-const ownerIds = oneAtLeast<string>("owner ids, 64 lower-case hex digits each", (value) => {
-  return isHex(value, 64) ? value : undefined;
-});
-
-const trustPolicy: Kind<TrustPolicy> = {
-  takes: alternatives(trustPolicies.map((name) => `"${name}"`)),
-  read: (value) => trustPolicies.find((name) => name === value),
-};
-
-const fingerprints: Kind<readonly string[]> = {
-  takes: "a list of key fingerprints, 32 lower-case hex digits each, as `sealmesh trust list` shows them",
-  read: (value) => listOf(value, (item) => (isHex(item, 32) ? item : undefined)),
-};
 
 /** What the file says; every section is there, and what the file leaves out is undefined. Times are in ms. */
 export interface FileSettings {
@@ -134,7 +76,7 @@ export interface FileSettings {
   };
   readonly challenge: { readonly interval?: number };
   /** Megabytes a second, and streams at a time, that are carried for others. */
-  readonly relay: { readonly rate?: number; readonly streams?: number };
+  readonly relay: { readonly traffic?: boolean; readonly rate?: number; readonly streams?: number };
   readonly invite: {
     readonly require_attested_hosts?: TierSetting;
     readonly require_encryption?: boolean;
@@ -163,6 +105,35 @@ export interface FileSettings {
     readonly inspector?: boolean;
     readonly privileges?: boolean;
   };
+  readonly node: { readonly name?: string };
+  readonly mesh: { readonly join_file?: string; readonly open?: boolean };
+  readonly api: {
+    readonly port?: number;
+    readonly listen?: string;
+    readonly key_file?: string;
+    readonly tls_cert?: string;
+    readonly tls_key?: string;
+    readonly insecure_http?: boolean;
+    readonly names?: readonly string[];
+  };
+  readonly console: { readonly port?: number; readonly headless?: boolean };
+  readonly network: {
+    readonly bind?: string;
+    readonly advertise?: readonly string[];
+    readonly iroh_relays?: readonly string[];
+    readonly route?: "auto" | "direct" | "relay";
+    readonly pad?: boolean;
+  };
+  /** Of `serve` alone. */
+  readonly engine: {
+    readonly models?: readonly string[];
+    readonly urls?: readonly string[];
+    readonly key_file?: string;
+    readonly ctx_size?: number;
+    readonly max_running?: number;
+    readonly max_queued?: number;
+    readonly coalesce?: number;
+  };
 }
 
 type KindsOf<Section> = { readonly [Name in keyof Section]-?: Kind<Exclude<Section[Name], undefined>> };
@@ -188,7 +159,7 @@ const sections: { readonly [Name in keyof FileSettings]: KindsOf<FileSettings[Na
   attest: { refresh: time(1, 3_600), tpm: place, tpm_certificates: files, software: yesOrNo },
   owner: { key: file, passphrase_file: file, trust: ownerIds, trust_policy: trustPolicy },
   challenge: { interval: time(1, 3_600) },
-  relay: { rate: whole(1, 10_000), streams: whole(1, 10_000) },
+  relay: { traffic: yesOrNo, rate: whole(1, 10_000), streams: whole(1, 10_000) },
   invite: { require_attested_hosts: tier, require_encryption: yesOrNo, require_hardened: yesOrNo },
   discovery: {
     publish: yesOrNo,
@@ -208,7 +179,44 @@ const sections: { readonly [Name in keyof FileSettings]: KindsOf<FileSettings[Na
     inspector: yesOrNo,
     privileges: yesOrNo,
   },
+  node: { name: nodeName },
+  mesh: { join_file: file, open: yesOrNo },
+  api: {
+    port: whole(0, 65_535),
+    listen: hostPort,
+    key_file: file,
+    tls_cert: file,
+    tls_key: file,
+    insecure_http: yesOrNo,
+    names: texts,
+  },
+  console: { port: whole(0, 65_535), headless: yesOrNo },
+  network: {
+    bind: hostPort,
+    advertise: hostPorts,
+    iroh_relays: textOrTexts,
+    route: oneOf(["auto", "direct", "relay"]),
+    pad: yesOrNo,
+  },
+  engine: {
+    models,
+    urls: textOrTexts,
+    key_file: file,
+    ctx_size: whole(1, 999_999_999),
+    max_running: whole(1, 1_000_000),
+    max_queued: whole(0, 1_000_000),
+    coalesce: whole(0, limits.coalesceMs),
+  },
 };
+
+/** Every setting of the file as "section.name", with what it takes. */
+export function fileKeys(): ReadonlyMap<string, string> {
+  return new Map(
+    Object.keys(sections).flatMap((section) =>
+      [...(kindsOf(section) ?? [])].map(([name, { takes }]) => [`${section}.${name}`, takes] as const),
+    ),
+  );
+}
 
 export const noFileSettings: FileSettings = {
   policy: {},
@@ -220,6 +228,12 @@ export const noFileSettings: FileSettings = {
   discovery: {},
   telemetry: {},
   hardening: {},
+  node: {},
+  mesh: {},
+  api: {},
+  console: {},
+  network: {},
+  engine: {},
 };
 
 /** @param wanted false: --no-hardening, whatever the file says */
@@ -237,7 +251,7 @@ export function hardeningSteps(wanted: boolean, { hardening }: FileSettings): Ha
 
 /** @throws E_CONFIG naming file, setting and what it takes; also when others than root and we can change the file */
 export function readConfigFile(path: string): FileSettings {
-  return settingsFrom(readText(path), path);
+  return settingsFrom(readConfigText(path), path);
 }
 
 /** The same for a file's text. */
@@ -267,6 +281,12 @@ export function settingsFrom(text: string, path: string): FileSettings {
     discovery: read("discovery"),
     telemetry: read("telemetry"),
     hardening: read("hardening"),
+    node: read("node"),
+    mesh: read("mesh"),
+    api: read("api"),
+    console: read("console"),
+    network: read("network"),
+    engine: read("engine"),
   };
 }
 
@@ -287,14 +307,29 @@ function kindsOf(section: string): ReadonlyMap<string, Kind<unknown>> | undefine
   return found && new Map(Object.entries<Kind<unknown>>(found[1]));
 }
 
-/** @throws E_CONFIG */
-function readText(path: string): string {
+/** @throws E_CONFIG · what readConfigFile() says of a file that cannot be read, or that others can change */
+export function readConfigText(path: string): string {
   try {
     return fromUtf8(readSmall(path, fileBytes, { trusted: true }));
   } catch (cause) {
     const { code, message } = toMeshError(cause);
     throw new MeshError("E_CONFIG", code === "E_INPUT" ? message : `${path} cannot be read (${message})`, { cause });
   }
+}
+
+/**
+ * Line of a setting in a file's text, from 1: for people, who look for it. Undefined where it is written in another way than below
+ * its section by itself.
+ */
+export function lineOf(key: string, text: string): number | undefined {
+  const [wanted = "", name = ""] = key.split(".");
+  let section = "";
+  for (const [index, line] of text.split(/\r?\n/).entries()) {
+    if (/^\s*\[/.test(line)) section = /^\s*\[\s*"?([A-Za-z0-9_-]+)"?\s*\]/.exec(line)?.[1] ?? "";
+    const [, found] = /^\s*"?([A-Za-z0-9_-]+)"?\s*=/.exec(line) ?? [];
+    if (section === wanted && found === name) return index + 1;
+  }
+  return undefined;
 }
 
 /** The parser's message without the lines that it quotes. */
@@ -318,117 +353,14 @@ function unknownSection(name: string): string {
 function unknownSetting(section: string, name: string, known: readonly string[]): string {
   const near = nearest(name, known);
   const elsewhere = Object.keys(sections).filter((other) => other !== section && kindsOf(other)?.has(name));
+  const secretFile = known.find((one) => one === `${name}_file` || one === `${name.replace(/s$/, "")}_file`);
   const hint =
-    elsewhere.length > 0
-      ? `it belongs below ${alternatives(elsewhere.map((other) => `[${other}]`))}`
-      : near === undefined
-        ? `it takes ${listed(known)}`
-        : `did you mean ${near}?`;
+    secretFile !== undefined
+      ? `secrets do not stand in this file; ${secretFile} names the file that has it`
+      : elsewhere.length > 0
+        ? `it belongs below ${alternatives(elsewhere.map((other) => `[${other}]`))}`
+        : near === undefined
+          ? `it takes ${listed(known)}`
+          : `did you mean ${near}?`;
   return `[${section}] has no setting ${quoted(name)}: ${hint}`;
-}
-
-function quoted(name: string): string {
-  return `"${withoutControls(name).slice(0, 64)}"`;
-}
-
-/** The known name that was probably meant: no more than a third of it is wrong. */
-function nearest(name: string, known: readonly string[]): string | undefined {
-  const plain = name.slice(0, 64).toLowerCase().replaceAll("-", "_");
-  const ranked = known
-    .map((candidate) => ({ candidate, steps: editSteps(plain, candidate) }))
-    .toSorted((a, b) => a.steps - b.steps);
-  const [best] = ranked;
-  return best && best.steps <= Math.max(1, best.candidate.length / 3) ? best.candidate : undefined;
-}
-
-/** Letters to insert, remove or replace (Levenshtein). */
-function editSteps(from: string, to: string): number {
-  let row = Array.from({ length: to.length + 1 }, (_, index) => index);
-  for (const [index, letter] of from.split("").entries()) {
-    const next = [index + 1];
-    for (const [column, other] of to.split("").entries()) {
-      const kept = (row[column] ?? 0) + (letter === other ? 0 : 1);
-      next.push(Math.min(kept, (row[column + 1] ?? 0) + 1, (next[column] ?? 0) + 1));
-    }
-    row = next;
-  }
-  return row.at(-1) ?? 0;
-}
-
-// ---- kinds
-
-/** A time within bounds that are given in seconds; in ms once read. */
-function time(leastSeconds: number, mostSeconds: number): Kind<number> {
-  return {
-    takes: `a time from ${leastSeconds} s to ${mostSeconds} s: a number of seconds, or such as "90s", "5m" or "1h"`,
-    read: (value) => {
-      const seconds = typeof value === "string" ? secondsOf(value) : value;
-      if (typeof seconds !== "number" || !(seconds >= leastSeconds && seconds <= mostSeconds)) return undefined;
-      return Math.round(seconds * 1_000);
-    },
-  };
-}
-
-function whole(least: number, most: number): Kind<number> {
-  return {
-    takes: `a whole number from ${least} to ${most}`,
-    read: (value) =>
-      Number.isInteger(value) && Number(value) >= least && Number(value) <= most ? Number(value) : undefined,
-  };
-}
-
-/** "90s", "5m" or "1h". @returns seconds; undefined for any other text */
-export function secondsOf(text: string): number | undefined {
-  const units: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600 };
-  const [, number, unit = ""] = /^([0-9]{1,6})([smh])$/.exec(text) ?? [];
-  return number === undefined ? undefined : Number(number) * (units[unit] ?? Number.NaN);
-}
-
-/** An empty list of the only ones that may be asked would be a node that asks nobody. */
-function oneAtLeast<T>(what: string, read: (value: unknown) => T | undefined): Kind<readonly T[]> {
-  return {
-    takes: `a list of ${what}, one at least`,
-    read: (value) => {
-      const list = listOf(value, read);
-      return list?.length === 0 ? undefined : list;
-    },
-  };
-}
-
-/** undefined when the value is no list, or an item is none. */
-function listOf<T>(value: unknown, read: (item: unknown, folder: string) => T | undefined): readonly T[] | undefined {
-  if (!Array.isArray(value)) return undefined;
-  const items: T[] = [];
-  for (const item of value as readonly unknown[]) {
-    const one = read(item, "");
-    if (one === undefined) return undefined;
-    items.push(one);
-  }
-  return items;
-}
-
-/** Whether a place is an address and no file. */
-export function isUrl(text: string): boolean {
-  return /^[a-z][a-z0-9+.-]*:\/\//i.test(text);
-}
-
-/** Whether a text has the form of a key, so that it is no file. */
-export function isBuildKey(text: string): boolean {
-  return /^[0-9a-f]{64}$/.test(text) || /^[A-Za-z0-9+/]{43}=$/.test(text);
-}
-
-function isHex(value: unknown, digits: number): value is string {
-  return typeof value === "string" && value.length === digits && /^[0-9a-f]+$/.test(value);
-}
-
-function listed(names: readonly string[]): string {
-  return joined(names, "and");
-}
-
-function alternatives(names: readonly string[]): string {
-  return joined(names, "or");
-}
-
-function joined(names: readonly string[], word: string): string {
-  return names.length < 2 ? names.join("") : `${names.slice(0, -1).join(", ")} ${word} ${names.at(-1)}`;
 }

@@ -16,21 +16,38 @@ export const noFile = "none";
  * @throws     E_CONFIG whether there is one cannot be seen
  */
 export function configFile(flag: string | undefined): string | undefined {
-  const asked = flag ?? (process.env["SEALMESH_CONFIG"] || undefined);
-  return asked === noFile ? undefined : (asked ?? usualConfigFile());
+  const { path, exists } = placeOfConfigFile(flag);
+  return exists ? path : undefined;
 }
 
-/** The platform's place for configuration, if there is a file. */
-function usualConfigFile(): string | undefined {
-  const { XDG_CONFIG_HOME, APPDATA } = process.env;
-  let folder = join(XDG_CONFIG_HOME || join(homedir(), ".config"), "sealmesh");
+export interface ConfigPlace {
+  /** Undefined: none is read. */
+  readonly path: string | undefined;
+  /** One that was named is taken to be there. */
+  readonly exists: boolean;
+}
+
+/** The same with the place where one would be looked for, if there is none. */
+export function placeOfConfigFile(flag: string | undefined): ConfigPlace {
+  const asked = flag ?? (process.env["SEALMESH_CONFIG"] || undefined);
+  if (asked === noFile) return { path: undefined, exists: false };
+  return asked === undefined ? usualPlace() : { path: asked, exists: true };
+}
+
+/** The platform's place for configuration. */
+function usualPlace(): ConfigPlace {
+  const { APPDATA, CONFIGURATION_DIRECTORY } = process.env;
+  let folder = join(configFolder(), "sealmesh");
   if (process.platform === "darwin") folder = join(homedir(), "Library/Application Support/sealmesh");
   if (process.platform === "win32") folder = join(APPDATA ?? homedir(), "sealmesh");
+  // of a service manager, the first of several
+  const [ofService] = CONFIGURATION_DIRECTORY?.split(":") ?? [];
+  if (ofService) folder = ofService;
   const file = join(folder, "config.toml");
   try {
     // a link that leads nowhere is not nothing: whoever made it meant to have a policy
     if (lstatSync(folder, { throwIfNoEntry: false })?.isSymbolicLink()) statSync(folder);
-    return lstatSync(file, { throwIfNoEntry: false }) && file;
+    return { path: file, exists: lstatSync(file, { throwIfNoEntry: false }) !== undefined };
   } catch (cause) {
     // there may be a policy in it: going on as if there were none is no choice
     const code = cause instanceof Error && "code" in cause ? String(cause.code) : "unknown";
@@ -39,4 +56,9 @@ function usualConfigFile(): string | undefined {
       cause,
     });
   }
+}
+
+/** $XDG_CONFIG_HOME of this user. */
+export function configFolder(): string {
+  return process.env["XDG_CONFIG_HOME"] || join(homedir(), ".config");
 }

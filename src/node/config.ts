@@ -2,6 +2,7 @@
  * Settings of one node: from flags, environment and configuration file to checked values. A flag wins over its SEALMESH_*
  * variable, which wins over the file, which wins over the default. The only reader of process.env, with config-place.ts beside it.
  */
+import { readdirSync } from "node:fs";
 import { isIPv4 } from "node:net";
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
@@ -29,12 +30,16 @@ import { limits } from "../wire/limits.ts";
 import { keyHashes } from "./api-keys.ts";
 import { type BuildSettings, buildSettings } from "./build-settings.ts";
 import { readCertificates } from "./certificates.ts";
-import { type FileSettings, hardeningSteps, noFileSettings, readConfigFile, type TierSetting } from "./config-file.ts";
+import { type FileSettings, hardeningSteps, noFileSettings, readConfigFile } from "./config-file.ts";
+import { hostPortPattern, namePattern, type TierSetting } from "./config-kinds.ts";
 import { configFile, noFile } from "./config-place.ts";
 import { defaults } from "./defaults.ts";
 import { type FindingConfig, findingConfig, type FindingRequest, placesOf } from "./finding-config.ts";
-import { readSmall, shellQuoted } from "./own-files.ts";
+import { readSmall, shellQuoted, systemCode } from "./own-files.ts";
 import type { OwnerSettings } from "./ownership.ts";
+import { type Credentials, filledIn, givenFor, type Place, type Sources } from "./settings/given.ts";
+import { flagName, type Setting } from "./settings/setting.ts";
+import { settings } from "./settings/settings.ts";
 import { type TelemetrySettings, telemetrySettings } from "./telemetry-config.ts";
 
 export interface HostPort {
@@ -221,20 +226,25 @@ export interface Flags {
 /** Of them, those that say where meshes are looked for. */
 export type FindingPlaceFlags = Pick<Flags, "nostrRelay" | "lan" | "config">;
 
-/** @throws E_USAGE, E_CONFIG or E_INVITE with the flag's name and what it takes */
-export function resolveConfig(mode: Mode, flags: Flags): NodeConfig {
-  if (mode === "relay") refuseFlagsOfAskers(flags);
-  const file = fileSettings(flags);
+/**
+ * @param variables of this process; none: nothing but the flags says anything, and the file that they name
+ * @throws E_USAGE, E_CONFIG or E_INVITE with the flag's name and what it takes
+ */
+export function resolveConfig(mode: Mode, given: Flags, variables: Sources["variables"] = process.env): NodeConfig {
+  if (mode === "relay") refuseFlagsOfAskers(given);
+  const sources = sourcesOf(given, variables);
+  const { file } = sources;
+  const flags = withoutWeaker(filledIn(mode, sources), sources);
   const hardening = hardeningSteps(flags.hardening ?? true, file);
   const engines = engineSettings(flags, hardening);
-  const invited = invites(flags);
-  const found = finding(mode, flags, file);
+  const invited = invites(flags, variables);
+  const found = finding(mode, flags);
   if (mode !== "serve" && engines.length > 0) {
     throw new MeshError("E_USAGE", `a ${mode} serves no models: --engine and --model belong to \`sealmesh serve\``);
   }
   return {
     mode,
-    name: checkedName(flags.name ?? environment("NAME")),
+    name: checkedName(flags.name),
     dataDir: dataDirFrom(flags.dataDir),
     join: invited,
     finding: found,
@@ -243,45 +253,32 @@ export function resolveConfig(mode: Mode, flags: Flags): NodeConfig {
     console: flags.headless
       ? undefined
       : { host: "127.0.0.1", port: port(flags.console, "--console", defaults.consolePort) },
-    bind: bindAddress(flags.bind ?? environment("BIND") ?? defaults.bind),
-    advertise: advertised(flags.advertise ?? environment("ADVERTISE")?.split(",") ?? []),
+    bind: bindAddress(flags.bind ?? defaults.bind),
+    advertise: advertised(flags.advertise ?? []),
     irohRelays: irohRelays(flags.relay ?? []),
-    route: route(flags.route ?? environment("ROUTE") ?? "auto"),
+    route: route(flags.route ?? "auto"),
     relayTraffic: flags.relayTraffic ?? true,
-    relaying: relaySettings(flags, file),
-    policy: policySettings(flags, file),
+    relaying: relaySettings(flags),
+    policy: policySettings(flags, sources),
     attest: attestSettings(flags, file),
-    owner: ownerSettings(flags, file),
+    owner: ownerSettings(flags),
     challenge: { intervalMs: file.challenge.interval ?? defaults.challengeIntervalMs },
     invitePolicy: invitePolicy(flags, file),
-    maxRunning: count(flags.maxRunning ?? environment("MAX_RUNNING"), "--max-running", 1) ?? defaults.exchangesTotal,
-    maxQueued: count(flags.maxQueued ?? environment("MAX_QUEUED"), "--max-queued", 0) ?? defaults.queuedTotal,
-    pad: flags.pad ?? yes("PAD") ?? false,
-    coalesceMs: count(flags.coalesce ?? environment("COALESCE"), "--coalesce", 0, limits.coalesceMs) ?? 0,
+    maxRunning: count(flags.maxRunning, "--max-running", 1) ?? defaults.exchangesTotal,
+    maxQueued: count(flags.maxQueued, "--max-queued", 0) ?? defaults.queuedTotal,
+    pad: flags.pad ?? false,
+    coalesceMs: count(flags.coalesce, "--coalesce", 0, limits.coalesceMs) ?? 0,
     engines,
     hardening,
-    telemetry: telemetry(flags, file),
+    telemetry: telemetry(flags, sources),
     tap: flags.debugTap === undefined ? undefined : resolve(flags.debugTap),
   };
 }
 
 /** Flags that mean something only to a node that asks; with their names on a command line. */
-export const flagsOfAskers: { readonly [Name in keyof Flags]?: string } = {
-  port: "--port",
-  listen: "--listen",
-  apiKeyFile: "--api-key-file",
-  tlsCert: "--tls-cert",
-  tlsKey: "--tls-key",
-  insecureHttp: "--insecure-http",
-  apiName: "--api-name",
-  route: "--route",
-  pad: "--pad",
-  requireEncryption: "--require-encryption",
-  requireHardened: "--require-hardened",
-  requireAttestedHosts: "--require-attested-hosts",
-  allowHosts: "--allow-hosts",
-  acceptUnchallenged: "--accept-unchallenged",
-};
+export const flagsOfAskers: { readonly [Name in keyof Flags]?: string } = Object.fromEntries(
+  settings.flatMap((setting) => (setting.askersOnly && !setting.negated ? [[setting.flag, flagName(setting)]] : [])),
+);
 
 /** A relay has no API port and asks nobody: a flag that would do nothing is a mistake. @throws E_USAGE */
 function refuseFlagsOfAskers(flags: Flags): void {
@@ -294,32 +291,41 @@ function refuseFlagsOfAskers(flags: Flags): void {
   }
 }
 
+/** `--listen` and `--port` say the same in two ways: the one from the nearer place counts. */
+function withoutWeaker(flags: Flags, sources: Sources): Flags {
+  const rank = (flag: keyof Flags): number =>
+    ["flag", "variable", "credential", "file"].indexOf(placeOf(flag, sources) ?? "");
+  const { listen, port: portGiven } = flags;
+  if (listen === undefined || portGiven === undefined || rank("listen") === rank("port")) return flags;
+  const { listen: _listen, port: _port, ...others } = flags;
+  return rank("listen") < rank("port") ? { ...others, listen } : { ...others, port: portGiven };
+}
+
 /** @throws E_USAGE */
-function relaySettings(flags: Flags, { relay }: FileSettings): RelaySettings {
-  const rate = count(flags.relayRate ?? environment("RELAY_RATE"), "--relay-rate", 1, 10_000) ?? relay.rate;
-  const streams = count(flags.relayStreams ?? environment("RELAY_STREAMS"), "--relay-streams", 1, 10_000);
+function relaySettings(flags: Flags): RelaySettings {
   return {
-    streams: streams ?? relay.streams ?? defaults.relayStreamsTotal,
-    bytesPerSecond: (rate ?? defaults.relayRate) * 1_000_000,
+    streams: count(flags.relayStreams, "--relay-streams", 1, 10_000) ?? defaults.relayStreamsTotal,
+    bytesPerSecond: (count(flags.relayRate, "--relay-rate", 1, 10_000) ?? defaults.relayRate) * 1_000_000,
   };
 }
 
 /** The standard variables count where ours say nothing, before the file. @throws E_CONFIG */
-function telemetry(flags: Flags, { telemetry: inFile }: FileSettings): TelemetrySettings | undefined {
-  const { OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_HEADERS, OTEL_SERVICE_NAME } = process.env;
-  const told = flags.otlpEndpoint ?? environment("OTLP_ENDPOINT") ?? (OTEL_EXPORTER_OTLP_ENDPOINT || undefined);
-  const { otlp_headers_file: file } = inFile;
+function telemetry({ otlpEndpoint }: Flags, sources: Sources): TelemetrySettings | undefined {
+  const { OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_HEADERS, OTEL_SERVICE_NAME } = sources.variables;
+  const { otlp_headers_file: file, service_name: name } = sources.file.telemetry;
+  const isOurs = ["flag", "variable"].includes(placeOf("otlpEndpoint", sources) ?? "");
   const headers = OTEL_EXPORTER_OTLP_HEADERS || undefined;
   return telemetrySettings({
-    endpoint: told ?? inFile.otlp_endpoint,
+    endpoint: isOurs ? otlpEndpoint : OTEL_EXPORTER_OTLP_ENDPOINT || otlpEndpoint,
     headers: headers ?? (file === undefined ? undefined : readSmallFile(file, "[telemetry] otlp_headers_file")),
-    serviceName: (OTEL_SERVICE_NAME || undefined) ?? inFile.service_name,
+    serviceName: OTEL_SERVICE_NAME || name,
   });
 }
 
 /** Our environment for a node that is started beside us and must not take our own settings: of SEALMESH_* only no file. */
 export function environmentWithoutSettings(): NodeJS.ProcessEnv {
-  const others = Object.entries(process.env).filter(([name]) => !name.startsWith("SEALMESH_"));
+  const own = /^(SEALMESH_|CREDENTIALS_DIRECTORY$)/;
+  const others = Object.entries(process.env).filter(([name]) => !own.test(name));
   return { ...Object.fromEntries(others), SEALMESH_CONFIG: noFile };
 }
 
@@ -334,10 +340,49 @@ function fileSettings(flags: Pick<Flags, "config">): FileSettings {
   return file === undefined ? noFileSettings : readConfigFile(file);
 }
 
-/** $SEALMESH_DATA_DIR, $STATE_DIRECTORY (systemd), then the platform's place for state. */
+/** Where settings come from, for this process and these flags. @throws E_CONFIG */
+function sourcesOf(flags: Flags, variables: Sources["variables"] = process.env): Sources {
+  return { flags, variables, file: fileSettings(flags), credentials: credentials(variables) };
+}
+
+/** @throws E_CONFIG the service manager's directory cannot be read */
+function credentials(variables: Sources["variables"]): Credentials | undefined {
+  const directory = variables["CREDENTIALS_DIRECTORY"];
+  if (!directory) return undefined;
+  try {
+    return { directory, names: readdirSync(directory) };
+  } catch (cause) {
+    throw new MeshError("E_CONFIG", `$CREDENTIALS_DIRECTORY ${directory} cannot be read (${systemCode(cause)})`, {
+      cause,
+    });
+  }
+}
+
+/** One setting, and what says it: for `sealmesh config show`. */
+export interface ShownSetting {
+  readonly setting: Setting;
+  /** Strongest first; none: its default holds. */
+  readonly given: readonly { readonly place: Place; readonly value: unknown }[];
+}
+
+/** Every setting, as a node that is started with these flags would find it. @throws E_USAGE, E_CONFIG */
+export function shownSettings(flags: Flags): {
+  readonly settings: readonly ShownSetting[];
+  /** The configuration file; undefined: there is none. */
+  readonly file: string | undefined;
+} {
+  const sources = sourcesOf(flags);
+  return {
+    settings: settings.map((setting) => ({ setting, given: givenFor(setting, sources) })),
+    file: configFile(flags.config),
+  };
+}
+
+/** $SEALMESH_DATA_DIR, $STATE_DIRECTORY (systemd; the first of several), then the platform's place for state. */
 function defaultDataDir(variables = process.env): string {
   const { STATE_DIRECTORY, XDG_STATE_HOME, LOCALAPPDATA } = variables;
-  if (STATE_DIRECTORY) return STATE_DIRECTORY;
+  const [state] = STATE_DIRECTORY?.split(":") ?? [];
+  if (state) return state;
   if (process.platform === "darwin") return join(homedir(), "Library/Application Support/sealmesh");
   if (process.platform === "win32") return join(LOCALAPPDATA ?? homedir(), "sealmesh");
   return join(XDG_STATE_HOME ?? join(homedir(), ".local/state"), "sealmesh");
@@ -354,7 +399,7 @@ export function dataDirArguments(dataDir: string): string {
 
 /** Splits "host:port" or "[v6]:port". @throws E_USAGE naming `flag` */
 function parseHostPort(text: string, flag: string): HostPort {
-  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]+)):([0-9]{1,5})$/.exec(text);
+  const match = hostPortPattern.exec(text);
   const host = match?.[1] ?? match?.[2];
   const number = Number(match?.[3]);
   if (host === undefined || number > 65_535) {
@@ -363,60 +408,44 @@ function parseHostPort(text: string, flag: string): HostPort {
   return { host, port: number };
 }
 
+/** The variable that commands share, where settings are not read. */
 function environment(name: string): string | undefined {
   return process.env[`SEALMESH_${name}`] || undefined;
 }
 
-/** @throws E_USAGE for anything but 1, true, 0 and false */
-function yes(name: string): boolean | undefined {
-  const text = environment(name);
-  if (text === undefined) return undefined;
-  if (["1", "true"].includes(text)) return true;
-  if (["0", "false"].includes(text)) return false;
-  throw new MeshError("E_USAGE", `SEALMESH_${name} takes 1 or 0, not "${text}"`);
-}
-
-function invites(flags: Flags): readonly Invite[] {
+function invites(flags: Flags, variables: Sources["variables"]): readonly Invite[] {
   const tokens = [...(flags.join ?? [])];
   if (flags.joinFile !== undefined) tokens.push(...words(readSmallFile(flags.joinFile, "--join-file")));
-  tokens.push(...words(environment("JOIN") ?? ""));
+  tokens.push(...words(variables["SEALMESH_JOIN"] ?? ""));
   return tokens.map((token) => readInvite(token));
 }
 
 /** A mesh that can be found by its name is for whoever finds it, unless invites are asked for. */
 function openMesh(flags: Flags, found: FindingConfig | undefined): boolean {
-  return flags.openMesh ?? yes("OPEN_MESH") ?? (found !== undefined && !found.inviteOnly);
+  return flags.openMesh ?? (found !== undefined && !found.inviteOnly);
 }
 
 /** Where to look for meshes, also without a node. @throws E_USAGE, E_CONFIG */
 export function findingPlaces(flags: FindingPlaceFlags): DiscoverySettings {
-  return placesOf(placesFrom(flags, fileSettings(flags)));
+  return placesOf(placesFrom(filledIn("client", sourcesOf(flags))));
 }
 
-function placesFrom(
-  flags: FindingPlaceFlags,
-  { discovery }: FileSettings,
-): Pick<FindingRequest, "nostrRelays" | "lan"> {
-  return {
-    nostrRelays: flags.nostrRelay ?? spaced(environment("NOSTR_RELAY")) ?? discovery.nostr_relays,
-    // commander has true for a --no- flag that was not given
-    lan: flags.lan === false ? false : (yes("LAN") ?? discovery.lan ?? true),
-  };
+function placesFrom({ nostrRelay, lan }: FindingPlaceFlags): Pick<FindingRequest, "nostrRelays" | "lan"> {
+  return { nostrRelays: nostrRelay, lan: lan ?? true };
 }
 
 /** @throws E_USAGE */
-function finding(mode: NodeConfig["mode"], flags: Flags, file: FileSettings): FindingConfig | undefined {
-  const { discovery } = file;
+function finding(mode: NodeConfig["mode"], flags: Flags): FindingConfig | undefined {
   return findingConfig({
-    ...placesFrom(flags, file),
+    ...placesFrom(flags),
     // a relay joins what is there, as a client does: a mesh begins with a host
     mode: mode === "serve" ? "serve" : "client",
-    publish: flags.publish ?? yes("PUBLISH") ?? discovery.publish ?? false,
-    meshName: flags.meshName ?? environment("MESH_NAME") ?? discovery.mesh_name,
-    auto: flags.auto ?? yes("AUTO") ?? discovery.auto ?? false,
-    discover: flags.discover ?? environment("DISCOVER") ?? discovery.discover,
-    inviteOnly: flags.inviteOnly ?? yes("INVITE_ONLY") ?? discovery.invite_only ?? false,
-    region: flags.region ?? environment("REGION") ?? discovery.region,
+    publish: flags.publish ?? false,
+    meshName: flags.meshName,
+    auto: flags.auto ?? false,
+    discover: flags.discover,
+    inviteOnly: flags.inviteOnly ?? false,
+    region: flags.region,
   });
 }
 
@@ -426,20 +455,19 @@ function words(text: string): string[] {
 
 // ---- policy and evidence
 
-function policySettings(flags: Flags, { policy }: FileSettings): PolicySettings {
-  const asked = flags.requireAttestedHosts ?? environment("REQUIRE_ATTESTED_HOSTS");
-  const tier = asked === undefined ? policy.require_attested_hosts : tierSetting(asked);
-  const hosts = flags.allowHosts ?? listed(environment("ALLOW_HOSTS"));
-  const requireAttested = demandOf(tier);
+function policySettings(flags: Flags, sources: Sources): PolicySettings {
+  const { policy } = sources.file;
+  const tier = flags.requireAttestedHosts;
+  const requireAttested = tier === undefined ? undefined : demandOf(tierSetting(tier));
   return {
     requireAttested,
-    requireEncryption: flags.requireEncryption ?? yes("REQUIRE_ENCRYPTION") ?? policy.require_encryption ?? false,
-    requireHardened: flags.requireHardened ?? yes("REQUIRE_HARDENED") ?? policy.require_hardened ?? false,
-    acceptUnchallenged: acceptUnchallenged(flags, policy, requireAttested),
-    hosts: hosts === undefined ? policy.allow_hosts : hostIds(hosts),
+    requireEncryption: flags.requireEncryption ?? false,
+    requireHardened: flags.requireHardened ?? false,
+    acceptUnchallenged: acceptUnchallenged(flags, sources, requireAttested),
+    hosts: flags.allowHosts === undefined ? undefined : hostIds(flags.allowHosts),
     owners: policy.owners,
     keys: policy.keys ?? [],
-    builds: knownBuilds(flags, policy),
+    builds: knownBuilds(flags, sources),
     roots: [
       ...certificates(policy.roots ?? [], "[policy] roots"),
       ...certificates(flags.trustRoots ?? [], "--trust-roots"),
@@ -450,59 +478,54 @@ function policySettings(flags: Flags, { policy }: FileSettings): PolicySettings 
 }
 
 /** @throws E_USAGE, E_CONFIG it is asked for beside a tier that it does nothing for */
-function acceptUnchallenged(
-  flags: Flags,
-  { accept_unchallenged: inFile = false }: FileSettings["policy"],
-  tier: DemandableTier | undefined,
-): boolean {
-  const given = flags.acceptUnchallenged ?? yes("ACCEPT_UNCHALLENGED");
-  const accepts = given ?? inFile;
+function acceptUnchallenged(flags: Flags, sources: Sources, tier: DemandableTier | undefined): boolean {
+  const accepts = flags.acceptUnchallenged ?? false;
   if (accepts && tier !== undefined && tier !== "key") {
-    const name = given === undefined ? "[policy] accept_unchallenged" : "--accept-unchallenged";
+    const inFile = placeOf("acceptUnchallenged", sources) === "file";
+    const name = inFile ? "[policy] accept_unchallenged" : "--accept-unchallenged";
     const why = `has no effect where the tier ${tier} is demanded: without a challenge there is nothing above key`;
-    throw new MeshError(given === undefined ? "E_CONFIG" : "E_USAGE", `${name} ${why}; leave it out`);
+    throw new MeshError(inFile ? "E_CONFIG" : "E_USAGE", `${name} ${why}; leave it out`);
   }
   return accepts;
 }
 
 /** @throws E_CONFIG */
-function knownBuilds(flags: Flags, policy: FileSettings["policy"]): BuildSettings | undefined {
-  const sources = flags.allowBuilds ?? spaced(environment("ALLOW_BUILDS"));
-  const keys = flags.buildKeys ?? spaced(environment("BUILD_KEYS"));
+function knownBuilds(flags: Flags, sources: Sources): BuildSettings | undefined {
+  const { policy } = sources.file;
   return buildSettings({
-    sources: sources ?? policy.allow_builds,
-    sourcesName: sources === undefined ? "[policy] allow_builds" : "--allow-builds",
-    keys: keys ?? policy.build_keys ?? [],
-    keysName: keys === undefined ? "[policy] build_keys" : "--build-keys",
+    sources: flags.allowBuilds,
+    sourcesName: placeOf("allowBuilds", sources) === "file" ? "[policy] allow_builds" : "--allow-builds",
+    keys: flags.buildKeys ?? [],
+    keysName: placeOf("buildKeys", sources) === "file" ? "[policy] build_keys" : "--build-keys",
     sigstoreRoot: policy.sigstore_root,
     sigstoreIssuer: policy.sigstore_issuer,
     sigstoreIdentity: policy.sigstore_identity,
   });
 }
 
-function spaced(text: string | undefined): readonly string[] | undefined {
-  return text === undefined ? undefined : words(text);
+/** Where the value that counts comes from; undefined: nobody says anything. */
+function placeOf(flag: keyof Flags, sources: Sources): Place | undefined {
+  const setting = settings.find((known) => known.flag === flag);
+  return setting && givenFor(setting, sources)[0]?.place;
 }
 
 function attestSettings(flags: Flags, { attest }: FileSettings): AttestSettings {
   return {
     refreshMs: attest.refresh ?? defaults.evidenceRefreshMs,
-    tpm: flags.tpm ?? environment("TPM") ?? attest.tpm,
+    tpm: flags.tpm,
     tpmCertificates: certificates(attest.tpm_certificates ?? [], "[attest] tpm_certificates"),
-    software: flags.softwareEvidence ?? yes("SOFTWARE_EVIDENCE") ?? attest.software ?? false,
+    software: flags.softwareEvidence ?? false,
   };
 }
 
 /** @throws E_USAGE */
-function ownerSettings(flags: Flags, { owner }: FileSettings): OwnerSettings {
-  const keyFile = flags.ownerKey ?? environment("OWNER_KEY");
-  const passphraseFile = flags.ownerPassphraseFile ?? environment("OWNER_PASSPHRASE_FILE");
-  const trusted = flags.trustOwner ?? listed(environment("TRUST_OWNER"));
-  const policy = trustPolicy(flags.trustPolicy ?? environment("TRUST_POLICY")) ?? owner.trust_policy;
+function ownerSettings(flags: Flags): OwnerSettings {
+  const { ownerKey, ownerPassphraseFile, trustOwner } = flags;
+  const policy = trustPolicy(flags.trustPolicy);
   return {
-    keyFile: keyFile === undefined ? owner.key : resolve(keyFile),
-    passphraseFile: passphraseFile === undefined ? owner.passphrase_file : resolve(passphraseFile),
-    trusted: trusted === undefined ? (owner.trust ?? []) : ownerIds(trusted),
+    keyFile: ownerKey === undefined ? undefined : resolve(ownerKey),
+    passphraseFile: ownerPassphraseFile === undefined ? undefined : resolve(ownerPassphraseFile),
+    trusted: trustOwner === undefined ? [] : ownerIds(trustOwner),
     // what was revoked is refused without being asked; whom to prefer must be said
     policy: policy ?? "prefer-owned",
     prefersStrangers: policy === "prefer-owned",
@@ -525,7 +548,7 @@ function ownerIds(given: readonly string[]): readonly string[] {
 }
 
 function invitePolicy(flags: Flags, { invite }: FileSettings): MinimumPolicy | undefined {
-  const asked = flags.inviteRequires ?? listed(environment("INVITE_REQUIRES"));
+  const asked = flags.inviteRequires;
   const minimum =
     asked === undefined
       ? {
@@ -563,10 +586,6 @@ function demandOf(setting: TierSetting | undefined): DemandableTier | undefined 
   return setting === "none" ? undefined : setting;
 }
 
-function listed(text: string | undefined): readonly string[] | undefined {
-  return text === undefined ? undefined : [text];
-}
-
 function hostIds(given: readonly string[]): readonly EndpointId[] {
   return given
     .flatMap((text) => text.split(","))
@@ -596,7 +615,7 @@ type ApiPort = Pick<NodeConfig, "api" | "reach" | "tls" | "apiKeyHashes" | "apiN
 function apiPort(flags: Flags): ApiPort {
   const api = apiAddress(flags);
   const reach = isLoopback(api.host) ? "loopback" : "network";
-  const keyFile = flags.apiKeyFile ?? environment("API_KEY_FILE");
+  const keyFile = flags.apiKeyFile;
   const apiKeyHashes =
     keyFile === undefined ? [] : keyHashes(readSmallFile(keyFile, "--api-key-file"), "--api-key-file");
   const tls = tlsFiles(flags);
@@ -618,7 +637,7 @@ function apiPort(flags: Flags): ApiPort {
 
 function apiAddress(flags: Flags): HostPort {
   if (flags.listen === undefined) {
-    return { host: "127.0.0.1", port: port(flags.port ?? environment("PORT"), "--port", defaults.apiPort) };
+    return { host: "127.0.0.1", port: port(flags.port, "--port", defaults.apiPort) };
   }
   if (flags.port !== undefined) throw new MeshError("E_USAGE", "give --listen HOST:PORT or --port, not both");
   return parseHostPort(flags.listen, "--listen");
@@ -630,8 +649,7 @@ function isLoopback(host: string): boolean {
 }
 
 function tlsFiles(flags: Flags): TlsFiles | undefined {
-  const certFile = flags.tlsCert ?? environment("TLS_CERT");
-  const keyFile = flags.tlsKey ?? environment("TLS_KEY");
+  const { tlsCert: certFile, tlsKey: keyFile } = flags;
   if (certFile === undefined && keyFile === undefined) return undefined;
   if (keyFile === undefined) throw new MeshError("E_CONFIG", "--tls-cert needs --tls-key FILE, the private key to it");
   if (certFile === undefined) throw new MeshError("E_CONFIG", "--tls-key needs --tls-cert FILE, the certificate to it");
@@ -702,7 +720,7 @@ function route(text: string): RouteSetting {
 
 function checkedName(name: string | undefined): string | undefined {
   if (name === undefined) return undefined;
-  if (!/^[\p{L}\p{N}][\p{L}\p{N} ._-]{0,63}$/u.test(name)) {
+  if (!namePattern.test(name)) {
     throw new MeshError("E_USAGE", "--name takes up to 64 letters, digits, blanks, dots, dashes and underscores");
   }
   return name;

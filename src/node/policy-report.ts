@@ -6,7 +6,7 @@ import type { Tier } from "../attest/verdict.ts";
 import type { EndpointId } from "../base/brand.ts";
 import { decide, type Decision, type HostFacts } from "../policy/decide.ts";
 import type { Policy } from "../policy/policy.ts";
-import type { TierSetting } from "./config-file.ts";
+import type { TierSetting } from "./config-kinds.ts";
 import { explanation, type HostKnown, policyStatus, type PolicyStatus, shownProof } from "./attestation-report.ts";
 
 export interface PolicyReport {

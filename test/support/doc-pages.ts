@@ -112,8 +112,9 @@ export function commandsIn(line: string): readonly CommandLine[] {
   return found;
 }
 
-/** Lines of a fence as a shell reads them: those that end in a backslash go on. */
+/** Lines of a fence as a shell reads them: those that end in a backslash go on. None where it says that it is text. */
 export function shellLines({ info, lines }: Fence): readonly string[] {
+  if (info === "text") return [];
   const joined = lines
     .join("\n")
     .replaceAll(/\\\n\s*/g, " ")

@@ -5,7 +5,7 @@
 import { MeshError } from "../../base/errors.ts";
 import { isRecord, type Json } from "../../base/json.ts";
 import { dataDirFrom } from "../../node/config.ts";
-import { secondsOf } from "../../node/config-file.ts";
+import { secondsOf } from "../../node/config-kinds.ts";
 import { defaults } from "../../node/defaults.ts";
 import type { InviteDocument, MadeInviteDocument } from "../../node/http/invites.ts";
 import { type MemberRole, memberRoles } from "../../wire/admission.ts";

@@ -1,9 +1,6 @@
 /** `sealmesh serve`: a node that offers the models of this machine to the mesh. */
-import { Option } from "commander";
-import { MeshError } from "../../base/errors.ts";
-import { defaults } from "../../node/defaults.ts";
-import { type Command, repeated } from "../command.ts";
-import { addNodeFlags, type NodeProcessFlags } from "../node-flags.ts";
+import type { Command } from "../command.ts";
+import { addNodeFlags, addServingFlags, type NodeProcessFlags } from "../node-flags.ts";
 
 export const serve: Command = {
   name: "serve",
@@ -20,39 +17,11 @@ export const serve: Command = {
     { what: "a host that proves what it can to those who ask", line: "sealmesh serve --engine auto --tpm /dev/tpmrm0" },
   ],
   addFlags(command) {
-    command
-      .optionsGroup("Models:")
-      .addOption(
-        new Option("--model <file>", "GGUF file to run in the embedded engine; may be repeated").argParser(repeated),
-      )
-      .addOption(
-        new Option(
-          "--engine <url>",
-          "base URL of an OpenAI-compatible server, or auto to look for one on this machine; may be repeated",
-        ).argParser(repeated),
-      )
-      .option("--engine-key-file <file>", "file with the API key of the engines")
-      .option("--ctx-size <tokens>", "context of the embedded engine (default: 4096, or less if the model has less)")
-      .option("--max-running <n>", `requests that the engines answer at a time (default: ${defaults.exchangesTotal})`)
-      .option("--max-queued <n>", `further requests that wait for a place there (default: ${defaults.queuedTotal})`)
-      .option(
-        "--coalesce <ms>",
-        "seal together what the engine says within so many ms, so that the pace tells less on the way (default: 0)",
-      )
-      .option(
-        "--tpm <place>",
-        "TPM 2.0 that makes evidence for those who ask: /dev/tpmrm0, or HOST:PORT of an emulator. Members that ask see its " +
-          "certificate, which identifies this machine",
-      )
-      .option("--software-evidence", "for development: evidence by a key in memory, which proves nothing to anybody");
+    addServingFlags(command);
     addNodeFlags(command);
   },
   async run(given, hardening) {
-    const flags = given as Partial<NodeProcessFlags>;
-    if ((flags.engine ?? []).length + (flags.model ?? []).length === 0) {
-      throw new MeshError("E_USAGE", "nothing to serve: give --model FILE.gguf or --engine URL|auto");
-    }
     const { runNode } = await import("../node-process.ts");
-    return await runNode("serve", flags, hardening);
+    return await runNode("serve", given as Partial<NodeProcessFlags>, hardening);
   },
 };

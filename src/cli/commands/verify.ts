@@ -21,7 +21,7 @@ import {
   timeText,
 } from "../../node/attestation-report.ts";
 import { readCertificates } from "../../node/certificates.ts";
-import { secondsOf } from "../../node/config-file.ts";
+import { secondsOf } from "../../node/config-kinds.ts";
 import { readSmall } from "../../node/own-files.ts";
 import { explainLack, explainReason, tierTexts } from "../../policy/explain.ts";
 import { decodeEvidenceItem, rfc3339Ms } from "../../wire/evidence.ts";

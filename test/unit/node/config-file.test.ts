@@ -68,6 +68,7 @@ describe("what a file says", () => {
       service_name = "s"
     `;
     expect(read(text)).toEqual({
+      ...noFileSettings,
       relay: { rate: 4, streams: 32 },
       telemetry: {
         otlp_endpoint: "http://127.0.0.1:4318",
@@ -143,10 +144,14 @@ describe("what is refused, with file, setting and what it takes", () => {
     ["[attest]\nrequire_encryption = true", ["it belongs below [policy] or [invite]"]],
     ["require_encryption = true", ["require_encryption belongs below [policy] or [invite]"]],
     ["[polcy]\n", ["did you mean [policy]?"]],
+    ["[mesh]\njoin = 'a secret'", ["secrets do not stand in this file", "join_file"]],
+    ["[engine]\nkey = 'a secret'", ["secrets do not stand in this file", "key_file"]],
+    ["[api]\nkeys = ['a secret']", ["secrets do not stand in this file", "key_file"]],
     [
-      "[network]\n",
+      "[colours]\n",
       [
-        "there are [policy], [attest], [owner], [challenge], [relay], [invite], [discovery], [telemetry] and [hardening]",
+        "there are [policy], [attest], [owner], [challenge], [relay], [invite], [discovery], [telemetry], [hardening]",
+        "and [engine]",
       ],
     ],
     ["policy = true", ["write [policy]"]],
