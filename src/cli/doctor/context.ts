@@ -97,3 +97,9 @@ export function shownPath(path: string): string {
   const home = homedir();
   return home !== "/" && (path === home || path.startsWith(`${home}/`)) ? `~${path.slice(home.length)}` : path;
 }
+
+/** The same for a sentence with paths in it. */
+export function withoutHome(text: string): string {
+  const home = homedir();
+  return home === "/" || home === "" ? text : text.replaceAll(`${home}/`, "~/");
+}

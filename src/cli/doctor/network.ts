@@ -134,8 +134,8 @@ export function judgeNetwork(seen: readonly InterfaceSeen[]): Finding {
   if (seen.length === 0) return warn("no network but this machine's own", "connect it, or use this machine alone");
   const working = seen.filter(({ why }) => why === undefined);
   if (working.length === 0) return warn(`multicast DNS cannot be used on ${names} (${seen[0]?.why})`, invites);
-  const text = `multicast DNS can be used on ${working.map(({ name }) => name).join(", ")}`;
-  return ok(`${text}; whether others hear it, only \`sealmesh discover\` can tell`);
+  // that others hear it, too, only an answer of theirs can show
+  return ok(`multicast DNS works on ${working.map(({ name }) => name).join(", ")}, as far as this machine can tell`);
 }
 
 // ---- iroh relays

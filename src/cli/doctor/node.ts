@@ -4,7 +4,7 @@ import { version } from "../../node/version.ts";
 import { withoutControls } from "../../wire/gossip.ts";
 import { counted } from "../output.ts";
 import { type Check, check, fail, type Finding, ok, skip, warn } from "./check.ts";
-import type { DoctorContext, RunningNode } from "./context.ts";
+import { type DoctorContext, type RunningNode, withoutHome } from "./context.ts";
 
 export const runningNode: Check = check("node", (context) => context, judgeNode);
 
@@ -44,7 +44,7 @@ export const settings: Check = check("settings", ({ config }) => config, judgeSe
 
 export function judgeSettings(config: object | MeshError): Finding {
   if (!isMeshError(config)) return ok("whole and understood; `sealmesh config show` lists them");
-  return fail(config.code, config.message, config.row.hint);
+  return fail(config.code, withoutHome(config.message), config.row.hint);
 }
 
 /** Least version that runs us, and the one to take. */

@@ -213,5 +213,6 @@ describe("a run", () => {
     const home = process.env["HOME"] ?? "/nowhere";
     expect(shownPath(`${home}/.local/state/sealmesh`)).toBe("~/.local/state/sealmesh");
     expect(shownPath("/var/lib/sealmesh")).toBe("/var/lib/sealmesh");
+    expect(judgeSettings(new MeshError("E_CONFIG", `${home}/.config/x: bad`)).seen).toBe("~/.config/x: bad");
   });
 });
