@@ -4,10 +4,12 @@ import { builds } from "./commands/builds.ts";
 import { client } from "./commands/client.ts";
 import { demo } from "./commands/demo.ts";
 import { discover } from "./commands/discover.ts";
+import { engine } from "./commands/engine.ts";
 import { explain } from "./commands/explain.ts";
 import { invite } from "./commands/invite.ts";
 import { measure } from "./commands/measure.ts";
 import { owner } from "./commands/owner.ts";
+import { pull } from "./commands/pull.ts";
 import { relay } from "./commands/relay.ts";
 import { serve } from "./commands/serve.ts";
 import { status } from "./commands/status.ts";
@@ -28,6 +30,8 @@ export const commands: readonly (Command | CommandGroup)[] = [
   owner,
   builds,
   measure,
+  pull,
+  engine,
   demo,
   version,
 ];

@@ -104,6 +104,23 @@ function socketError(thrown: unknown, signal: AbortSignal): MeshError {
   );
 }
 
+/** Why a connection failed, as far as a person can act on it: "nothing listens there". @param error of send() or a body */
+export function unreachableBecause({ cause }: Error): string | undefined {
+  const code = errorCode(cause);
+  if (code === undefined) return undefined;
+  return socketSentences[code] ?? (isTlsCode(code) ? `its TLS certificate does not hold here (${code})` : undefined);
+}
+
+/** Whether it failed for a reason that does not change by itself. */
+export function isLastingFailure({ cause }: Error): boolean {
+  const code = errorCode(cause);
+  return code !== undefined && isTlsCode(code);
+}
+
+function isTlsCode(code: string): boolean {
+  return /^ERR_SSL_|^EPROTO$|CERT|SIGNATURE$|^UNABLE_TO_|^INVALID_CA|^HOSTNAME_/.test(code);
+}
+
 function errorCode(thrown: unknown): string | undefined {
   if (typeof thrown !== "object" || thrown === null) return undefined;
   if ("code" in thrown && typeof thrown.code === "string") return thrown.code;

@@ -11,6 +11,9 @@ import { fromUtf8 } from "../base/bytes.ts";
 import { MeshError, toMeshError } from "../base/errors.ts";
 import { readInvite } from "../crypto/invite.ts";
 import type { DiscoverySettings } from "../discovery/discovery.ts";
+import { engineFolder } from "../engine/llama-package.ts";
+import { isRemote, modelSource } from "../engine/model-source.ts";
+import { engineAddress, type EnginePreset } from "../engine/presets.ts";
 import type { RouteSetting } from "../exchange.ts";
 import type { HardeningSteps } from "../harden/report.ts";
 import { isListable } from "../policy/owner-book.ts";
@@ -33,6 +36,7 @@ import { type FileSettings, hardeningSteps, noFileSettings, readConfigFile, type
 import { configFile, noFile } from "./config-place.ts";
 import { defaults } from "./defaults.ts";
 import { type FindingConfig, findingConfig, type FindingRequest, placesOf } from "./finding-config.ts";
+import { downloadPath, type ModelDownload } from "./models.ts";
 import { readSmall, shellQuoted } from "./own-files.ts";
 import type { OwnerSettings } from "./ownership.ts";
 
@@ -48,11 +52,21 @@ export interface TlsFiles {
 }
 
 export type EngineSetting =
-  | { readonly kind: "openai-http"; readonly url: string; readonly key: string | undefined }
+  | {
+      readonly kind: "openai-http";
+      readonly url: string;
+      /** Named by the operator; undefined: only an address was given. */
+      readonly preset?: EnginePreset | undefined;
+      readonly key: string | undefined;
+    }
   | { readonly kind: "auto"; readonly key: string | undefined }
   | {
       readonly kind: "llama";
       readonly modelPath: string;
+      /** Where the file comes from if it is not there; undefined: it must be. */
+      readonly download?: ModelDownload | undefined;
+      /** Where the engine's package is, if not beside ours. */
+      readonly packageFolder?: string;
       readonly contextSize: number | undefined;
       /** What its process does to close itself. */
       readonly hardening: HardeningSteps;
@@ -209,6 +223,8 @@ export interface Flags {
   readonly engineKeyFile?: string;
   readonly model?: readonly string[];
   readonly ctxSize?: string;
+  readonly cacheDir?: string;
+  readonly hfTokenFile?: string;
   /** false: --no-hardening. */
   readonly hardening?: boolean;
   readonly debugTap?: string;
@@ -222,7 +238,7 @@ export function resolveConfig(mode: Mode, flags: Flags): NodeConfig {
   if (mode === "relay") refuseFlagsOfAskers(flags);
   const file = fileSettings(flags);
   const hardening = hardeningSteps(flags.hardening ?? true, file);
-  const engines = engineSettings(flags, hardening);
+  const engines = engineSettings(flags, hardening, file);
   const invited = invites(flags);
   const found = finding(mode, flags, file);
   if (mode !== "serve" && engines.length > 0) {
@@ -323,6 +339,20 @@ function defaultDataDir(variables = process.env): string {
   if (process.platform === "darwin") return join(homedir(), "Library/Application Support/sealmesh");
   if (process.platform === "win32") return join(LOCALAPPDATA ?? homedir(), "sealmesh");
   return join(XDG_STATE_HOME ?? join(homedir(), ".local/state"), "sealmesh");
+}
+
+/** Where what can be downloaded again is kept. @param inFile of the configuration file */
+export function cacheDirFrom(flag: string | undefined, inFile?: string): string {
+  return resolve(flag ?? environment("CACHE_DIR") ?? inFile ?? defaultCacheDir());
+}
+
+/** $CACHE_DIRECTORY (systemd), then the platform's place for caches. */
+function defaultCacheDir(): string {
+  const { CACHE_DIRECTORY, XDG_CACHE_HOME, LOCALAPPDATA } = process.env;
+  if (CACHE_DIRECTORY) return CACHE_DIRECTORY;
+  if (process.platform === "darwin") return join(homedir(), "Library/Caches/sealmesh");
+  if (process.platform === "win32") return join(LOCALAPPDATA ?? homedir(), "sealmesh", "cache");
+  return join(XDG_CACHE_HOME || join(homedir(), ".cache"), "sealmesh");
 }
 
 /**
@@ -690,22 +720,46 @@ function checkedName(name: string | undefined): string | undefined {
   return name;
 }
 
-function engineSettings(flags: Flags, hardening: HardeningSteps): readonly EngineSetting[] {
+function engineSettings(flags: Flags, hardening: HardeningSteps, file: FileSettings): readonly EngineSetting[] {
   const key =
     flags.engineKeyFile === undefined ? undefined : readSmallFile(flags.engineKeyFile, "--engine-key-file").trim();
   const external = (flags.engine ?? []).map((engine): EngineSetting => {
-    if (engine === "auto") return { kind: "auto", key };
-    if (URL.canParse(engine) && /^https?:/.test(engine)) return { kind: "openai-http", url: engine, key };
-    throw new MeshError("E_USAGE", `--engine takes a URL such as http://127.0.0.1:11434/v1, or auto, not "${engine}"`);
+    return engine === "auto" ? { kind: "auto", key } : { kind: "openai-http", ...engineAddress(engine), key };
   });
   const contextSize = positive(flags.ctxSize, "--ctx-size");
-  const embedded = (flags.model ?? []).map((model): EngineSetting => ({
-    kind: "llama",
-    modelPath: resolve(model),
-    contextSize,
-    hardening,
-  }));
+  const packageFolder = engineFolder(dataDirFrom(flags.dataDir));
+  const embedded = (flags.model ?? []).map((model): EngineSetting => {
+    const download = modelDownload(model, flags, file);
+    const modelPath = download === undefined ? resolve(model) : downloadPath(download);
+    return { kind: "llama", modelPath, download, packageFolder, contextSize, hardening };
+  });
   return [...external, ...embedded];
+}
+
+/** Flags that say where downloads go, and with whose key. */
+export type DownloadFlags = Pick<Flags, "cacheDir" | "hfTokenFile" | "config">;
+
+/**
+ * What is to be downloaded for a --model; undefined: it is a file's path.
+ * @throws E_USAGE, E_CONFIG
+ */
+export function modelDownload(
+  model: string,
+  flags: DownloadFlags,
+  { models }: FileSettings = fileSettings(flags),
+): ModelDownload | undefined {
+  if (!isRemote(model)) return undefined;
+  const source = modelSource(model, process.env["HF_ENDPOINT"] || undefined);
+  const tokenFile = flags.hfTokenFile ?? environment("HF_TOKEN_FILE") ?? models.hf_token_file;
+  const given = tokenFile === undefined ? process.env["HF_TOKEN"] : readSmallFile(tokenFile, "--hf-token-file");
+  return { source, cacheDir: cacheDirFrom(flags.cacheDir, models.cache_dir), token: hubToken(given?.trim()) };
+}
+
+/** It goes into a header. @throws E_CONFIG */
+function hubToken(token: string | undefined): string | undefined {
+  if (token === undefined || token === "") return undefined;
+  if (/^[\x21-\x7e]{1,500}$/.test(token)) return token;
+  throw new MeshError("E_CONFIG", "the key for Hugging Face (HF_TOKEN, --hf-token-file) is no single word");
 }
 
 function positive(text: string | undefined, flag: string): number | undefined {

@@ -14,7 +14,9 @@ export const serve: Command = {
     "a second one stops at once.",
   examples: [
     { what: "a GGUF file, with the embedded llama.cpp", line: "sealmesh serve --model file.gguf" },
+    { what: "one of Hugging Face, downloaded first", line: "sealmesh serve --model hf:ORG/REPO/FILE.gguf" },
     { what: "the models of a running Ollama", line: "sealmesh serve --engine http://127.0.0.1:11434/v1" },
+    { what: "a vLLM that spans machines", line: "sealmesh serve --engine vllm=http://10.0.0.5:8000/v1" },
     { what: "whatever Ollama, LM Studio, llama-server or vLLM run here", line: "sealmesh serve --engine auto" },
     { what: "a second host in the mesh of the first", line: "sealmesh serve --engine auto --join-file invite.txt" },
     { what: "a host that proves what it can to those who ask", line: "sealmesh serve --engine auto --tpm /dev/tpmrm0" },
@@ -23,16 +25,23 @@ export const serve: Command = {
     command
       .optionsGroup("Models:")
       .addOption(
-        new Option("--model <file>", "GGUF file to run in the embedded engine; may be repeated").argParser(repeated),
+        new Option(
+          "--model <file>",
+          "GGUF file to run in the embedded engine, or hf:ORG/REPO/FILE.gguf or an https address, which is downloaded " +
+            "first; may be repeated",
+        ).argParser(repeated),
       )
       .addOption(
         new Option(
           "--engine <url>",
-          "base URL of an OpenAI-compatible server, or auto to look for one on this machine; may be repeated",
+          "base URL of an OpenAI-compatible server, or its name at its usual port here (ollama, lmstudio, llama-server, " +
+            "llama-rpc, vllm, sglang, exo), or NAME=URL, or auto to look for one; may be repeated",
         ).argParser(repeated),
       )
       .option("--engine-key-file <file>", "file with the API key of the engines")
       .option("--ctx-size <tokens>", "context of the embedded engine (default: 4096, or less if the model has less)")
+      .option("--cache-dir <directory>", "where downloaded models are kept (default: the platform's place for caches)")
+      .option("--hf-token-file <file>", "file with your key for Hugging Face, for models that are not for everybody")
       .option("--max-running <n>", `requests that the engines answer at a time (default: ${defaults.exchangesTotal})`)
       .option("--max-queued <n>", `further requests that wait for a place there (default: ${defaults.queuedTotal})`)
       .option(
