@@ -118,10 +118,11 @@ export class ModelFiles {
    * @throws E_STATE, E_DISK
    */
   async openPart(offset: number, note: PartNote): Promise<FileHandle> {
-    const { O_RDWR, O_CREAT, O_NOFOLLOW = 0 } = constants;
+    const { O_RDWR, O_CREAT } = constants;
+    const withoutLinks = constants.O_NOFOLLOW ?? 0; // Windows has no such flag
     try {
       await writeNote(`${this.part}.json`, { address: this.#address, ...note });
-      const file = await open(this.part, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600);
+      const file = await open(this.part, O_RDWR | O_CREAT | withoutLinks, 0o600);
       await file.truncate(offset);
       return file;
     } catch (cause) {

@@ -90,13 +90,14 @@ function hear(told: Told, headers: Readonly<Record<string, string>>): void {
 }
 
 function judged(answer: HttpAnswer, told: Told, url: URL, request: ModelRequest): ModelAnswer {
-  const { status, headers, body, discard } = answer;
+  const { status, headers, body } = answer;
+  const discard = (): void => answer.discard();
   const { begun } = request;
   const { sha256 } = told;
   if (status !== 200 && status !== 206) {
     discard();
     if (status === 416 && begun) {
-      const [, total] = /^bytes \*\/([0-9]{1,16})$/.exec(headers["content-range"] ?? "") ?? [];
+      const [, total] = /^bytes \*\/([0-9]{1,20})$/.exec(headers["content-range"] ?? "") ?? [];
       const isWhole = Number(total) === begun.length && sameSum(begun, sha256);
       return isWhole ? { kind: "complete", sha256: sha256 ?? begun.sha256 } : { kind: "stale" };
     }
@@ -117,7 +118,7 @@ function judged(answer: HttpAnswer, told: Told, url: URL, request: ModelRequest)
     return { kind: "bytes", offset: 0, bytes, ...common };
   }
   const [, from, total] =
-    /^bytes ([0-9]{1,16})-[0-9]{1,16}\/([0-9]{1,16}|\*)$/.exec(headers["content-range"] ?? "") ?? [];
+    /^bytes ([0-9]{1,20})-[0-9]{1,20}\/([0-9]{1,20}|\*)$/.exec(headers["content-range"] ?? "") ?? [];
   const bytes = size(total) ?? told.bytes;
   const fits =
     begun !== undefined &&
@@ -168,5 +169,6 @@ function strong(etag: string | undefined): string | undefined {
 }
 
 function size(text: string | undefined): number | undefined {
-  return text !== undefined && /^[0-9]{1,15}$/.test(text) ? Number(text) : undefined;
+  const number = text !== undefined && /^[0-9]{1,20}$/.test(text) ? Number(text) : undefined;
+  return number !== undefined && Number.isSafeInteger(number) ? number : undefined;
 }

@@ -51,6 +51,8 @@ export interface DownloadedFile {
 
 /** "GGUF": whatever begins otherwise is no model, a page that asks to log in for one. */
 const magic = [0x47, 0x47, 0x55, 0x46];
+/** Waits for a place that has never answered: without a network, nobody wants to watch for long. */
+const triesUnheard = 2;
 const tellMs = 200;
 const progressBytes = 1_000_000;
 
@@ -112,6 +114,8 @@ class Download {
   /** Farthest byte so far: whoever begins anew each time gets nowhere. */
   #farthest = 0;
   #total: number | undefined;
+  /** Whether anybody has answered. */
+  #heard = false;
   #toldMs = 0;
 
   constructor(source: ModelSource, file: RemoteFile, files: ModelFiles, client: HttpClient, options: DownloadOptions) {
@@ -139,7 +143,7 @@ class Download {
         continue;
       }
       if (this.#farthest >= before + progressBytes) failures = 0;
-      const waitMs = retryMs[failures++];
+      const waitMs = (this.#heard ? retryMs : retryMs.slice(0, triesUnheard))[failures++];
       if (waitMs === undefined) throw this.#unreachable(outcome.why);
       this.#tell("waiting", `${outcome.why}; trying again`);
       await sleep(outcome.afterMs ?? waitMs, signal);
@@ -158,6 +162,7 @@ class Download {
     try {
       const asked = { source: this.#source, file: this.#file, token: this.#options.token, begun, signal: stop.signal };
       const answer = await requestModel(this.#client, asked);
+      this.#heard = true;
       if (answer.kind === "stale") return { kind: "afresh" };
       if (answer.kind !== "bytes") return answer;
       try {
