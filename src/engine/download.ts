@@ -54,6 +54,7 @@ const magic = [0x47, 0x47, 0x55, 0x46];
 /** Waits for a place that has never answered: without a network, nobody wants to watch for long. */
 const triesUnheard = 2;
 const tellMs = 200;
+const caHint = "a node takes no certificates from its environment, but `sealmesh pull` heeds NODE_EXTRA_CA_CERTS";
 const progressBytes = 1_000_000;
 
 /**
@@ -176,7 +177,7 @@ class Download {
       if (thrown.code === "E_TIMEOUT") return { kind: "later", why: thrown.message, afterMs: undefined };
       if (thrown.code !== "E_ENGINE") throw thrown;
       const why = unreachableBecause(thrown) ?? "the connection broke";
-      if (isLastingFailure(thrown)) throw this.#unreachable(why);
+      if (isLastingFailure(thrown)) throw this.#unreachable(`${why}; ${caHint}`);
       return { kind: "later", why, afterMs: undefined };
     } finally {
       clearTimeout(timer);

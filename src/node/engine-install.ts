@@ -163,7 +163,7 @@ function npmComplaint(said: string): string {
     .replaceAll(/[^\x20-\x7e\n]/g, "")
     .split("\n")
     .map((line) => line.replace(/^npm (?:error|ERR!) ?/, "").trim())
-    .filter((line) => line !== "" && !/complete log of this run|\.log$/.test(line));
+    .filter((line) => line !== "" && !/^(?:code|errno|syscall|type) |complete log of this run|\.log$/.test(line));
   return lines.length === 0 ? "" : `: ${lines.slice(0, 3).join("; ").slice(0, 400)}`;
 }
 
