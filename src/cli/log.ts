@@ -144,7 +144,7 @@ function askedText(entry: Extract<LogEvent, { event: "exchange-asked" }>): strin
 export const checkedText = {
   given: "as you gave it",
   "hugging-face": "as Hugging Face says",
-  nobody: "by our own count: nobody said what it should be; #sha256=... behind the address holds it to this one",
+  nobody: "by our own count: nobody has said what it must be; #sha256=HEX behind the address would",
 } as const;
 
 const leaving = { left: "left", lost: "was lost", expired: "was not heard of for too long" } as const;

@@ -34,7 +34,7 @@ export interface LlamaSettings {
   readonly modelPath: string;
   /** Where the engine's package is, if not beside ours (llama-package.ts). @default nowhere else */
   readonly packageFolder?: string;
-  /** Name that callers ask for. @default the file's name without ".gguf" */
+  /** Name that callers ask for. @default the file's name without ".gguf", and without the number of its part */
   readonly name?: string;
   /** Tokens of one request; never more than the model was trained for. @default 4096 */
   readonly contextSize?: number;
@@ -94,7 +94,7 @@ class LlamaEngine implements Engine {
   constructor(settings: LlamaSettings, options: EngineOptions) {
     this.name = `llama: ${basename(settings.modelPath)}`;
     this.#settings = {
-      name: basename(settings.modelPath).replace(/\.gguf$/i, ""),
+      name: basename(settings.modelPath).replace(/(?:-00001-of-[0-9]{5})?\.gguf$/i, ""),
       contextSize: 4096,
       threads: 0,
       slots: 4,

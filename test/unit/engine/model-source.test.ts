@@ -121,7 +121,7 @@ describe("a model's address", () => {
           expect(thrown.code).toBe("E_USAGE");
         }
       }),
-      { numRuns: 2_000 },
+      { numRuns: 300 },
     );
   });
 });

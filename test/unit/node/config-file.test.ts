@@ -62,9 +62,13 @@ describe("what a file says", () => {
       [relay]
       rate = 4
       streams = 32
+      [models]
+      cache_dir = "/mnt/models"
+      hf_token_file = "hf.txt"
     `;
     expect(read(text)).toEqual({
       relay: { rate: 4, streams: 32 },
+      models: { cache_dir: "/mnt/models", hf_token_file: "/etc/sealmesh/hf.txt" },
       policy: {
         require_attested_hosts: "vendor",
         require_encryption: true,
@@ -136,7 +140,7 @@ describe("what is refused, with file, setting and what it takes", () => {
     ["[polcy]\n", ["did you mean [policy]?"]],
     [
       "[network]\n",
-      ["there are [policy], [attest], [owner], [challenge], [relay], [invite], [discovery] and [hardening]"],
+      ["there are [policy], [attest], [owner], [challenge], [models], [relay], [invite], [discovery] and [hardening]"],
     ],
     ["policy = true", ["write [policy]"]],
     ["policy = 1979-05-27", ["write [policy]"]],
