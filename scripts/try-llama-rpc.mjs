@@ -108,11 +108,10 @@ async function main_() {
     return start("ggml-rpc-server", join(bin, "ggml-rpc-server"), ["-H", "127.0.0.1", "-p", String(port)]);
   });
   await pause(1_000);
-  const serverWords = [
-    ...["-m", join(root, "models/demo.gguf"), "--alias", "demo", "--host", "127.0.0.1", "--port", String(ports[2])],
-    ...["--rpc", `127.0.0.1:${ports[0]},127.0.0.1:${ports[1]}`, "-ngl", "99", "-c", "1024", "-np", "2", "-t", "1"],
-    ...["--offline", "-lv", "4"],
-  ];
+  const [first, second, port] = ports;
+  const model = `-m ${join(root, "models/demo.gguf")} --alias demo --host 127.0.0.1 --port ${port}`;
+  const spread = `--rpc 127.0.0.1:${first},127.0.0.1:${second} -ngl 99 -c 1024 -np 2 -t 1 --offline -lv 4`;
+  const serverWords = `${model} ${spread}`.split(" ");
   const llama = () => start("llama-server", join(bin, "llama-server"), serverWords);
   let server = llama();
   const engineUrl = `http://127.0.0.1:${ports[2]}`;
@@ -155,8 +154,8 @@ async function main_() {
   }
   const last = tail.trimEnd().split("\n").at(-1) ?? "";
   say(`     the stream ended with: ${last.slice(0, 160)}`);
-  const second = ask(client.ready.api_url, { model: "demo" }).then(async (one) => [one.status, await one.text()]);
-  say(`     the next request: ${JSON.stringify(await second).slice(0, 240)}`);
+  const next = ask(client.ready.api_url, { model: "demo" }).then(async (one) => [one.status, await one.text()]);
+  say(`     the next request: ${JSON.stringify(await next).slice(0, 240)}`);
   const how = await Promise.race([server.ended, pause(10_000)]);
   check(Boolean(how), `llama-server has ended with it: ${how ? how.filter(Boolean).join(" ") : "it still runs"}`);
   say(`     its last words: ${/Remote RPC server[^\n]*/.exec(server.output)?.[0] ?? "none of RPC"}`);

@@ -15,11 +15,11 @@ function watched(isTTY: boolean, columns = 100) {
   const bar = progressBar({ shown: true, stream: stream as never, now: () => state.nowMs });
   return {
     bar,
-    at(ms: number, step: Partial<Step>) {
+    at: (ms: number, step: Partial<Step>): void => {
       state.nowMs = ms;
       bar.show({ what: "downloading a.gguf", done: 0, total: 100e6, unit: "bytes", ...step });
     },
-    taken() {
+    taken: (): string => {
       const { text } = state;
       state.text = "";
       return text;

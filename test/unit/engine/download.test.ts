@@ -310,7 +310,7 @@ describe("two at once", () => {
       download(address, { cacheDir, stallMs: 500 }),
       download(address, { cacheDir, stallMs: 500, onProgress: (progress) => void told.push(progress) }),
     ]);
-    expect(both.map(([file]) => file.fetched).toSorted()).toEqual([false, true]);
+    expect(both.filter(([file]) => file.fetched)).toHaveLength(1);
     expect(both[0][0].path).toBe(both[1][0].path);
     expect(sumOf(readFileSync(both[0][0].path))).toBe(demoSum);
     // the one that broke off, and the one that went on
