@@ -101,7 +101,7 @@ const ask = (url, body) =>
 
 const status = async ({ ready }) => (await fetch(`${ready.console_url}/api/status`)).json();
 
-async function main_() {
+async function tryIt() {
   const bin = build();
   const ports = [await freePort(), await freePort(), await freePort()];
   const rpc = ports.slice(0, 2).map((port) => {
@@ -109,9 +109,9 @@ async function main_() {
   });
   await pause(1_000);
   const [first, second, port] = ports;
-  const model = `-m ${join(root, "models/demo.gguf")} --alias demo --host 127.0.0.1 --port ${port}`;
+  const model = `--alias demo --host 127.0.0.1 --port ${port}`;
   const spread = `--rpc 127.0.0.1:${first},127.0.0.1:${second} -ngl 99 -c 1024 -np 2 -t 1 --offline -lv 4`;
-  const serverWords = `${model} ${spread}`.split(" ");
+  const serverWords = ["-m", join(root, "models/demo.gguf"), ...`${model} ${spread}`.split(" ")];
   const llama = () => start("llama-server", join(bin, "llama-server"), serverWords);
   let server = llama();
   const engineUrl = `http://127.0.0.1:${ports[2]}`;
@@ -185,7 +185,7 @@ async function main_() {
 }
 
 try {
-  await main_();
+  await tryIt();
 } catch (thrown) {
   failures.push(String(thrown));
   console.error(thrown);

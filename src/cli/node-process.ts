@@ -158,10 +158,11 @@ interface Progress {
 function startProgress(config: NodeConfig, format: OutputFormat): Progress {
   const started = performance.now();
   const bar = progressBar({ shown: format === "pretty" });
+  let ended = false;
   let doing = config.engines.length > 0 ? "starting the engine" : "starting";
   const observe = (entry: LogEvent): void => {
     bar.clear();
-    const step = progressOf(entry);
+    const step = ended ? undefined : progressOf(entry);
     if (step) bar.show(step);
     if (entry.event === "engine-up" || entry.event === "engine-down") doing = "starting";
     if (entry.event === "node-started") {
@@ -181,6 +182,7 @@ function startProgress(config: NodeConfig, format: OutputFormat): Progress {
       },
     }),
     end: () => {
+      ended = true;
       clearInterval(timer);
       bar.clear();
     },
