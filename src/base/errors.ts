@@ -75,6 +75,7 @@ export type ErrorCode =
   | "E_ENGINE_LOST"
   | "E_CONFIG"
   | "E_STATE"
+  | "E_DISK"
   | "E_PORT"
   | "E_INVITE"
   | "E_CLOSED"
@@ -316,6 +317,14 @@ export const errorTable: Readonly<Record<ErrorCode, ErrorRow>> = {
     78,
     "no",
     "Mend what the message names: the data directory must be whole, and yours alone (mode 0700, files 0600).",
+  ),
+  E_DISK: row(
+    507,
+    "server_error",
+    "disk_full",
+    75,
+    "no",
+    "Free the room that the message names, or name another directory, and try again.",
   ),
   E_PORT: row(
     500,

@@ -123,7 +123,27 @@ export type LogEvent =
     }
   | { readonly event: "engine-up"; readonly engine: string; readonly models: readonly string[] }
   | { readonly event: "engine-down"; readonly engine: string; readonly code: ErrorCode; readonly what: string }
-  | { readonly event: "engine-loading"; readonly engine: string; readonly percent: number };
+  | { readonly event: "engine-loading"; readonly engine: string; readonly percent: number }
+  /** Another program than the one that --engine names. */
+  | { readonly event: "engine-other"; readonly engine: string; readonly expected: string; readonly found: string }
+  | {
+      readonly event: "model-downloading";
+      /** Name of the file. */
+      readonly model: string;
+      readonly doing: "downloading" | "checking" | "waiting";
+      readonly bytes: number;
+      /** Null: not told. */
+      readonly total: number | null;
+      /** What is waited for, or "". */
+      readonly what: string;
+    }
+  | {
+      readonly event: "model-downloaded";
+      readonly model: string;
+      readonly bytes: number;
+      readonly sha256: string;
+      readonly checked_by: "given" | "hugging-face" | "nobody";
+    };
 
 export type LogLevel = "debug" | "info" | "warn" | "error";
 

@@ -7,10 +7,12 @@ import { config } from "./commands/config.ts";
 import { demo } from "./commands/demo.ts";
 import { discover } from "./commands/discover.ts";
 import { doctor } from "./commands/doctor.ts";
+import { engine } from "./commands/engine.ts";
 import { explain } from "./commands/explain.ts";
 import { invite } from "./commands/invite.ts";
 import { measure } from "./commands/measure.ts";
 import { owner } from "./commands/owner.ts";
+import { pull } from "./commands/pull.ts";
 import { relay } from "./commands/relay.ts";
 import { serve } from "./commands/serve.ts";
 import { service } from "./commands/service.ts";
@@ -32,6 +34,8 @@ export const commands: readonly (Command | CommandGroup)[] = [
   owner,
   builds,
   measure,
+  pull,
+  engine,
   doctor,
   service,
   config,

@@ -38,6 +38,7 @@ function sentence(entry: LogEvent): string | undefined {
   switch (entry.event) {
     case "node-started":
     case "engine-loading":
+    case "model-downloading":
       return undefined;
     case "node-draining":
       return `stopping: ${counted(entry.exchanges, "request")} may finish; a second signal stops at once`;
@@ -125,6 +126,10 @@ function sentence(entry: LogEvent): string | undefined {
       return `${entry.engine} is up: ${entry.models.join(", ") || "no models yet"}`;
     case "engine-down":
       return `${entry.engine} is down: ${entry.what}`;
+    case "engine-other":
+      return `${entry.engine} answers as ${entry.found}, not as ${entry.expected}; it is used as what it is`;
+    case "model-downloaded":
+      return `${entry.model} is whole, SHA-256 ${entry.sha256} ${checkedText[entry.checked_by]}`;
   }
 }
 
@@ -140,6 +145,13 @@ function askedText(entry: Extract<LogEvent, { event: "exchange-asked" }>): strin
   const how = sealed === "true" ? ", sealed" : sealed === "false" ? ", in the clear" : "";
   return `${model || "a request"}: ${status}${code ? ` ${code}` : ""} by ${by}${how}, ${ms} ms`;
 }
+
+/** Behind a SHA-256: with whose word it is the right one. */
+export const checkedText = {
+  given: "as you gave it",
+  "hugging-face": "as Hugging Face says",
+  nobody: "by our own count: nobody has said what it must be; #sha256=HEX behind the address would",
+} as const;
 
 const leaving = { left: "left", lost: "was lost", expired: "was not heard of for too long" } as const;
 

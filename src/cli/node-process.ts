@@ -17,6 +17,7 @@ import { type Node, startNode } from "../node/node.ts";
 import type { Status } from "../node/status.ts";
 import { version } from "../node/version.ts";
 import { withoutControls } from "../wire/gossip.ts";
+import { progressBar, progressOf } from "./progress.ts";
 import { jsonLog, prettyLog } from "./log.ts";
 import type { NodeProcessFlags } from "./node-flags.ts";
 import { labelled, type OutputFormat, paintFor, printJson, printLine, printNote } from "./output.ts";
@@ -164,19 +165,25 @@ interface Progress {
   end(): void;
 }
 
-/** Every two seconds until the end: one line on stderr that says what takes so long. For people only. */
+/** What can be counted has a bar; for the rest, every two seconds, one line on stderr that says what takes so long. */
 function startProgress(config: NodeConfig, format: OutputFormat): Progress {
   const started = performance.now();
+  const bar = progressBar({ shown: format === "pretty" });
+  let ended = false;
   let doing = config.engines.length > 0 ? "starting the engine" : "starting";
   const observe = (entry: LogEvent): void => {
-    if (entry.event === "engine-loading") doing = `loading ${entry.engine}, ${entry.percent} %`;
+    bar.clear();
+    const step = ended ? undefined : progressOf(entry);
+    if (step) bar.show(step);
+    if (entry.event === "engine-up" || entry.event === "engine-down") doing = "starting";
     if (entry.event === "node-started") {
       const named = config.join.map(({ address }) => shortId(address.id)).join(", ");
       doing = named === "" ? "looking for a mesh" : `joining ${named}`;
     }
   };
   const timer = setInterval(() => {
-    if (format === "pretty") printNote(`${doing} (${Math.round((performance.now() - started) / 1000)} s)`);
+    if (format === "pretty" && !bar.isShown)
+      printNote(`${doing} (${Math.round((performance.now() - started) / 1000)} s)`);
   }, progressMs);
   return {
     watch: (log) => ({
@@ -185,7 +192,11 @@ function startProgress(config: NodeConfig, format: OutputFormat): Progress {
         log.write(level, entry);
       },
     }),
-    end: () => clearInterval(timer),
+    end: () => {
+      ended = true;
+      clearInterval(timer);
+      bar.clear();
+    },
   };
 }
 

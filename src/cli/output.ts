@@ -23,6 +23,11 @@ export function paintFor(stream: NodeJS.WriteStream): Paint {
   return (style, text) => (colours ? styleText(style, text) : text);
 }
 
+/** Whether a line can be written over: a terminal, and none that says it can do nothing. */
+export function canRedraw(stream: { readonly isTTY: boolean }): boolean {
+  return stream.isTTY && process.env["TERM"] !== "dumb";
+}
+
 /** One line, or several, of data. */
 export function printLine(text: string): void {
   process.stdout.write(`${text}\n`);

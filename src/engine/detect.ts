@@ -8,7 +8,7 @@ import { baseUrlOf, getJson, type HttpClient, httpClient, type JsonAnswer } from
 import { isName } from "../wire/gossip.ts";
 import type { ModelKind } from "../wire/record.ts";
 
-export type EngineProgram = "ollama" | "lm-studio" | "llama-server" | "vllm" | "generic";
+export type EngineProgram = "ollama" | "lm-studio" | "llama-server" | "vllm" | "sglang" | "exo" | "generic";
 
 export interface DetectedEngine {
   readonly kind: EngineProgram;
@@ -68,10 +68,11 @@ export async function identify(
   const owners = new Set((modelEntries(models.json) ?? []).map((model) => model["owned_by"]));
   if (owners.has("llamacpp")) return { kind: "llama-server", baseUrl, needsKey };
   if (owners.has("vllm")) return { kind: "vllm", baseUrl, needsKey };
+  if (owners.has("sglang")) return { kind: "sglang", baseUrl, needsKey };
 
   const root = rootOf(baseUrl);
-  const [props, ollama, studio, version] = await Promise.all(
-    ["/props", "/api/version", "/api/v0/models", "/version"].map((path) =>
+  const [props, ollama, studio, version, exo] = await Promise.all(
+    ["/props", "/api/version", "/api/v0/models", "/version", "/node_id"].map((path) =>
       probe(client, new URL(root + path), options),
     ),
   );
@@ -84,10 +85,32 @@ export async function identify(
           ? "ollama"
           : isRecord(version?.json) && typeof version.json["version"] === "string"
             ? "vllm"
-            : loading
-              ? "llama-server"
-              : "generic";
+            : exo?.status === 200 && exo.json !== undefined
+              ? "exo"
+              : loading
+                ? "llama-server"
+                : "generic";
   return { kind, baseUrl, needsKey };
+}
+
+/** Programs that list their models for as long as they run, and say only here that nothing behind them computes any more. */
+const healthPaths: { readonly [Program in EngineProgram]?: string } = { vllm: "/health", sglang: "/health" };
+
+/**
+ * What a program says of the engine, or the cluster, behind it. Only a plain no is one: who is slow may be at work.
+ * @returns a sentence; undefined: nothing speaks against it
+ */
+export async function sicknessOf(
+  client: HttpClient,
+  program: EngineProgram,
+  baseUrl: string,
+  options: ProbeOptions,
+): Promise<string | undefined> {
+  const path = healthPaths[program];
+  if (path === undefined) return undefined;
+  const answer = await probe(client, new URL(rootOf(baseUrl) + path), options);
+  if (answer === undefined || answer.status < 500) return undefined;
+  return `its ${path} says ${answer.status}: what computes behind it has failed, and it must be started again`;
 }
 
 async function probe(client: HttpClient, url: URL, options: ProbeOptions): Promise<JsonAnswer | undefined> {
@@ -172,6 +195,8 @@ export async function nativeFacts(
         : { models, slots: undefined };
     }
     case "vllm":
+    case "sglang":
+    case "exo":
     case "generic":
       return { models, slots: undefined };
   }

@@ -1,21 +1,25 @@
-/** Whether the embedded engine's package is installed, found out without loading it: that takes seconds and starts native code. */
+/** Which version of the embedded engine's package is there, found out without loading it: that takes seconds and starts native code. */
 import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { isRecord } from "../base/json.ts";
+import { enginePackage, findEngine } from "./llama-package.ts";
 
-/** Version of node-llama-cpp; undefined: it is not there. */
-export function embeddedEngine(): string | undefined {
+/**
+ * @param folder as engineFolder() says; undefined: only beside our package
+ * @returns      undefined: it is not installed, or not for this version of Node
+ */
+export function embeddedEngine(folder: string | undefined): string | undefined {
   try {
     // its package.json is not for others; it lies some folders above what is
-    let folder = dirname(createRequire(import.meta.url).resolve("node-llama-cpp"));
-    while (dirname(folder) !== folder) {
-      const manifest = manifestIn(folder);
-      if (manifest?.["name"] === "node-llama-cpp") return String(manifest["version"]);
-      folder = dirname(folder);
+    let place = dirname(fileURLToPath(findEngine(folder) ?? "file:///"));
+    while (dirname(place) !== place) {
+      const manifest = manifestIn(place);
+      if (manifest?.["name"] === enginePackage) return String(manifest["version"]);
+      place = dirname(place);
     }
   } catch {
-    // not installed, or not for this version of Node
+    // there, and broken
   }
   return undefined;
 }

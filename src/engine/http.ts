@@ -1,12 +1,20 @@
 /**
  * Asking a program behind a URL: one pool of connections per engine, bounded reads, and our errors for the ways in which
- * a socket fails. The only file that knows undici's names, with openai-http.ts its caller for requests that stream.
+ * a socket fails. Node's own HTTP client: undici 7 ends the whole process when the other side closes while nobody reads
+ * (nodejs/undici#5360). Called by openai-http.ts for requests that stream, and by download.ts.
  */
-import { Agent, type Dispatcher, request } from "undici";
+import { once } from "node:events";
+import { Agent as HttpAgent, type ClientRequest, type IncomingMessage, request as httpRequest } from "node:http";
+import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
+import type { Socket } from "node:net";
 import { concat, view } from "../base/bytes.ts";
 import { abortError } from "../base/deadline.ts";
 import { isMeshError, MeshError } from "../base/errors.ts";
 import { parseJsonText } from "../base/json.ts";
+
+/** Until a connection stands, and how long one may stand idle, ms. */
+const connectMs = 10_000;
+const idleMs = 10_000;
 
 /** A started answer: status and head are known, the body is still on its way. */
 export interface HttpAnswer {
@@ -41,34 +49,81 @@ export interface HttpRequest {
  * @param onDisconnect a connection of the pool has ended, whoever ended it, idle or not
  */
 export function httpClient(onDisconnect?: () => void): HttpClient {
-  const agent = new Agent({ headersTimeout: 0, bodyTimeout: 0, connectTimeout: 10_000, keepAliveTimeout: 10_000 });
-  if (onDisconnect) agent.on("disconnect", onDisconnect);
+  const pool = { keepAlive: true, timeout: idleMs };
+  const agents = { "http:": new HttpAgent(pool), "https:": new HttpsAgent(pool) };
+  const open = new Set<Socket>();
   return {
     async send({ method, url, headers, body, signal }) {
-      let response: Dispatcher.ResponseData;
+      const secure = url.protocol === "https:";
+      const agent = secure ? agents["https:"] : agents["http:"];
+      let answer: IncomingMessage;
       try {
-        response = await request(url, {
-          method,
-          headers,
-          signal,
-          dispatcher: agent,
-          ...(body === undefined ? {} : { body: view(body) }),
+        const request = (secure ? httpsRequest : httpRequest)(url, { method, headers, agent });
+        request.on("socket", (socket) => {
+          if (!open.has(socket)) {
+            open.add(socket);
+            socket.once("close", () => {
+              open.delete(socket);
+              onDisconnect?.();
+            });
+          }
+          refuseSlow(request, socket);
         });
+        answer = await answerOf(request, body, signal);
       } catch (thrown) {
         throw socketError(thrown, signal);
       }
-      const stream = response.body;
-      // an abort while nobody reads must not become an unhandled 'error' event
-      stream.on("error", () => undefined);
       return {
-        status: response.statusCode,
-        headers: firstValues(response.headers),
-        body: readAll(stream, signal),
-        discard: () => void stream.destroy(),
+        status: answer.statusCode ?? 0,
+        headers: firstValues(answer.headers),
+        body: readAll(answer, signal),
+        discard: () => void answer.destroy(),
       };
     },
-    close: () => agent.destroy(),
+    async close() {
+      const closed = [...open].map((socket) => once(socket, "close"));
+      for (const agent of Object.values(agents)) agent.destroy();
+      // whoever waits for an answer learns first that there will be none
+      await Promise.allSettled(closed);
+    },
   };
+}
+
+/** The head of the answer. Whatever goes wrong later is an error of its body. */
+function answerOf(request: ClientRequest, body: Uint8Array | undefined, signal: AbortSignal): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    let stream: ClientRequest | IncomingMessage = request;
+    // not the option `signal`: it destroys the socket of an answer that has ended, which may be another request's by then
+    const onAbort = (): void => {
+      reject(abortError(signal)); // at once, not when the socket has told of its end
+      stream.destroy(abortError(signal));
+    };
+    if (signal.aborted) onAbort();
+    else signal.addEventListener("abort", onAbort, { once: true });
+    const forget = (): void => signal.removeEventListener("abort", onAbort);
+    request.once("response", (answer) => {
+      stream = answer;
+      // an abort while nobody reads must not become an unhandled 'error' event
+      answer.on("error", () => undefined);
+      answer.once("end", forget).once("close", forget);
+      resolve(answer);
+    });
+    // every one of them: after the head they come here too
+    request.on("error", (error) => {
+      if (stream === request) forget();
+      reject(error);
+    });
+    request.end(body === undefined ? undefined : view(body));
+  });
+}
+
+/** A connection that is not there in time. */
+function refuseSlow(request: ClientRequest, socket: Socket): void {
+  if (!socket.connecting) return;
+  const timer = setTimeout(() => {
+    request.destroy(Object.assign(new Error("no connection in time"), { code: "ETIMEDOUT" }));
+  }, connectMs);
+  for (const event of ["connect", "close"] as const) socket.once(event, () => clearTimeout(timer));
 }
 
 async function* readAll(stream: AsyncIterable<Uint8Array>, signal: AbortSignal): AsyncGenerator<Uint8Array> {
@@ -86,7 +141,7 @@ const socketSentences: Readonly<Record<string, string>> = {
   EAI_AGAIN: "the name cannot be looked up now",
   EHOSTUNREACH: "there is no way to that machine",
   ENETUNREACH: "there is no way to that network",
-  UND_ERR_CONNECT_TIMEOUT: "the connection was not accepted in time",
+  ETIMEDOUT: "the connection was not accepted in time",
 };
 
 function socketError(thrown: unknown, signal: AbortSignal): MeshError {
@@ -102,6 +157,23 @@ function socketError(thrown: unknown, signal: AbortSignal): MeshError {
     sentence === undefined ? "the connection to the engine broke" : `the engine cannot be reached: ${sentence}`,
     { cause: thrown, retryAfterSeconds: 1 },
   );
+}
+
+/** Why a connection failed, as far as a person can act on it: "nothing listens there". @param error of send() or a body */
+export function unreachableBecause({ cause }: Error): string | undefined {
+  const code = errorCode(cause);
+  if (code === undefined) return undefined;
+  return socketSentences[code] ?? (isTlsCode(code) ? `its TLS certificate does not hold here (${code})` : undefined);
+}
+
+/** Whether it failed for a reason that does not change by itself. */
+export function isLastingFailure({ cause }: Error): boolean {
+  const code = errorCode(cause);
+  return code !== undefined && isTlsCode(code);
+}
+
+function isTlsCode(code: string): boolean {
+  return /^ERR_SSL_|^EPROTO$|CERT|SIGNATURE$|^UNABLE_TO_|^INVALID_CA|^HOSTNAME_/.test(code);
 }
 
 function errorCode(thrown: unknown): string | undefined {

@@ -16,6 +16,7 @@ import type {
 import { MeshError, toMeshError } from "../base/errors.ts";
 import { hardenSelf, lookAgain } from "../harden/harden.ts";
 import { everyStep } from "../harden/report.ts";
+import { findEngine } from "./llama-package.ts";
 import { type PromptReader, promptTokens, sentence } from "./llama-prompt.ts";
 import type { ChildStart, FromChild, TextRequest, ToChild } from "./llama-protocol.ts";
 import { endsInHalfCharacter, textCutter } from "./text-cutter.ts";
@@ -142,7 +143,7 @@ function receive(message: ToChild): void {
 }
 
 async function load(settings: LoadMessage): Promise<void> {
-  const library = await importLibrary();
+  const library = await importLibrary(settings.packageFolder);
   const llama: Llama = await library.getLlama({
     gpu: settings.gpu,
     // otherwise it may compile or download at run time
@@ -183,16 +184,17 @@ async function load(settings: LoadMessage): Promise<void> {
   send({ type: "ready", contextSize: context.contextSize, trainContextSize: model.trainContextSize });
 }
 
-async function importLibrary(): Promise<Library> {
+async function importLibrary(folder: string | undefined): Promise<Library> {
+  let why: string;
   try {
-    return await import("node-llama-cpp");
+    const file = findEngine(folder);
+    if (file !== undefined) return (await import(file)) as Library;
+    why = "is not installed";
   } catch (cause) {
-    throw new MeshError(
-      "E_CONFIG",
-      "the embedded engine needs the package node-llama-cpp; install it with: npm install node-llama-cpp@3.21.1",
-      { cause },
-    );
+    why = `cannot be loaded (${sentence(cause)})`;
   }
+  const next = "`sealmesh engine install` fetches it, into the data directory that --data-dir names";
+  throw new MeshError("E_CONFIG", `the embedded engine ${why}: ${next}`);
 }
 
 async function generate(message: GenerateMessage): Promise<void> {

@@ -32,6 +32,8 @@ export type ToChild =
   | {
       readonly type: "load";
       readonly modelPath: string;
+      /** Where the engine's package is, if not beside ours. */
+      readonly packageFolder: string | undefined;
       /** Wanted tokens of one request, prompt and answer; the child takes no more than the model was trained for. */
       readonly contextSize: number;
       readonly slots: number;

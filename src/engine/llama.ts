@@ -32,7 +32,9 @@ export interface LlamaSettings {
   readonly kind: "llama";
   /** A GGUF file. */
   readonly modelPath: string;
-  /** Name that callers ask for. @default the file's name without ".gguf" */
+  /** Where the engine's package is, if not beside ours (llama-package.ts). @default nowhere else */
+  readonly packageFolder?: string;
+  /** Name that callers ask for. @default the file's name without ".gguf", and without the number of its part */
   readonly name?: string;
   /** Tokens of one request; never more than the model was trained for. @default 4096 */
   readonly contextSize?: number;
@@ -73,7 +75,7 @@ export const llamaKind: EngineKind<LlamaSettings> = {
 class LlamaEngine implements Engine {
   readonly name: string;
   readonly kind = "embedded";
-  readonly #settings: Required<LlamaSettings>;
+  readonly #settings: Required<Omit<LlamaSettings, "packageFolder">> & Pick<LlamaSettings, "packageFolder">;
   readonly #options: EngineOptions;
   readonly #closing = new AbortController();
   readonly #queue: Job[] = [];
@@ -92,7 +94,7 @@ class LlamaEngine implements Engine {
   constructor(settings: LlamaSettings, options: EngineOptions) {
     this.name = `llama: ${basename(settings.modelPath)}`;
     this.#settings = {
-      name: basename(settings.modelPath).replace(/\.gguf$/i, ""),
+      name: basename(settings.modelPath).replace(/(?:-00001-of-[0-9]{5})?\.gguf$/i, ""),
       contextSize: 4096,
       threads: 0,
       slots: 4,
@@ -235,7 +237,7 @@ class LlamaEngine implements Engine {
 
   /** Starts a child and loads the model into it. Resolves when the engine is up, or with a sentence why it is not. */
   #launch(): Promise<string | undefined> {
-    const { modelPath, childFile, environment, hardening, contextSize, slots, gpu } = this.#settings;
+    const { modelPath, packageFolder, childFile, environment, hardening, contextSize, slots, gpu } = this.#settings;
     this.#enter({ kind: "loading", percent: undefined });
     const child = forkChild(childFile, { environment, steps: hardening });
     this.#child = child;
@@ -273,9 +275,8 @@ class LlamaEngine implements Engine {
         if (wasUp) this.#restarting = this.#restart(how);
         else resolve(why ?? `its process ended (${how}) while it loaded the model${lastWords()}`);
       });
-      const threads = this.#threads();
-      threads
-        .then((count) => this.#send({ type: "load", modelPath, contextSize, slots, gpu, threads: count }))
+      this.#threads()
+        .then((threads) => this.#send({ type: "load", modelPath, packageFolder, contextSize, slots, gpu, threads }))
         .catch(() => child.kill("SIGKILL"));
     });
   }

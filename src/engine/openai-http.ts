@@ -14,8 +14,9 @@ import { checkChat, completionId, wantsUsage } from "../openai/chat.ts";
 import { readUpstreamError, readUpstreamErrorText, type UpstreamError } from "../openai/errors.ts";
 import { answerRoom, isOverflow, overflowError, overflowFacts } from "../openai/overflow.ts";
 import { type SseEvent, sseDone, sseReader, sseText } from "../openai/sse.ts";
-import { type EngineProgram, identify, modelEntries, modelsOf, nativeFacts } from "./detect.ts";
+import { type EngineProgram, identify, modelEntries, modelsOf, nativeFacts, sicknessOf } from "./detect.ts";
 import type { Answer, Engine, EngineKind, EngineModel, EngineOptions, EngineRequest, EngineState } from "./engine.ts";
+import type { EnginePreset } from "./presets.ts";
 import {
   baseUrlOf,
   getJson,
@@ -31,6 +32,8 @@ export interface OpenAiHttpSettings {
   readonly kind: "openai-http";
   /** Base URL, with or without `/v1`. */
   readonly url: string;
+  /** What its operator calls it. @default only an address was given */
+  readonly preset?: EnginePreset;
   /** The engine's key, sent as a bearer token. */
   readonly key?: string;
   /** Between two looks at the model list while the engine answers. @default 5000 */
@@ -74,7 +77,8 @@ class OpenAiHttpEngine implements Engine {
   readonly kind = "external";
   readonly pid = undefined;
   readonly #baseUrl: string;
-  readonly #settings: Required<Omit<OpenAiHttpSettings, "kind" | "url" | "key">> & { readonly key: string | undefined };
+  readonly #settings: Required<Omit<OpenAiHttpSettings, "kind" | "url" | "key" | "preset">> &
+    Pick<OpenAiHttpSettings, "preset"> & { readonly key: string | undefined };
   readonly #options: EngineOptions;
   readonly #client: HttpClient = httpClient(() => this.#disconnected());
   readonly #closing = new AbortController();
@@ -83,6 +87,8 @@ class OpenAiHttpEngine implements Engine {
   #models: readonly EngineModel[] = [];
   #program: EngineProgram | undefined;
   #slots: number | undefined;
+  /** The program that was told to be another one than was named. */
+  #other: EngineProgram | undefined;
   #timer: NodeJS.Timeout | undefined;
   #polling: Promise<void> | undefined;
   #late = 0;
@@ -91,10 +97,10 @@ class OpenAiHttpEngine implements Engine {
   #dueMs = 0;
 
   constructor(settings: OpenAiHttpSettings, options: EngineOptions) {
-    const { url, key, pollUpMs = 5000, pollDownMs = 1000, silenceMs = 15 * 60_000 } = settings;
+    const { url, key, preset, pollUpMs = 5000, pollDownMs = 1000, silenceMs = 15 * 60_000 } = settings;
     this.#baseUrl = baseUrlOf(url);
-    this.name = `openai-http: ${this.#baseUrl}`;
-    this.#settings = { key, pollUpMs, pollDownMs, silenceMs };
+    this.name = `${preset?.name ?? "openai-http"}: ${this.#baseUrl}`;
+    this.#settings = { key, pollUpMs, pollDownMs, silenceMs, ...(preset ? { preset } : {}) };
     this.#options = options;
   }
 
@@ -299,9 +305,13 @@ class OpenAiHttpEngine implements Engine {
       const entries = status === 200 ? modelEntries(json) : undefined;
       if (entries === undefined) return this.#enter(stateOf(status, key !== undefined), []);
       const options = { key, timeoutMs: probeTimeoutMs, signal };
+      const before = this.#program;
       this.#program ??= (await identify(this.#client, this.#baseUrl, options))?.kind;
-      const listed = modelsOf(entries);
       const program = this.#program ?? "generic";
+      if (before === undefined) this.#sayIfOther(program);
+      const sickness = await sicknessOf(this.#client, program, this.#baseUrl, options);
+      if (sickness !== undefined) return this.#enter({ kind: "down", why: sickness }, []);
+      const listed = modelsOf(entries);
       const { models, slots } = await nativeFacts(this.#client, program, this.#baseUrl, listed, options);
       this.#slots = slots;
       this.#enter({ kind: "up" }, models);
@@ -310,6 +320,15 @@ class OpenAiHttpEngine implements Engine {
       if (error.code === "E_TIMEOUT" && this.#state.kind === "up" && ++this.#late < lateLimit) return;
       this.#enter({ kind: "down", why: error.message }, []);
     }
+  }
+
+  /** Told once for each time that somebody else answers. */
+  #sayIfOther(found: EngineProgram): void {
+    const { preset } = this.#settings;
+    if (!preset || preset.programs.includes(found) || this.#other === found) return;
+    this.#other = found;
+    const told = { event: "engine-other", engine: this.name, expected: preset.name, found } as const;
+    this.#options.log.write("warn", told);
   }
 
   #enter(state: EngineState, models: readonly EngineModel[]): void {

@@ -25,6 +25,8 @@ const kept: Kept = {
     "OTEL_EXPORTER_OTLP_ENDPOINT OTEL_EXPORTER_OTLP_HEADERS OTEL_SERVICE_NAME",
     // which devices a model may use, and how many threads Node has for files
     "CUDA_VISIBLE_DEVICES HIP_VISIBLE_DEVICES ROCR_VISIBLE_DEVICES GGML_NO_BACKTRACE UV_THREADPOOL_SIZE",
+    // a key for models that are not for everybody, and where they are asked for: the node's own, engines do not get it
+    "HF_TOKEN HF_ENDPOINT",
   ].flatMap((line) => line.split(" ")),
   // the last are our own settings
   forms: [/^LC_[A-Z]+$/, /^XDG_[A-Z_]+$/, /^SEALMESH_[A-Z_]+$/],

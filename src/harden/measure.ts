@@ -47,6 +47,8 @@ export interface MeasureOptions {
   readonly root?: string;
   /** Whether the embedded engine is measured too. @default true */
   readonly engine?: boolean;
+  /** Where the embedded engine is measured if it is not found from `root`. @default nowhere else */
+  readonly engineFolder?: string;
   /** Told a few times a second, with the bytes so far. */
   readonly onProgress?: (bytes: number) => void;
   readonly signal?: AbortSignal;
@@ -63,8 +65,8 @@ const ownRoot = fileURLToPath(new URL("../../", import.meta.url));
  * @throws E_CLOSED and whatever the signal says · E_BUG the thread ended; files that cannot be read are no error, see `problems`
  */
 export async function measureBuild(options: MeasureOptions = {}): Promise<BuildMeasurement> {
-  const { root = ownRoot, engine = true } = options;
-  const result = await onThread({ kind: "build", root, engine }, options);
+  const { root = ownRoot, engine = true, engineFolder } = options;
+  const result = await onThread({ kind: "build", root, engine, engineFolder }, options);
   if (result.type === "measured") return result.measurement;
   throw new MeshError("E_BUG", `the installation could not be measured (${codeOf(result)})`);
 }

@@ -75,6 +75,8 @@ export interface FileSettings {
     readonly trust_policy?: TrustPolicy;
   };
   readonly challenge: { readonly interval?: number };
+  /** Where downloaded models are kept, and a file with the key for those of Hugging Face that are not for everybody. */
+  readonly models: { readonly cache_dir?: string; readonly hf_token_file?: string };
   /** Megabytes a second, and streams at a time, that are carried for others. */
   readonly relay: { readonly traffic?: boolean; readonly rate?: number; readonly streams?: number };
   readonly invite: {
@@ -159,6 +161,7 @@ const sections: { readonly [Name in keyof FileSettings]: KindsOf<FileSettings[Na
   attest: { refresh: time(1, 3_600), tpm: place, tpm_certificates: files, software: yesOrNo },
   owner: { key: file, passphrase_file: file, trust: ownerIds, trust_policy: trustPolicy },
   challenge: { interval: time(1, 3_600) },
+  models: { cache_dir: file, hf_token_file: file },
   relay: { traffic: yesOrNo, rate: whole(1, 10_000), streams: whole(1, 10_000) },
   invite: { require_attested_hosts: tier, require_encryption: yesOrNo, require_hardened: yesOrNo },
   discovery: {
@@ -223,6 +226,7 @@ export const noFileSettings: FileSettings = {
   attest: {},
   owner: {},
   challenge: {},
+  models: {},
   relay: {},
   invite: {},
   discovery: {},
@@ -276,6 +280,7 @@ export function settingsFrom(text: string, path: string): FileSettings {
     attest: read("attest"),
     owner: read("owner"),
     challenge: read("challenge"),
+    models: read("models"),
     relay: read("relay"),
     invite: read("invite"),
     discovery: read("discovery"),

@@ -12,6 +12,9 @@ import { fromUtf8 } from "../base/bytes.ts";
 import { MeshError, toMeshError } from "../base/errors.ts";
 import { readInvite } from "../crypto/invite.ts";
 import type { DiscoverySettings } from "../discovery/discovery.ts";
+import { engineFolder } from "../engine/llama-package.ts";
+import { isRemote, modelSource } from "../engine/model-source.ts";
+import { engineAddress, type EnginePreset } from "../engine/presets.ts";
 import type { RouteSetting } from "../exchange.ts";
 import type { HardeningSteps } from "../harden/report.ts";
 import { isListable } from "../policy/owner-book.ts";
@@ -35,6 +38,7 @@ import { hostPortPattern, namePattern, type TierSetting } from "./config-kinds.t
 import { configFile, noFile } from "./config-place.ts";
 import { defaults } from "./defaults.ts";
 import { type FindingConfig, findingConfig, type FindingRequest, placesOf } from "./finding-config.ts";
+import { downloadPath, type ModelDownload } from "./models.ts";
 import { readSmall, shellQuoted, systemCode } from "./own-files.ts";
 import type { OwnerSettings } from "./ownership.ts";
 import { type Credentials, filledIn, givenFor, type Place, type Sources } from "./settings/given.ts";
@@ -54,11 +58,21 @@ export interface TlsFiles {
 }
 
 export type EngineSetting =
-  | { readonly kind: "openai-http"; readonly url: string; readonly key: string | undefined }
+  | {
+      readonly kind: "openai-http";
+      readonly url: string;
+      /** Named by the operator; undefined: only an address was given. */
+      readonly preset?: EnginePreset | undefined;
+      readonly key: string | undefined;
+    }
   | { readonly kind: "auto"; readonly key: string | undefined }
   | {
       readonly kind: "llama";
       readonly modelPath: string;
+      /** Where the file comes from if it is not there; undefined: it must be. */
+      readonly download?: ModelDownload | undefined;
+      /** Where the engine's package is, if not beside ours. */
+      readonly packageFolder?: string;
       readonly contextSize: number | undefined;
       /** What its process does to close itself. */
       readonly hardening: HardeningSteps;
@@ -217,6 +231,8 @@ export interface Flags {
   readonly engineKeyFile?: string;
   readonly model?: readonly string[];
   readonly ctxSize?: string;
+  readonly cacheDir?: string;
+  readonly hfTokenFile?: string;
   /** false: --no-hardening. */
   readonly hardening?: boolean;
   readonly otlpEndpoint?: string;
@@ -236,7 +252,7 @@ export function resolveConfig(mode: Mode, given: Flags, variables: Sources["vari
   const { file } = sources;
   const flags = withoutWeaker(filledIn(mode, sources), sources);
   const hardening = hardeningSteps(flags.hardening ?? true, file);
-  const engines = engineSettings(flags, hardening);
+  const engines = engineSettings(flags, hardening, variables);
   const invited = invites(flags, variables);
   const found = finding(mode, flags);
   if (mode !== "serve" && engines.length > 0) {
@@ -386,6 +402,14 @@ function defaultDataDir(variables = process.env): string {
   if (process.platform === "darwin") return join(homedir(), "Library/Application Support/sealmesh");
   if (process.platform === "win32") return join(LOCALAPPDATA ?? homedir(), "sealmesh");
   return join(XDG_STATE_HOME ?? join(homedir(), ".local/state"), "sealmesh");
+}
+
+/** $CACHE_DIRECTORY (systemd), then the platform's place for caches. */
+function defaultCacheDir({ CACHE_DIRECTORY, XDG_CACHE_HOME, LOCALAPPDATA }: Sources["variables"]): string {
+  if (CACHE_DIRECTORY) return CACHE_DIRECTORY;
+  if (process.platform === "darwin") return join(homedir(), "Library/Caches/sealmesh");
+  if (process.platform === "win32") return join(LOCALAPPDATA ?? homedir(), "sealmesh", "cache");
+  return join(XDG_CACHE_HOME || join(homedir(), ".cache"), "sealmesh");
 }
 
 /**
@@ -726,22 +750,54 @@ function checkedName(name: string | undefined): string | undefined {
   return name;
 }
 
-function engineSettings(flags: Flags, hardening: HardeningSteps): readonly EngineSetting[] {
+function engineSettings(
+  flags: Flags,
+  hardening: HardeningSteps,
+  variables: Sources["variables"],
+): readonly EngineSetting[] {
   const key =
     flags.engineKeyFile === undefined ? undefined : readSmallFile(flags.engineKeyFile, "--engine-key-file").trim();
   const external = (flags.engine ?? []).map((engine): EngineSetting => {
-    if (engine === "auto") return { kind: "auto", key };
-    if (URL.canParse(engine) && /^https?:/.test(engine)) return { kind: "openai-http", url: engine, key };
-    throw new MeshError("E_USAGE", `--engine takes a URL such as http://127.0.0.1:11434/v1, or auto, not "${engine}"`);
+    return engine === "auto" ? { kind: "auto", key } : { kind: "openai-http", ...engineAddress(engine), key };
   });
   const contextSize = positive(flags.ctxSize, "--ctx-size");
-  const embedded = (flags.model ?? []).map((model): EngineSetting => ({
-    kind: "llama",
-    modelPath: resolve(model),
-    contextSize,
-    hardening,
-  }));
+  const packageFolder = engineFolder(dataDirFrom(flags.dataDir));
+  const embedded = (flags.model ?? []).map((model): EngineSetting => {
+    const download = downloadOf(model, flags, variables);
+    const modelPath = download === undefined ? resolve(model) : downloadPath(download);
+    return { kind: "llama", modelPath, download, packageFolder, contextSize, hardening };
+  });
   return [...external, ...embedded];
+}
+
+/** Flags that say where downloads go, and with whose key. */
+export type DownloadFlags = Pick<Flags, "cacheDir" | "hfTokenFile" | "config">;
+
+/**
+ * What is to be downloaded for a --model; undefined: it is a file's path.
+ * @throws E_USAGE, E_CONFIG
+ */
+export function modelDownload(model: string, flags: DownloadFlags): ModelDownload | undefined {
+  const sources = sourcesOf(flags);
+  return downloadOf(model, filledIn("serve", sources), sources.variables);
+}
+
+function downloadOf(
+  model: string,
+  { cacheDir, hfTokenFile }: DownloadFlags,
+  variables: Sources["variables"],
+): ModelDownload | undefined {
+  if (!isRemote(model)) return undefined;
+  const source = modelSource(model, variables["HF_ENDPOINT"] || undefined);
+  const given = hfTokenFile === undefined ? variables["HF_TOKEN"] : readSmallFile(hfTokenFile, "--hf-token-file");
+  return { source, cacheDir: resolve(cacheDir ?? defaultCacheDir(variables)), token: hubToken(given?.trim()) };
+}
+
+/** It goes into a header. @throws E_CONFIG */
+function hubToken(token: string | undefined): string | undefined {
+  if (token === undefined || token === "") return undefined;
+  if (/^[\x21-\x7e]{1,500}$/.test(token)) return token;
+  throw new MeshError("E_CONFIG", "the key for Hugging Face (HF_TOKEN, --hf-token-file) is no single word");
 }
 
 function positive(text: string | undefined, flag: string): number | undefined {

@@ -7,6 +7,7 @@ import { MeshError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { detectEngines } from "../engine/detect.ts";
 import type { Answer, Engine, EngineRequest } from "../engine/engine.ts";
+import type { OpenAiHttpSettings } from "../engine/openai-http.ts";
 import { type EngineSettings, startEngines } from "../engine/registry.ts";
 import { isName, type ModelRuntime } from "../wire/gossip.ts";
 import { limits } from "../wire/limits.ts";
@@ -157,7 +158,7 @@ function stepped(count: number): number {
 async function resolved(setting: EngineSetting): Promise<EngineSettings[]> {
   switch (setting.kind) {
     case "llama": {
-      const { modelPath, contextSize, hardening } = setting;
+      const { modelPath, packageFolder, contextSize, hardening } = setting;
       const file = await stat(modelPath).catch(() => undefined);
       if (!file?.isFile()) throw new MeshError("E_INPUT", `--model ${modelPath}: there is no such file`);
       if (!isName(basename(modelPath))) {
@@ -166,10 +167,14 @@ async function resolved(setting: EngineSetting): Promise<EngineSettings[]> {
           "--model: the file's name becomes the model's; rename it, it is too long or unclean",
         );
       }
-      return [{ kind: "llama", modelPath, hardening, ...(contextSize === undefined ? {} : { contextSize }) }];
+      const optional = {
+        ...(contextSize === undefined ? {} : { contextSize }),
+        ...(packageFolder === undefined ? {} : { packageFolder }),
+      };
+      return [{ kind: "llama", modelPath, hardening, ...optional }];
     }
     case "openai-http":
-      return [httpSettings(setting.url, setting.key)];
+      return [{ ...httpSettings(setting.url, setting.key), ...(setting.preset ? { preset: setting.preset } : {}) }];
     case "auto": {
       const found = await detectEngines();
       if (found.length === 0) {
@@ -183,7 +188,7 @@ async function resolved(setting: EngineSetting): Promise<EngineSettings[]> {
   }
 }
 
-function httpSettings(url: string, key: string | undefined): EngineSettings {
+function httpSettings(url: string, key: string | undefined): OpenAiHttpSettings {
   return { kind: "openai-http", url, ...(key === undefined ? {} : { key }) };
 }
 

@@ -27,6 +27,8 @@ import {
 export interface MeasurementsOptions {
   /** GGUF files that the embedded engine loads; empty: it is not measured either. */
   readonly models: readonly string[];
+  /** Where the embedded engine is, if not beside our package. @default nowhere else */
+  readonly engineFolder?: string;
   /** Text of measured.json; what it holds is checked here. */
   readonly cache: { read(): string | undefined; write(text: string): void };
   readonly log: Log;
@@ -119,6 +121,11 @@ export class Measurements {
     return this.#measured;
   }
 
+  /** Looks at those that were not there when this node started: they have been downloaded, and are not loaded yet. */
+  modelsAreThere(): void {
+    this.#models = this.#models.map((model) => (model.loaded ? model : modelNow(model.path)));
+  }
+
   /** Hashes the models, and looks again from now on. For when the node is ready: a model keeps a disk busy. */
   begin(): void {
     if (this.#closing.signal.aborted || this.#timer) return;
@@ -177,8 +184,9 @@ export class Measurements {
   }
 
   #how(): MeasureOptions {
-    const { root, models } = this.#options;
-    return { ...(root === undefined ? {} : { root }), engine: models.length > 0, signal: this.#closing.signal };
+    const { root, models, engineFolder } = this.#options;
+    const places = { ...(root === undefined ? {} : { root }), ...(engineFolder === undefined ? {} : { engineFolder }) };
+    return { ...places, engine: models.length > 0, signal: this.#closing.signal };
   }
 
   async #hashModels(): Promise<void> {

@@ -26,6 +26,7 @@ import type { SelfDescription } from "../mesh/entries.ts";
 import type { Peer } from "../mesh/membership.ts";
 import { Mesh, type StreamHandler } from "../mesh/mesh.ts";
 import { rolesBy } from "../mesh/roles.ts";
+import { engineFolder } from "../engine/llama-package.ts";
 import { lookAgain } from "../harden/harden.ts";
 import type { HardeningReport } from "../harden/report.ts";
 import { knownProof } from "../policy/decide.ts";
@@ -60,6 +61,7 @@ import { openAiServer } from "./http/openai.ts";
 import { LogRing } from "./log-ring.ts";
 import { Measurements } from "./measurements.ts";
 import { type Gauges, Metrics } from "./metrics.ts";
+import { fetchModels } from "./models.ts";
 import { Pinning } from "./pinning.ts";
 import { type BuildDigests, postureDocument, postureOf } from "./posture.ts";
 import { decodeKnownMembers, encodeKnownMembers } from "./known-members.ts";
@@ -273,6 +275,9 @@ class RunningNode implements Node {
       this.#closers.push(() => session.close());
     }
     // 3 the models of this machine
+    const downloads = config.engines.flatMap((one) => (one.kind === "llama" && one.download ? [one.download] : []));
+    await fetchModels(downloads, this.#log, { signal: this.#stopping.signal });
+    measurements.modelsAreThere();
     const bounds = {
       running: config.maxRunning,
       runningPerHolder: Math.max(defaults.exchangesPerAsker, config.maxRunning / 2),
@@ -689,6 +694,7 @@ class RunningNode implements Node {
     const measurements = new Measurements({
       models: this.#config.engines.flatMap((engine) => (engine.kind === "llama" ? [engine.modelPath] : [])),
       cache: state.measured,
+      engineFolder: engineFolder(this.#config.dataDir),
       log: this.#log,
       lookMs: defaults.measureLookMs,
     });

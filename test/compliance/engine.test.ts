@@ -375,7 +375,7 @@ describe("llama", () => {
     const packages = join(import.meta.dirname, "../../node_modules/@huggingface");
     await symlink(packages, join(empty, "node_modules/@huggingface"));
     const engine = await start({ childFile });
-    expect(engine.state).toMatchObject({ kind: "down", why: expect.stringMatching(/npm install node-llama-cpp@/) });
+    expect(engine.state).toMatchObject({ kind: "down", why: expect.stringMatching(/`sealmesh engine install`/) });
     await engine.close();
   });
 

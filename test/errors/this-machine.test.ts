@@ -9,6 +9,7 @@ import { startEngineServer } from "../support/engine-server.ts";
 import { codeOf } from "../support/expect-code.ts";
 import { expectLogged, expectRow } from "../support/expect-row.ts";
 import { eventually, temporaryDirectory, testMesh } from "../support/mesh.ts";
+import { startModelServer } from "../support/model-server.ts";
 import { call, prompt } from "../support/raw-peer.ts";
 
 const outcome = (started: Promise<unknown>): Promise<string> => started.then(() => "started", codeOf);
@@ -28,6 +29,14 @@ describe("a node does not start", () => {
     await (await testMesh().start("client", { dataDir })).stop(0);
     chmodSync(dataDir, 0o770);
     expect(await outcome(testMesh().start("client", { dataDir }))).toBe("E_STATE");
+  });
+
+  it("E_DISK: a model that is larger than the disk", async () => {
+    const headers = { "content-length": String(9e14) };
+    const server = await startModelServer({ content: Uint8Array.from([0x47]), headers });
+    const flags = { model: [`${server.url}/large.gguf`], cacheDir: temporaryDirectory() };
+    expect(await outcome(testMesh().start("serve", flags))).toBe("E_DISK");
+    await server.close();
   });
 
   it("E_PORT: another program has the port", async () => {

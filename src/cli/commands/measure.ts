@@ -1,5 +1,6 @@
 /** `sealmesh measure`: digests of this installation, and what they are made of. Starts no node and asks none. */
 import { Option } from "commander";
+import { engineFolder } from "../../engine/llama-package.ts";
 import {
   type BuildMeasurement,
   fileDigest,
@@ -8,6 +9,7 @@ import {
   manifestText,
   measureBuild,
 } from "../../harden/measure.ts";
+import { dataDirFrom } from "../../node/config.ts";
 import { type Command, repeated } from "../command.ts";
 import { labelled, paintFor, printJson, printLine, printNote } from "../output.ts";
 
@@ -15,6 +17,7 @@ interface MeasureFlags {
   readonly json?: boolean;
   readonly manifest?: ManifestKind | true;
   readonly model?: readonly string[];
+  readonly dataDir?: string;
 }
 
 /** What takes longer says how far it is, this often, ms. */
@@ -45,10 +48,17 @@ export const measure: Command = {
       )
       .addOption(
         new Option("--model <file>", "a model whose digest is wanted too; may be repeated").argParser(repeated),
+      )
+      .option(
+        "--data-dir <directory>",
+        "of the node, for the engine that `sealmesh engine install` put there (default: the platform's place for state)",
       ),
   async run(given) {
     const { json, manifest, model: models = [] } = given as MeasureFlags;
-    const measured = await withProgress("the installation", (onProgress) => measureBuild({ onProgress }));
+    const folder = engineFolder(dataDirFrom((given as MeasureFlags).dataDir));
+    const measured = await withProgress("the installation", (onProgress) =>
+      measureBuild({ onProgress, engineFolder: folder }),
+    );
     const digests: { file: string; sha256: string; bytes: number }[] = [];
     for (const file of models) {
       const { sha256, stamp } = await withProgress(file, (onProgress) => fileDigest(file, { onProgress }));

@@ -11,7 +11,9 @@ export const serve: Command = {
     "a second one stops at once.",
   examples: [
     { what: "a GGUF file, with the embedded llama.cpp", line: "sealmesh serve --model file.gguf" },
+    { what: "one of Hugging Face, downloaded first", line: "sealmesh serve --model hf:ORG/REPO/FILE.gguf" },
     { what: "the models of a running Ollama", line: "sealmesh serve --engine http://127.0.0.1:11434/v1" },
+    { what: "a vLLM that spans machines", line: "sealmesh serve --engine vllm=http://10.0.0.5:8000/v1" },
     { what: "whatever Ollama, LM Studio, llama-server or vLLM run here", line: "sealmesh serve --engine auto" },
     { what: "a second host in the mesh of the first", line: "sealmesh serve --engine auto --join-file invite.txt" },
     { what: "a host that proves what it can to those who ask", line: "sealmesh serve --engine auto --tpm /dev/tpmrm0" },

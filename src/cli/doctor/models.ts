@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { isMeshError } from "../../base/errors.ts";
 import { detectEngines, type DetectedEngine } from "../../engine/detect.ts";
 import { embeddedEngine } from "../../engine/embedded.ts";
+import { engineFolder } from "../../engine/llama-package.ts";
 import { counted } from "../output.ts";
 import { type Check, check, fail, type Finding, ok, skip, warn } from "./check.ts";
 import type { DoctorContext, SeenStatus } from "./context.ts";
@@ -32,7 +33,7 @@ async function lookForEngines({ config, running }: DoctorContext): Promise<Engin
     mode: running?.status.mode,
     found: [...usual, ...ofSettings.flatMap(({ found }) => found)],
     silent: ofSettings.flatMap(({ found, url }) => (found.length === 0 ? new URL(url).host : [])),
-    embedded: embeddedEngine(),
+    embedded: embeddedEngine(isMeshError(config) ? undefined : engineFolder(config.dataDir)),
   };
 }
 
@@ -73,7 +74,7 @@ export function judgeEngine({ running, mode, found, silent, embedded }: EngineSe
   if (seen.length > 0) return ok(seen.join(", "));
   return warn(
     "none answers at the usual ports, and the embedded one is not installed: this machine can be a client or relay",
-    "start Ollama, LM Studio, llama-server or vLLM, or npm install node-llama-cpp",
+    "start Ollama, LM Studio, llama-server or vLLM, or run `sealmesh engine install`",
   );
 }
 

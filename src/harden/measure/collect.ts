@@ -11,6 +11,8 @@ export interface CollectOptions {
   readonly root: string;
   /** Whether the packages of the embedded engine are measured as well, where they are installed. */
   readonly engine: boolean;
+  /** Where they are looked for when they are not found from `root`. */
+  readonly engineFolder?: string | undefined;
   /** Whether the Node program is, which has 100 MB. @default true */
   readonly runtime?: boolean;
   readonly bounds?: MeasureBounds | undefined;
@@ -25,7 +27,7 @@ const problemLimit = 16;
 const keyShown = 200;
 
 export function collect(options: CollectOptions): BuildMeasurement {
-  const { root, engine, runtime: withRuntime = true, bounds = usualBounds, onProgress } = options;
+  const { root, engine, engineFolder, runtime: withRuntime = true, bounds = usualBounds, onProgress } = options;
   const started = performance.now();
   const platform = `${process.platform}-${process.arch}`;
   const part = (kind: ManifestKind, entries: readonly ManifestEntry[]): readonly [string, readonly ManifestEntry[]] => {
@@ -39,7 +41,10 @@ export function collect(options: CollectOptions): BuildMeasurement {
   const packages = addDependencies(ours, own).length;
   const runs = new Collection(bounds, onProgress);
   if (withRuntime) addRuntime(runs);
-  const engines = engine ? engineOf(own, bounds, onProgress) : undefined;
+  const engines = engine
+    ? (engineFrom(own, own.directory, bounds, onProgress) ??
+      (engineFolder === undefined ? undefined : engineFrom(own, engineFolder, bounds, onProgress)))
+    : undefined;
   const [build, manifest] = part("build", ours.entries);
   const [runtime, runtimeManifest] = part("runtime", runs.entries);
   const [engineDigest, engineManifest] = engines ? part("engine", engines.entries) : [undefined, []];
@@ -69,15 +74,16 @@ function addRuntime(collection: Collection): void {
   }
 }
 
-/** Undefined where it is not installed. */
-function engineOf(
+/** Undefined where it is not installed. engine/llama-package.ts looks in the same order for what is loaded. */
+function engineFrom(
   own: Package,
+  directory: string,
   bounds: MeasureBounds,
   onProgress: CollectOptions["onProgress"],
 ): Collection | undefined {
   const collection = new Collection(bounds, onProgress);
   // its digest must not change with our version
-  const asking: Package = { ...own, id: "sealmesh", asks: new Map([[engineName, { optional: true }]]) };
+  const asking: Package = { ...own, directory, id: "sealmesh", asks: new Map([[engineName, { optional: true }]]) };
   addDependencies(collection, asking);
   return collection.entries.length === 0 ? undefined : collection;
 }

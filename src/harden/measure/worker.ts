@@ -6,7 +6,12 @@ import { type FileDigest, hashFile } from "./files.ts";
 import type { BuildMeasurement } from "../measure.ts";
 
 export type Task =
-  | { readonly kind: "build"; readonly root: string; readonly engine: boolean }
+  | {
+      readonly kind: "build";
+      readonly root: string;
+      readonly engine: boolean;
+      readonly engineFolder?: string | undefined;
+    }
   | { readonly kind: "file"; readonly path: string };
 
 export type FromWorker =

@@ -14,7 +14,9 @@ export const servingSettings: readonly Setting[] = [
     form: "one",
     repeated: true,
     serveOnly: true,
-    doc: "GGUF file to run in the embedded engine; may be repeated",
+    doc:
+      "GGUF file to run in the embedded engine, or hf:ORG/REPO/FILE.gguf or an https address, which is downloaded first; " +
+      "may be repeated",
   },
   {
     group,
@@ -25,7 +27,9 @@ export const servingSettings: readonly Setting[] = [
     form: "list",
     repeated: true,
     serveOnly: true,
-    doc: "base URL of an OpenAI-compatible server, or auto to look for one on this machine; may be repeated",
+    doc:
+      "base URL of an OpenAI-compatible server, or its name at its usual port here (ollama, lmstudio, llama-server, llama-rpc, " +
+      "vllm, sglang, exo), or NAME=URL, or auto to look for one; may be repeated",
   },
   {
     group,
@@ -46,6 +50,26 @@ export const servingSettings: readonly Setting[] = [
     serveOnly: true,
     doc: "context of the embedded engine",
     standard: "4096, or less if the model has less",
+  },
+  {
+    group,
+    flag: "cacheDir",
+    syntax: "--cache-dir <directory>",
+    variable: "CACHE_DIR",
+    key: "models.cache_dir",
+    serveOnly: true,
+    doc: "where downloaded models are kept",
+    standard: "the platform's place for caches",
+  },
+  {
+    group,
+    flag: "hfTokenFile",
+    syntax: "--hf-token-file <file>",
+    variable: "HF_TOKEN_FILE",
+    key: "models.hf_token_file",
+    credential: "hf-token",
+    serveOnly: true,
+    doc: "file with your key for Hugging Face, for models that are not for everybody",
   },
   {
     group,

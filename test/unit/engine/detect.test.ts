@@ -38,6 +38,8 @@ describe("detectEngines", () => {
       await program({ "/v1/models": list({ id: "c", owned_by: "llamacpp" }) }),
       await program({ "/v1/models": list({ id: "c2" }), "/props": { default_generation_settings: {} } }),
       await program({ "/v1/models": list({ id: "d", owned_by: "vllm" }) }),
+      await program({ "/v1/models": list({ id: "d2", owned_by: "sglang" }) }),
+      await program({ "/v1/models": list({ id: "d3" }), "/node_id": "a-node" }),
       await program({ "/v1/models": list({ id: "e" }) }),
     ];
     const found = await detectEngines({ baseUrls });
@@ -47,6 +49,8 @@ describe("detectEngines", () => {
       "llama-server",
       "llama-server",
       "vllm",
+      "sglang",
+      "exo",
       "generic",
     ]);
     expect(found.map(({ baseUrl }) => baseUrl)).toEqual(baseUrls);

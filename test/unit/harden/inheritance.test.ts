@@ -2,7 +2,16 @@ import { describe, expect, it } from "vitest";
 import { ownFlags, sortFlags, sortVariables } from "../../../src/harden/inheritance.ts";
 
 describe("variables of the starter", () => {
-  const kept = ["PATH", "HOME", "LC_ALL", "XDG_STATE_HOME", "SEALMESH_JOIN", "STATE_DIRECTORY", "CUDA_VISIBLE_DEVICES"];
+  const kept = [
+    "PATH",
+    "HOME",
+    "LC_ALL",
+    "XDG_STATE_HOME",
+    "SEALMESH_JOIN",
+    "STATE_DIRECTORY",
+    "CUDA_VISIBLE_DEVICES",
+    "HF_TOKEN",
+  ];
   const dangerous = [
     "NODE_OPTIONS NODE_PATH NODE_V8_COVERAGE NODE_EXTRA_CA_CERTS NODE_DEBUG NODE_CHANNEL_FD",
     "LD_PRELOAD LD_LIBRARY_PATH LD_AUDIT DYLD_INSERT_LIBRARIES DYLD_FRAMEWORK_PATH",

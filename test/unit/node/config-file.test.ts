@@ -66,6 +66,9 @@ describe("what a file says", () => {
       otlp_endpoint = "http://127.0.0.1:4318"
       otlp_headers_file = "headers"
       service_name = "s"
+      [models]
+      cache_dir = "/mnt/models"
+      hf_token_file = "hf.txt"
     `;
     expect(read(text)).toEqual({
       ...noFileSettings,
@@ -75,6 +78,7 @@ describe("what a file says", () => {
         otlp_headers_file: "/etc/sealmesh/headers",
         service_name: "s",
       },
+      models: { cache_dir: "/mnt/models", hf_token_file: "/etc/sealmesh/hf.txt" },
       policy: {
         require_attested_hosts: "vendor",
         require_encryption: true,
@@ -150,7 +154,7 @@ describe("what is refused, with file, setting and what it takes", () => {
     [
       "[colours]\n",
       [
-        "there are [policy], [attest], [owner], [challenge], [relay], [invite], [discovery], [telemetry], [hardening]",
+        "there are [policy], [attest], [owner], [challenge], [models], [relay], [invite], [discovery], [telemetry], [hardening]",
         "and [engine]",
       ],
     ],

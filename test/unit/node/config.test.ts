@@ -201,3 +201,55 @@ describe("sealmesh relay", () => {
     expect(refused.message).toContain(flag);
   });
 });
+
+describe("--model and --engine", () => {
+  const engines = (flags: Flags) => resolveConfig("serve", { dataDir: folder, ...flags }).engines;
+
+  it("a file is a file, and an address has its place below the cache directory", () => {
+    const [local, remote] = engines({ model: ["a.gguf", "hf:org/repo/a.gguf"], cacheDir: "/cache" });
+    expect(local).toMatchObject({ modelPath: join(process.cwd(), "a.gguf"), download: undefined });
+    expect(remote).toMatchObject({ modelPath: "/cache/models/hf/org/repo/main/a.gguf" });
+    expect(local).toMatchObject({ packageFolder: join(folder, "engine") });
+  });
+
+  it("the cache directory comes from a flag, a variable, systemd or the platform", () => {
+    const place = (flags: Flags = {}) => {
+      const [engine] = engines({ model: ["https://example.org/a.gguf"], ...flags });
+      return engine?.kind === "llama" ? engine.download?.cacheDir : undefined;
+    };
+    vi.stubEnv("XDG_CACHE_HOME", "/xdg");
+    if (process.platform === "linux") expect(place()).toBe("/xdg/sealmesh");
+    vi.stubEnv("CACHE_DIRECTORY", "/var/cache/sealmesh");
+    expect(place()).toBe("/var/cache/sealmesh");
+    const config = file("models.toml", '[models]\ncache_dir = "here"\n');
+    expect(place({ config })).toBe(join(folder, "here"));
+    vi.stubEnv("SEALMESH_CACHE_DIR", "/variable");
+    expect(place({ config })).toBe("/variable");
+    expect(place({ config, cacheDir: "/flag" })).toBe("/flag");
+  });
+
+  it("the key for Hugging Face comes from a file before the environment, and is one word", () => {
+    const token = (flags: Flags = {}) => {
+      const [engine] = engines({ model: ["hf:org/repo/a.gguf"], ...flags });
+      return engine?.kind === "llama" ? engine.download?.token : undefined;
+    };
+    vi.stubEnv("HF_TOKEN", "");
+    expect(token()).toBeUndefined();
+    vi.stubEnv("HF_TOKEN", "hf_variable");
+    expect(token()).toBe("hf_variable");
+    expect(token({ hfTokenFile: file("hf", "hf_file\n") })).toBe("hf_file");
+    vi.stubEnv("HF_TOKEN", "two words\r\nx: y");
+    expect(() => token()).toThrow(/no single word/);
+    vi.stubEnv("HF_TOKEN", "");
+    vi.stubEnv("HF_ENDPOINT", "http://mirror.example");
+    expect(() => token()).toThrow(/HF_ENDPOINT takes an https address/);
+  });
+
+  it("engines have names", () => {
+    expect(engines({ engine: ["exo", "auto", "vllm=http://10.0.0.5:8000/v1"] })).toMatchObject([
+      { kind: "openai-http", url: "http://127.0.0.1:52415/v1", preset: { name: "exo" } },
+      { kind: "auto" },
+      { kind: "openai-http", url: "http://10.0.0.5:8000/v1", preset: { name: "vllm" } },
+    ]);
+  });
+});

@@ -34,6 +34,8 @@ const samples: { readonly [Name in keyof Flags]: Sample } = {
   model: [["/m.gguf"], "/m.gguf", '["/m.gguf"]'],
   engine: [["auto", "http://a:1/v1"], "auto,http://a:1/v1", '["auto", "http://a:1/v1"]'],
   engineKeyFile: [secret, secret, `"${secret}"`, { engine: ["auto"] }],
+  cacheDir: ["/c", "/c", '"/c"', { model: ["hf:o/r/f.gguf"] }],
+  hfTokenFile: [secret, secret, `"${secret}"`, { model: ["hf:o/r/f.gguf"] }],
   ctxSize: ["2048", "2048", "2048", { model: ["/m.gguf"] }],
   maxRunning: ["3", "3", "3"],
   maxQueued: ["0", "0", "0"],
