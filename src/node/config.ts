@@ -10,6 +10,7 @@ import { type EndpointId, endpointId } from "../base/brand.ts";
 import { fromUtf8 } from "../base/bytes.ts";
 import { MeshError, toMeshError } from "../base/errors.ts";
 import { readInvite } from "../crypto/invite.ts";
+import type { FunctionSettings } from "../engine/function.ts";
 import type { DiscoverySettings } from "../discovery/discovery.ts";
 import type { RouteSetting } from "../exchange.ts";
 import type { HardeningSteps } from "../harden/report.ts";
@@ -56,7 +57,9 @@ export type EngineSetting =
       readonly contextSize: number | undefined;
       /** What its process does to close itself. */
       readonly hardening: HardeningSteps;
-    };
+    }
+  /** A function of the program around the node. */
+  | FunctionSettings;
 
 /** What must be true of a host before it is asked, as its operator has said it; invites may ask for more. */
 export interface PolicySettings {
@@ -108,7 +111,8 @@ export interface NodeConfig {
   readonly finding: FindingConfig | undefined;
   /** Whoever has this node's address is a member. */
   readonly openMesh: boolean;
-  readonly api: HostPort;
+  /** Undefined: only the program around the node asks, in this process. */
+  readonly api: HostPort | undefined;
   /** Who can reach the API port: this machine, or others too. */
   readonly reach: "loopback" | "network";
   /** PEM of certificate (chain) and key; undefined: the API port speaks plain HTTP. */
@@ -260,6 +264,21 @@ export function resolveConfig(mode: Mode, flags: Flags): NodeConfig {
   };
 }
 
+/**
+ * Settings of a node inside another program, checked as those of a command line are. They come from nowhere else: no
+ * SEALMESH_* variable and no configuration file changes what the program has said. It opens no port but that of the mesh.
+ * @throws as {@link resolveConfig}
+ */
+export function configFrom(mode: Mode, settings: Flags & { readonly dataDir: string }): NodeConfig {
+  const before = variables;
+  variables = {};
+  try {
+    return { ...resolveConfig(mode, { ...settings, config: noFile, headless: true }), api: undefined };
+  } finally {
+    variables = before; // nothing above waits, so that nobody else can have read it meanwhile
+  }
+}
+
 /** Flags that mean something only to a node that asks; with their names on a command line. */
 export const flagsOfAskers: { readonly [Name in keyof Flags]?: string } = {
   port: "--port",
@@ -345,8 +364,11 @@ function parseHostPort(text: string, flag: string): HostPort {
   return { host, port: number };
 }
 
+/** Where SEALMESH_* are read; empty while {@link configFrom} runs. */
+let variables: NodeJS.ProcessEnv = process.env;
+
 function environment(name: string): string | undefined {
-  return process.env[`SEALMESH_${name}`] || undefined;
+  return variables[`SEALMESH_${name}`] || undefined;
 }
 
 /** @throws E_USAGE for anything but 1, true, 0 and false */

@@ -168,6 +168,8 @@ async function resolved(setting: EngineSetting): Promise<EngineSettings[]> {
       }
       return [{ kind: "llama", modelPath, hardening, ...(contextSize === undefined ? {} : { contextSize }) }];
     }
+    case "function":
+      return [setting];
     case "openai-http":
       return [httpSettings(setting.url, setting.key)];
     case "auto": {

@@ -33,6 +33,7 @@ import { transports } from "../transport/registry.ts";
 import { fileTap, tapTransport } from "../transport/tap.ts";
 import { parseSocketAddress } from "../transport/socket-address.ts";
 import { alpns, type Transport, type TransportKind } from "../transport/transport.ts";
+import type { HttpRequest, HttpResponse } from "../tunnel/http.ts";
 import { SeenCache } from "../tunnel/seen.ts";
 import type { EndpointAddress } from "../wire/address.ts";
 import { encodeInvite, type InviteExtra, strictest } from "../wire/invite.ts";
@@ -44,7 +45,7 @@ import type { RecordModel } from "../wire/record.ts";
 import type { HostPort, NodeConfig } from "./config.ts";
 import { Admission } from "./admission.ts";
 import { Joining } from "./joining.ts";
-import { policyStatus } from "./attestation-report.ts";
+import { type ExplainReport, type FactorRow, policyStatus } from "./attestation-report.ts";
 import { Attester } from "./attester.ts";
 import { BuildLists, listTrust } from "./build-lists.ts";
 import { defaults } from "./defaults.ts";
@@ -55,6 +56,7 @@ import { hardeningStatus } from "./hardening-status.ts";
 import { inject } from "./http/inject.ts";
 import { gateRules } from "./http/gate.ts";
 import { openAiServer } from "./http/openai.ts";
+import { LocalCalls } from "./local-calls.ts";
 import { Measurements } from "./measurements.ts";
 import { Metrics } from "./metrics.ts";
 import { type BuildDigests, postureDocument, postureOf } from "./posture.ts";
@@ -82,6 +84,12 @@ export interface Node {
   /** Models of the whole mesh, known now. */
   models(): readonly string[];
   status(): Status;
+  /** Answers the program around this node as the API port would answer a caller of this machine. @throws as {@link LocalCalls} */
+  call(request: HttpRequest, signal: AbortSignal): Promise<HttpResponse>;
+  /** Who of the hosts of a model, or whether a peer, would be used, and why; undefined when nobody is meant. */
+  explain(what: string, signal: AbortSignal): Promise<ExplainReport | undefined>;
+  /** What was found of a host, factor by factor; nobody is asked. */
+  verdict(host: EndpointId): readonly FactorRow[];
   /** Opens envelopes with this node's keys: for tests that hold the node in their own process. */
   readonly keys: InferenceKeys;
   /**
@@ -95,6 +103,8 @@ export interface NodeOptions {
   readonly log: Log;
   /** Called after peers, models or engines changed. */
   readonly onChange?: () => void;
+  /** Called when an exchange that was asked for here has ended. */
+  readonly onAsked?: (report: ExchangeReport) => void;
   /** @default the first of the registry: iroh */
   readonly transport?: TransportKind;
   /** What makes evidence. @default the registry */
@@ -222,8 +232,12 @@ class RunningNode implements Node {
     });
     // a relay has no use for prompts, and opens no port that takes any
     const apiUrl =
-      config.mode === "relay" ? undefined : await listen(api, config.api, config.tls ? "https" : "http", "--port");
+      config.mode === "relay" || config.api === undefined
+        ? undefined
+        : await listen(api, config.api, config.tls ? "https" : "http", "--port");
     this.#closers.push(() => closeServer(api));
+    const calls = new LocalCalls(api);
+    this.#closers.push(() => calls.close());
     if (config.console) {
       let session: Session = closedSession;
       const admin = adminServer({
@@ -364,7 +378,7 @@ class RunningNode implements Node {
       stopping: this.#stopping.signal,
     });
     const parts = { endpointId: identity.id, apiUrl, consoleUrl, transport, keys, records, engines, attester, trust };
-    this.#parts = { ...parts, measurements, ownership, mesh, asking, routing, admission, joining };
+    this.#parts = { ...parts, measurements, ownership, mesh, asking, routing, admission, joining, calls };
     this.#advanceRecord(); // it names our address now
     await withDeadline(attested, { what: "the first evidence", ms: defaults.firstEvidenceMs }).catch(() => undefined);
     mesh.start();
@@ -418,6 +432,18 @@ class RunningNode implements Node {
   models(): readonly string[] {
     const remote = this.#hosts().flatMap((peer) => peer.models);
     return [...new Set([...this.#need().engines.models(), ...remote])].toSorted();
+  }
+
+  call(request: HttpRequest, signal: AbortSignal): Promise<HttpResponse> {
+    return this.#need().calls.call(request, signal);
+  }
+
+  explain(what: string, signal: AbortSignal): Promise<ExplainReport | undefined> {
+    return this.#need().trust.explain(what, signal);
+  }
+
+  verdict(host: EndpointId): readonly FactorRow[] {
+    return this.#need().trust.verdict(host);
   }
 
   /** Members that offer models, and may. */
@@ -784,6 +810,7 @@ class RunningNode implements Node {
   #asked(report: ExchangeReport, error: MeshError | undefined): void {
     this.#reports.add(report);
     this.#metrics.observe(report);
+    this.#options.onAsked?.(report);
     const { id, model, status, host, sealed, route, attempts, ms } = report;
     this.#log.write(error && error.code !== "E_ABORTED" ? "warn" : "info", {
       event: "exchange-asked",
@@ -842,6 +869,7 @@ interface Parts {
   readonly routing: RoutingParts;
   readonly admission: Admission;
   readonly joining: Joining;
+  readonly calls: LocalCalls;
 }
 
 /** @param last port of an earlier start; undefined: there was none · @throws as `open` */

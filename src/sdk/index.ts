@@ -1,0 +1,8 @@
+/** `import { connect } from "sealmesh"`: a mesh inside a program. No port, no signal handler, nothing on stdout. */
+export { connect } from "./connect.ts";
+export type { ConnectOptions, Explanation, ExplainedHost, Mesh, MeshModel, SignalOptions } from "./connect.ts";
+export type { Answered, Attempt, FactorVerdict, KnownAtOnce, PendingReport, Report, Tokens } from "./report.ts";
+export type { JoinOptions, MemberOptions, Tier } from "./settings.ts";
+export { isMeshError } from "../base/errors.ts";
+export type { ErrorCode, ErrorRow, MeshError, OpenAiErrorType } from "../base/errors.ts";
+export type { Log, LogEvent, LogLevel } from "../base/log.ts";
