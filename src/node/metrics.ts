@@ -2,8 +2,8 @@
  * The numbers of one node in Prometheus' text form, for /metrics. Labels take their values from fixed sets: no name of a
  * model, a peer or a caller gets in here, so that nobody outside can make series grow.
  */
-import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import { type ExchangeReport, outcomeOf, routeOf, sealingOf } from "./exchanges.ts";
+import { Counter, Gauge, Histogram, Registry } from "./exposition.ts";
 
 /** What is read at the moment of asking. */
 export interface Gauges {

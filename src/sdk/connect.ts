@@ -8,8 +8,10 @@ import { MeshError } from "../base/errors.ts";
 import type { Flags } from "../node/config.ts";
 import type { Node } from "../node/node.ts";
 import { baseUrl, fetchOf } from "./fetch.ts";
-import { type Answered, type PendingReport, Reports } from "./report.ts";
-import { checked, given, memberFlags, type MemberOptions, type Tier } from "./settings.ts";
+import type { MemberOptions, Tier } from "./options.ts";
+import type { Answered, PendingReport } from "./report.ts";
+import { Reports } from "./reports.ts";
+import { checked, given, memberFlags } from "./settings.ts";
 import { type Inside, orAborted, startInside } from "./start.ts";
 
 /** Which mesh, and what must be true of a host before a prompt leaves. Invites may demand more; the stricter counts. */

@@ -2,7 +2,6 @@
 export { connect } from "./connect.ts";
 export type { ConnectOptions, Explanation, ExplainedHost, Mesh, MeshModel, SignalOptions } from "./connect.ts";
 export type { Answered, Attempt, FactorVerdict, KnownAtOnce, PendingReport, Report, Tokens } from "./report.ts";
-export type { JoinOptions, MemberOptions, Tier } from "./settings.ts";
+export type { JoinOptions, Log, LogEntry, MemberOptions, Tier } from "./options.ts";
 export { isMeshError } from "../base/errors.ts";
 export type { ErrorCode, ErrorRow, MeshError, OpenAiErrorType } from "../base/errors.ts";
-export type { Log, LogEvent, LogLevel } from "../base/log.ts";

@@ -1,7 +1,6 @@
 /** `import { serve } from "sealmesh/node"`: a host inside a program, whose engine may be a function of it. */
 export { serve } from "./serve.ts";
 export type { Host, HostStatus, ModelOffer, ServeOptions, UrlEngine } from "./serve.ts";
-export type { JoinOptions, MemberOptions, Tier } from "./settings.ts";
+export type { JoinOptions, Log, LogEntry, MemberOptions, Tier } from "./options.ts";
 export { isMeshError } from "../base/errors.ts";
 export type { ErrorCode, ErrorRow, MeshError, OpenAiErrorType } from "../base/errors.ts";
-export type { Log, LogEvent, LogLevel } from "../base/log.ts";

@@ -7,7 +7,8 @@ import { MeshError } from "../base/errors.ts";
 import { isName } from "../wire/gossip.ts";
 import { type EngineSetting, type Flags, type NodeConfig } from "../node/config.ts";
 import { defaults } from "../node/defaults.ts";
-import { checked, given, memberFlags, type MemberOptions, type Tier } from "./settings.ts";
+import type { MemberOptions, Tier } from "./options.ts";
+import { checked, given, memberFlags } from "./settings.ts";
 import { type Inside, startInside } from "./start.ts";
 
 /** What the mesh is told of a model of this host. */

@@ -7,7 +7,8 @@ import { unlessAborted } from "../base/deadline.ts";
 import { type Log, type LogEvent, silentLog } from "../base/log.ts";
 import type { NodeConfig } from "../node/config.ts";
 import { type Node, type NodeOptions, startNode } from "../node/node.ts";
-import { type JoinOptions, placeOf } from "./settings.ts";
+import type { JoinOptions } from "./options.ts";
+import { placeOf } from "./settings.ts";
 
 export interface Inside {
   readonly node: Node;
