@@ -237,7 +237,6 @@ class RunningNode implements Node {
         : await listen(api, config.api, config.tls ? "https" : "http", "--port");
     this.#closers.push(() => closeServer(api));
     const calls = new LocalCalls(api);
-    this.#closers.push(() => calls.close());
     if (config.console) {
       let session: Session = closedSession;
       const admin = adminServer({
@@ -833,6 +832,7 @@ class RunningNode implements Node {
     this.#changed();
     if (this.#exchanges > 0) this.#log.write("info", { event: "node-draining", exchanges: this.#exchanges });
     while (this.#exchanges > 0 && this.#clock.now() < this.#drainUntilMs) await sleep(50);
+    this.#parts?.calls.close(); // while it can still be said why
     for (const close of this.#closers.toReversed()) await close();
     if (this.#parts) this.#log.write("info", { event: "node-stopped" });
   }
