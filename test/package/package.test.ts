@@ -7,6 +7,7 @@ import { dirname, join, relative } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { installIt, linkInto, type Packed, packIt, type Project, run, sizeOf, startIn } from "../support/packed.ts";
 import { root } from "../support/processes.ts";
+import { testExamples } from "./examples.ts";
 
 interface Manifest {
   readonly version: string;
@@ -167,6 +168,10 @@ export async function main(signal: AbortSignal): Promise<ErrorCode | undefined> 
   }
 }
 `;
+
+describe("examples from the packed package", () => {
+  testExamples(() => project);
+});
 
 describe("what programs can import", () => {
   it("is as committed: SEALMESH_UPDATE_SURFACE=1 writes it anew", () => {

@@ -92,7 +92,7 @@ export function linkInto({ folder }: Project, names: readonly string[]): void {
   for (const name of names) {
     const link = join(folder, "node_modules", name);
     mkdirSync(dirname(link), { recursive: true });
-    symlinkSync(realpathSync(join(root, "node_modules", name)), link);
+    if (!lstatSync(link, { throwIfNoEntry: false })) symlinkSync(realpathSync(join(root, "node_modules", name)), link);
   }
 }
 

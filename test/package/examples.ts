@@ -1,11 +1,11 @@
 /**
  * Every program of examples/, as it stands there, from the packed package in an empty project, against a host in a process of
- * its own. docs/sdk.md shows them, and must show what was run.
+ * its own. docs/sdk.md shows them, and must show what was run. Called by package.test.ts, which has the project.
  */
 import { copyFileSync, existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { beforeAll, describe, expect, it } from "vitest";
-import { type Ended, installIt, linkInto, packIt, type Project, run, startIn } from "../support/packed.ts";
+import { beforeAll, expect, it } from "vitest";
+import { type Ended, linkInto, type Project, run, startIn } from "../support/packed.ts";
 import { demoModel, type NodeProcess, root, startProcess } from "../support/processes.ts";
 
 const folder = join(root, "examples");
@@ -20,28 +20,31 @@ const clients = [
   "undici-types",
 ];
 
-const [asked] = (
-  JSON.parse(readFileSync(demoModel.replace(/gguf$/, "json"), "utf8")) as {
-    questions: { question: string; answer: string }[];
-  }
-).questions;
-if (!asked) throw new Error("the demo model has no questions");
-
-let project: Project;
-let host: NodeProcess;
-
-beforeAll(async () => {
-  host = await startProcess(["serve", "--model", demoModel]);
-  project = installIt(packIt());
-  linkInto(project, clients);
-  for (const name of readdirSync(folder)) copyFileSync(join(folder, name), join(project.folder, name));
-}, 120_000);
-
-function runExample(name: string, env: Record<string, string> = {}): Promise<Ended> {
-  return startIn(project, [name], { SEALMESH_JOIN: host.ready.invite, QUESTION: asked?.question ?? "", ...env }).ended;
+interface Question {
+  readonly question: string;
+  readonly answer: string;
 }
 
-describe("examples from the packed package", () => {
+/** One that the demo model answers word for word. */
+const { questions } = JSON.parse(readFileSync(demoModel.replace(/gguf$/, "json"), "utf8")) as { questions: Question[] };
+const asked = questions[0] ?? { question: "", answer: "the demo model has no questions" };
+
+/** @param installed gives the project, once its tests run */
+export function testExamples(installed: () => Project): void {
+  let project: Project;
+  let host: NodeProcess;
+
+  beforeAll(async () => {
+    project = installed();
+    linkInto(project, clients);
+    for (const name of readdirSync(folder)) copyFileSync(join(folder, name), join(project.folder, name));
+    host = await startProcess(["serve", "--model", demoModel]);
+  });
+
+  function runExample(name: string, env: Record<string, string> = {}): Promise<Ended> {
+    return startIn(project, [name], { SEALMESH_JOIN: host.ready.invite, QUESTION: asked.question, ...env }).ended;
+  }
+
   it.each([
     ["ai-sdk.mjs", /answered by [0-9a-f]{10}, sealed/],
     ["langchain.mjs", undefined],
@@ -90,7 +93,7 @@ describe("examples from the packed package", () => {
 
   it("all of them are run here, and shown in docs/sdk.md as they are", () => {
     const programs = readdirSync(folder).filter((name) => !name.endsWith(".md"));
-    const own = readFileSync(join(import.meta.dirname, "examples.test.ts"), "utf8");
+    const own = readFileSync(join(import.meta.dirname, "examples.ts"), "utf8");
     const page = readFileSync(join(root, "docs/sdk.md"), "utf8");
     for (const name of programs) {
       expect(own, name).toContain(`"${name}"`);
@@ -100,7 +103,7 @@ describe("examples from the packed package", () => {
       expect(existsSync(join(root, "docs", link)), link).toBe(true);
     }
   });
-});
+}
 
 /** Of Node itself, about what is experimental in it. */
 function withoutWarnings(stderr: string): string {
