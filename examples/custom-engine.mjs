@@ -23,4 +23,4 @@ async function engine(request) {
 
 const host = await serve({ models: [{ id: "parrot", contextLength: 8192 }], engine });
 console.log(host.invite());
-process.once("SIGTERM", () => host.close({ drainMs: 2_000 }));
+process.once("SIGTERM", () => void host.close({ drainMs: 2_000 }));

@@ -94,7 +94,7 @@ async function send(
     throw new MeshError("E_ENGINE", "the engine's function answered with something that is no Response");
   const { status, body: stream } = given;
   const reader = stream?.getReader();
-  signal.addEventListener("abort", () => reader?.cancel(abortError(signal)).catch(ignore), { once: true });
+  signal.addEventListener("abort", () => void reader?.cancel(abortError(signal)).catch(ignore), { once: true });
   return {
     status,
     headers: Object.fromEntries(given.headers),

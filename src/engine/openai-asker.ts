@@ -14,7 +14,7 @@ import { checkChat, completionId, wantsUsage } from "../openai/chat.ts";
 import { readUpstreamError, readUpstreamErrorText, type UpstreamError } from "../openai/errors.ts";
 import { answerRoom, isOverflow, overflowError, overflowFacts } from "../openai/overflow.ts";
 import { type SseEvent, sseDone, sseReader, sseText } from "../openai/sse.ts";
-import type { Answer, Engine, EngineRequest } from "./engine.ts";
+import type { Answer, EngineRequest } from "./engine.ts";
 import { type HttpAnswer, type HttpClient, parseJson, readBounded } from "./http.ts";
 
 export interface AskerParts {
@@ -57,7 +57,7 @@ export class OpenAiAsker {
     return this.#exchanges.size;
   }
 
-  /** @throws as {@link Engine.answer} */
+  /** @throws as an engine does, see Engine in engine.ts */
   async answer(request: EngineRequest): Promise<Answer> {
     const route = routes.get(request.path);
     if (route === undefined) throw new MeshError("E_NOT_FOUND", `No engine answers ${request.path}.`);

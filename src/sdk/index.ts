@@ -1,4 +1,4 @@
-/** `import { connect } from "sealmesh"`: a mesh inside a program. No port, no signal handler, nothing on stdout. */
+/** What programs import as `sealmesh`: a mesh inside them. No port, no signal handler, nothing on stdout. */
 export { connect } from "./connect.ts";
 export type { ConnectOptions, Explanation, ExplainedHost, Mesh, MeshModel, SignalOptions } from "./connect.ts";
 export type { Answered, Attempt, FactorVerdict, KnownAtOnce, PendingReport, Report, Tokens } from "./report.ts";

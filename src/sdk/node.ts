@@ -1,4 +1,4 @@
-/** `import { serve } from "sealmesh/node"`: a host inside a program, whose engine may be a function of it. */
+/** What programs import as `sealmesh/node`: a host inside them, whose engine may be a function. */
 export { serve } from "./serve.ts";
 export type { Host, HostStatus, ModelOffer, ServeOptions, UrlEngine } from "./serve.ts";
 export type { JoinOptions, Log, LogEntry, MemberOptions, Tier } from "./options.ts";

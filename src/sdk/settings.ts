@@ -48,7 +48,7 @@ function asOptions(message: string): string {
 export interface Place {
   readonly dataDir: string;
   /** Removes it, if nothing in it is to outlive the node. */
-  leave(): void;
+  readonly leave: () => void;
 }
 
 /** @throws E_STATE no directory can be made */

@@ -96,17 +96,15 @@ describe("fetch", () => {
     const host = await hostOf(scriptedFunction().answer);
     const mesh = await meshOf({ join: host.invite() });
     const elsewhere = vi.spyOn(globalThis, "fetch");
-    for (const [url, status] of [
+    const asked: readonly (readonly [string | URL | Request, number])[] = [
       ["https://api.openai.com/v1/models", 200],
       [new URL("http://127.0.0.1:1/v1/models/mine"), 200],
       [new Request("https://example.org/v1/models"), 200],
       ["https://example.org/secret?x=1", 404],
       ["http://sealmesh.invalid/v1/files", 404],
-    ] as const) {
-      const answer = await mesh.fetch(url);
-      expect([String(url), answer.status]).toEqual([String(url), status]);
-      await answer.text();
-    }
+    ];
+    const statuses = await Promise.all(asked.map(async ([url]) => (await mesh.fetch(url)).status));
+    expect(statuses).toEqual(asked.map(([, status]) => status));
     expect(elsewhere).not.toHaveBeenCalled();
     await expect(mesh.fetch("not a url")).rejects.toBeInstanceOf(TypeError);
     await expect(mesh.report(await mesh.fetch(`${mesh.baseURL}/models`))).rejects.toMatchObject({
