@@ -4,8 +4,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import OpenAI from "openai";
 import { afterEach, describe, expect, test, vi } from "vitest";
+import { resolveConfig } from "../../src/node/config.ts";
+import { startNode } from "../../src/node/node.ts";
 import { connect, type ConnectOptions, isMeshError, type LogEntry, type Mesh } from "../../src/sdk/index.ts";
 import { type Host, serve, type ServeOptions } from "../../src/sdk/node.ts";
+import { Enclave } from "../support/attested-mesh.ts";
 import { scriptedFunction } from "../support/engine-function.ts";
 import { startEngineServer } from "../support/engine-server.ts";
 import { codeOf } from "../support/expect-code.ts";
@@ -202,6 +205,24 @@ describe("connect", () => {
     expect(body.error.message).toContain("vendor");
     expect((await mesh.report(answer)).attempts).toEqual([]);
     expect(await mesh.explain("nobody's model").catch(codeOf)).toBe("E_MODEL");
+  });
+
+  test("says what an attested host has proven, factor by factor", async () => {
+    const scripted = await startEngineServer({ models: ["mine"] });
+    open.push(scripted);
+    const flags = { ...loopback, port: "0", headless: true, dataDir: directory(), engine: [scripted.url] };
+    const quiet = { write: () => undefined };
+    const host = await startNode(resolveConfig("serve", flags), { log: quiet, collectors: [new Enclave()] });
+    open.push({ close: () => host.stop(0) });
+    const mesh = await meshOf({ join: host.invite(), requireAttestedHosts: true });
+    const answer = await post(mesh, ask);
+    expect(answer.status).toBe(200);
+    const { now } = mesh.report(answer);
+    expect(now).toMatchObject({ host: host.endpointId, tier: "key", evidence: "secure-enclave", sealed: "sealed" });
+    expect(now.verdict.length).toBeGreaterThan(3);
+    expect(now.verdict).toContainEqual({ factor: "signature", outcome: "pass", sentence: expect.any(String) });
+    expect(await answer.text()).toContain("word0");
+    expect(await mesh.report(answer)).toMatchObject(now);
   });
 
   test("two of them in one process are two members, and one directory is for one of them", async () => {
