@@ -66,6 +66,8 @@ export function installIt({ tarball }: Packed): Project {
     mkdirSync(dirname(join(modules, name)), { recursive: true });
     cpSync(realpathSync(from), join(modules, name), { recursive: true });
   }
+  mkdirSync(join(modules, ".bin"));
+  symlinkSync("../sealmesh/dist/cli/main.js", join(modules, ".bin/sealmesh"));
   return { folder, installed, notInstalled: error?.message ?? stderr.trim() };
 }
 
