@@ -1,12 +1,15 @@
 // Compiles src/ to dist/ and makes the command executable. Skips the work when dist/ is newer than every source. A failed
 // build leaves the old dist/ as it is, and a running process never sees half of a new one.
 import { spawnSync } from "node:child_process";
-import { chmodSync, existsSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
+import { chmodSync, existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { keepPublicDeclarations } from "./declarations.mjs";
 
 const root = join(import.meta.dirname, "..");
 const dist = join(root, "dist");
 const entry = "cli/main.js";
+
+const { exports: exported } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 
 const newestSource = Math.max(
   ...readdirSync(join(root, "src"), { recursive: true, withFileTypes: true })
@@ -21,6 +24,10 @@ if (!existsSync(join(dist, entry)) || statSync(join(dist, entry)).mtimeMs < newe
   const tsc = join(root, "node_modules/typescript/bin/tsc");
   const { status } = spawnSync(process.execPath, [tsc, "-p", root, "--outDir", fresh], { stdio: "inherit" });
   if (status === 0) {
+    keepPublicDeclarations(
+      fresh,
+      Object.values(exported).flatMap(({ types }) => types ?? []),
+    );
     chmodSync(join(fresh, entry), 0o755);
     if (existsSync(dist)) renameSync(dist, old);
     renameSync(fresh, dist);

@@ -31,33 +31,22 @@ const homes = {
   "sodium-native": ["crypto/"],
   "@number0/iroh": ["transport/iroh.ts"],
   "eventsource-parser": ["openai/"],
-  undici: ["engine/"],
   "node-llama-cpp": ["engine/"],
   "@huggingface/jinja": ["engine/"],
   hono: ["node/http/"],
   "@hono/node-server": ["node/http/"],
   commander: ["cli/"],
-  "prom-client": ["node/metrics.ts"],
   koffi: ["attest/collect/", "harden/platform/"],
   "smol-toml": ["node/config-file.ts"],
   ws: ["discovery/nostr-relay.ts"],
-  "@noble/curves": ["discovery/nostr-event.ts"],
+  "@noble/secp256k1": ["discovery/nostr-event.ts"],
   "multicast-dns": ["discovery/mdns.ts"],
   "@sigstore/bundle": ["policy/sigstore.ts"],
   "@sigstore/verify": ["policy/sigstore.ts"],
   "@sigstore/protobuf-specs": ["policy/sigstore.ts"],
 };
 
-const network = new Set([
-  "node:net",
-  "node:http",
-  "node:https",
-  "node:http2",
-  "node:tls",
-  "node:dgram",
-  "node:dns",
-  "undici",
-]);
+const network = new Set(["node:net", "node:http", "node:https", "node:http2", "node:tls", "node:dgram", "node:dns"]);
 const withoutNetwork = ["wire/", "crypto/", "attest/", "policy/", "mesh/", "exchange.ts"];
 /** node:http is allowed for its table of status texts; collecting evidence may talk to a TPM over TCP. */
 const networkAllowed = ["tunnel/http.ts", "attest/collect/"];

@@ -8,7 +8,7 @@
  * @see github.com/nostr-protocol/nips, 01 and 40
  */
 import { createHash } from "node:crypto";
-import { schnorr } from "@noble/curves/secp256k1.js";
+import { hashes, schnorr } from "@noble/secp256k1";
 import { equal, fromHex, toHex, utf8 } from "../base/bytes.ts";
 import { MeshError } from "../base/errors.ts";
 import { isRecord } from "../base/json.ts";
@@ -39,6 +39,7 @@ export type RelayMessage =
 
 /** @param secret 32 bytes, borrowed */
 export function signEvent(unsigned: UnsignedEvent, secret: Uint8Array): NostrEvent {
+  useHash();
   const pubkey = toHex(schnorr.getPublicKey(secret));
   const digest = eventDigest({ ...unsigned, pubkey });
   return { ...unsigned, id: toHex(digest), pubkey, sig: toHex(schnorr.sign(digest, secret)) };
@@ -48,11 +49,17 @@ export function signEvent(unsigned: UnsignedEvent, secret: Uint8Array): NostrEve
 export function isGenuine(event: NostrEvent): boolean {
   const digest = eventDigest(event);
   if (!equal(digest, fromHex(event.id, 32))) return false;
+  useHash();
   try {
     return schnorr.verify(fromHex(event.sig, 64), digest, fromHex(event.pubkey, 32));
   } catch {
     return false; // no point of the curve
   }
+}
+
+/** The library brings no hash of its own for calls that do not wait. */
+function useHash(): void {
+  hashes.sha256 ??= (message) => Uint8Array.from(createHash("sha256").update(message).digest());
 }
 
 function eventDigest({

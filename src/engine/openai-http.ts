@@ -1,32 +1,16 @@
 /**
- * An engine behind a URL: any program with an OpenAI surface (llama-server, Ollama, vLLM, LM Studio, ...). Requests go
- * there with our own headers and, as far as possible, unchanged bytes; answers come back event by event, cleaned of what
- * belongs to that machine alone. It is another program: nothing here hardens it or knows what it keeps.
+ * An engine behind a URL: any program with an OpenAI surface (llama-server, Ollama, vLLM, LM Studio, ...). Here is whether it
+ * is there and which models it lists; what it is asked, and how its answers are cleaned, is in openai-asker.ts. It is another
+ * program: nothing here hardens it or knows what it keeps.
  *
  * @see engines.md §5.2 for how these programs differ, §5.3 for the rules
  */
-import { once } from "../base/body.ts";
-import { empty, utf8 } from "../base/bytes.ts";
-import { abortError } from "../base/deadline.ts";
-import { isMeshError, MeshError, toMeshError } from "../base/errors.ts";
-import { isRecord, parseJsonText } from "../base/json.ts";
-import { checkChat, completionId, wantsUsage } from "../openai/chat.ts";
-import { readUpstreamError, readUpstreamErrorText, type UpstreamError } from "../openai/errors.ts";
-import { answerRoom, isOverflow, overflowError, overflowFacts } from "../openai/overflow.ts";
-import { type SseEvent, sseDone, sseReader, sseText } from "../openai/sse.ts";
+import { MeshError, toMeshError } from "../base/errors.ts";
 import { type EngineProgram, identify, modelEntries, modelsOf, nativeFacts, sicknessOf } from "./detect.ts";
 import type { Answer, Engine, EngineKind, EngineModel, EngineOptions, EngineRequest, EngineState } from "./engine.ts";
+import { baseUrlOf, getJson, type HttpClient, httpClient, keyHeader } from "./http.ts";
+import { OpenAiAsker } from "./openai-asker.ts";
 import type { EnginePreset } from "./presets.ts";
-import {
-  baseUrlOf,
-  getJson,
-  type HttpAnswer,
-  type HttpClient,
-  httpClient,
-  keyHeader,
-  parseJson,
-  readBounded,
-} from "./http.ts";
 
 export interface OpenAiHttpSettings {
   readonly kind: "openai-http";
@@ -44,23 +28,12 @@ export interface OpenAiHttpSettings {
   readonly silenceMs?: number;
 }
 
-// a base64 image or a long embedding list stays below
-const wholeAnswerBytes = 64 * 1024 * 1024;
-const errorBytes = 256 * 1024;
 // a busy engine may be late with its list; a dead one refuses the connection at once
 const pollTimeoutMs = 5000;
 const lateLimit = 3;
 // where each connection ends with its answer, this is how often the list is asked for
 const disconnectedPollMs = 1000;
 const probeTimeoutMs = 1000;
-
-type Route = "chat" | "completions" | "embeddings";
-
-const routes: ReadonlyMap<string, Route> = new Map<string, Route>([
-  ["/v1/chat/completions", "chat"],
-  ["/v1/completions", "completions"],
-  ["/v1/embeddings", "embeddings"],
-]);
 
 export const openAiHttpKind: EngineKind<OpenAiHttpSettings> = {
   kind: "openai-http",
@@ -77,12 +50,14 @@ class OpenAiHttpEngine implements Engine {
   readonly kind = "external";
   readonly pid = undefined;
   readonly #baseUrl: string;
-  readonly #settings: Required<Omit<OpenAiHttpSettings, "kind" | "url" | "key" | "preset">> &
-    Pick<OpenAiHttpSettings, "preset"> & { readonly key: string | undefined };
+  readonly #settings: Pick<Required<OpenAiHttpSettings>, "pollUpMs" | "pollDownMs"> & {
+    readonly key: string | undefined;
+    readonly preset: EnginePreset | undefined;
+  };
   readonly #options: EngineOptions;
   readonly #client: HttpClient = httpClient(() => this.#disconnected());
   readonly #closing = new AbortController();
-  readonly #exchanges = new Set<Exchange>();
+  readonly #asker: OpenAiAsker;
   #state: EngineState = { kind: "loading", percent: undefined };
   #models: readonly EngineModel[] = [];
   #program: EngineProgram | undefined;
@@ -100,8 +75,16 @@ class OpenAiHttpEngine implements Engine {
     const { url, key, preset, pollUpMs = 5000, pollDownMs = 1000, silenceMs = 15 * 60_000 } = settings;
     this.#baseUrl = baseUrlOf(url);
     this.name = `${preset?.name ?? "openai-http"}: ${this.#baseUrl}`;
-    this.#settings = { key, pollUpMs, pollDownMs, silenceMs, ...(preset ? { preset } : {}) };
+    this.#settings = { key, preset, pollUpMs, pollDownMs };
     this.#options = options;
+    this.#asker = new OpenAiAsker({
+      send: (request) => this.#client.send(request),
+      baseUrl: this.#baseUrl,
+      headers: () => keyHeader(key),
+      silenceMs,
+      contextOf: (model) => this.#models.find(({ id }) => id === model)?.contextLength,
+      onFailure: () => this.#schedule(0),
+    });
   }
 
   get state(): EngineState {
@@ -114,152 +97,13 @@ class OpenAiHttpEngine implements Engine {
 
   get load(): Engine["load"] {
     const slots = this.#slots;
-    const waiting = slots === undefined ? 0 : Math.max(0, this.#exchanges.size - slots);
-    return { running: this.#exchanges.size - waiting, waiting, slots };
+    const { running } = this.#asker;
+    const waiting = slots === undefined ? 0 : Math.max(0, running - slots);
+    return { running: running - waiting, waiting, slots };
   }
 
-  async answer(request: EngineRequest): Promise<Answer> {
-    const route = routes.get(request.path);
-    if (route === undefined) throw new MeshError("E_NOT_FOUND", `No engine answers ${request.path}.`);
-    if (this.#closing.signal.aborted) throw new MeshError("E_CLOSED", "the engine has been shut down");
-    const plan = planOf(route, request);
-    const exchange = new Exchange(request.signal, this.#settings.silenceMs, (done) => this.#exchanges.delete(done));
-    this.#exchanges.add(exchange);
-    try {
-      return await this.#exchange(plan, request, exchange);
-    } catch (thrown) {
-      const error = exchange.reasonOf(thrown);
-      exchange.abort(error); // an engine whose first event was no good may go on all the same
-      // a broken connection is the first sign that the engine has gone
-      if (error.code === "E_ENGINE") this.#pollSoon();
-      throw error;
-    }
-  }
-
-  async #exchange(plan: Plan, request: EngineRequest, exchange: Exchange): Promise<Answer> {
-    let answer = await this.#post(plan, plan.body(request), exchange);
-    if (answer.status >= 400) {
-      const upstream = await readError(answer);
-      const room = isOverflow(upstream) && plan.route === "chat" ? answerRoom(upstream) : undefined;
-      if (room === undefined || !asksForMore(request.json, room)) throw this.#upstreamError(upstream, answer, plan);
-      // only max_tokens was too large, which OpenAI would have cut by itself
-      answer = await this.#post(plan, plan.body(request, room), exchange);
-      if (answer.status >= 400) throw this.#upstreamError(await readError(answer), answer, plan);
-    }
-    if (answer.status !== 200) throw new MeshError("E_ENGINE", `the engine answered with status ${answer.status}`);
-    const contentType = answer.headers["content-type"] ?? "";
-    if (plan.stream && contentType.includes("text/event-stream")) return await this.#stream(plan, answer, exchange);
-    return await this.#whole(plan, answer, exchange);
-  }
-
-  #post(plan: Plan, body: Uint8Array, exchange: Exchange): Promise<HttpAnswer> {
-    return exchange.wait(
-      this.#client.send({
-        method: "POST",
-        url: new URL(`${this.#baseUrl}${plan.path}`),
-        headers: {
-          "content-type": "application/json",
-          accept: plan.stream ? "text/event-stream" : "application/json",
-          ...keyHeader(this.#settings.key),
-        },
-        body,
-        signal: exchange.signal,
-      }),
-    );
-  }
-
-  async #whole(plan: Plan, answer: HttpAnswer, exchange: Exchange): Promise<Answer> {
-    const bytes = await exchange.wait(readBounded(answer, wholeAnswerBytes));
-    const json = parseJson(bytes);
-    if (!isRecord(json)) throw new MeshError("E_ENGINE", "the engine's answer is not JSON");
-    if (holdsError(json)) throw this.#upstreamError(readUpstreamError(500, bytes), answer, plan);
-    if (plan.stream) throw new MeshError("E_ENGINE", "the engine did not stream although the request asked for it");
-    const name = plan.route === "embeddings" ? "data" : "choices";
-    const list = json[name];
-    if (!Array.isArray(list) || list.length === 0)
-      throw new MeshError("E_ENGINE", `the engine's answer has no '${name}'`);
-    const body = utf8(JSON.stringify(cleaned(json, plan, plan.id)));
-    exchange.end();
-    return { status: 200, headers: { "content-type": "application/json" }, body: once(body) };
-  }
-
-  /** Resolves with the first event, so that everything that fails before still has its own status. */
-  async #stream(plan: Plan, answer: HttpAnswer, exchange: Exchange): Promise<Answer> {
-    const cleaner = new StreamCleaner(plan, (upstream) => this.#upstreamError(upstream, answer, plan));
-    const reader = sseReader();
-    const source = answer.body[Symbol.asyncIterator]();
-    /** Text for the caller from the next piece of the upstream body; undefined at its end. */
-    const pull = async (): Promise<string | undefined> => {
-      const { done, value } = await exchange.wait(source.next());
-      return cleaner.take(done ? reader.end() : reader.read(value)) ?? (done ? undefined : "");
-    };
-    let first: string | undefined = "";
-    while (first === "") first = await pull();
-    if (first === undefined) throw cutShort();
-
-    const pollSoon = (): void => this.#pollSoon();
-    async function* body(): AsyncGenerator<Uint8Array> {
-      try {
-        for (let text = first; text !== undefined; text = await pull()) {
-          if (text !== "") yield utf8(text);
-          if (cleaner.done) break;
-        }
-        if (!cleaner.finished) throw cutShort();
-        yield sseDone;
-        await exchange.drain(source, answer);
-      } catch (thrown) {
-        const error = exchange.reasonOf(thrown);
-        if (error.code === "E_ENGINE") pollSoon();
-        throw error;
-      } finally {
-        exchange.end();
-        answer.discard();
-      }
-    }
-    return {
-      status: 200,
-      headers: { "content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache" },
-      body: body(),
-    };
-  }
-
-  #upstreamError(upstream: UpstreamError, answer: HttpAnswer, plan: Plan): MeshError {
-    const { status, message } = upstream;
-    const param = upstream.param === undefined ? {} : { param: upstream.param };
-    if (isOverflow(upstream)) {
-      const facts = overflowFacts(upstream);
-      const known = this.#models.find((model) => model.id === plan.model)?.contextLength;
-      return overflowError({
-        limitTokens: facts.limitTokens ?? known,
-        promptTokens: facts.promptTokens,
-        param: plan.promptParam,
-      });
-    }
-    const unknownModel = upstream.code === "model_not_found" || /\bmodel\b.*\bnot (?:be )?found\b/i.test(message);
-    if (unknownModel || (status === 404 && plan.route === "chat")) {
-      return new MeshError("E_MODEL", `The engine has no model '${plan.model}'.`, { param: "model" });
-    }
-    switch (status) {
-      case 401:
-      case 403:
-        return new MeshError("E_ENGINE", `the engine refused our key (status ${status}); see --engine-key-file`);
-      case 404:
-      case 501:
-        return new MeshError("E_UNSUPPORTED", `The engine does not offer ${plan.path} for this model.`, {
-          param: "model",
-        });
-      case 413:
-        return new MeshError("E_TOO_LARGE", message, param);
-      case 429:
-      case 503: {
-        const retryAfterSeconds = retryAfter(answer.headers["retry-after"]) ?? (status === 429 ? 1 : 2);
-        return new MeshError("E_BUSY", message, { retryAfterSeconds });
-      }
-      default:
-        return status >= 400 && status < 500
-          ? new MeshError("E_INPUT", message, param)
-          : new MeshError("E_ENGINE", `the engine failed: ${message}`);
-    }
+  answer(request: EngineRequest): Promise<Answer> {
+    return this.#asker.answer(request);
   }
 
   /** One look at the model list; state and models follow from it. Never throws. */
@@ -270,10 +114,6 @@ class OpenAiHttpEngine implements Engine {
       this.#schedule(this.#state.kind === "up" ? this.#settings.pollUpMs : this.#settings.pollDownMs);
     });
     return this.#polling;
-  }
-
-  #pollSoon(): void {
-    this.#schedule(0);
   }
 
   /** A program that dies takes its connections with it: one stands idle between two looks, or serves an exchange. */
@@ -352,7 +192,7 @@ class OpenAiHttpEngine implements Engine {
     if (this.#closing.signal.aborted) return;
     this.#closing.abort(new MeshError("E_CLOSED", "the engine has been shut down"));
     clearTimeout(this.#timer);
-    for (const exchange of this.#exchanges) exchange.abort(new MeshError("E_CLOSED", "the engine has been shut down"));
+    this.#asker.close();
     await this.#polling;
     this.#state = { kind: "down", why: "it has been shut down" };
     await this.#client.close();
@@ -367,240 +207,4 @@ function stateOf(status: number, hasKey: boolean): EngineState {
   // llama-server while it loads
   if (status === 503) return { kind: "loading", percent: undefined };
   return { kind: "down", why: `its model list answers with status ${status} instead of a list` };
-}
-
-/** What is decided about a request before it is sent. */
-interface Plan {
-  readonly route: Route;
-  /** Below the base URL. */
-  readonly path: string;
-  readonly model: string;
-  readonly stream: boolean;
-  readonly includeUsage: boolean;
-  /** One id for all chunks; undefined where there is none: embeddings. */
-  readonly id: string | undefined;
-  readonly promptParam: string;
-  /** The body to send: as received unless a stream needs its usage, or the answer a shorter limit. */
-  body(request: EngineRequest, maxTokens?: number): Uint8Array;
-}
-
-function planOf(route: Route, request: EngineRequest): Plan {
-  const { json } = request;
-  const common = { route, path: request.path.slice("/v1".length) };
-  if (route === "chat" || route === "completions") {
-    const { model, stream, includeUsage } = route === "chat" ? checkChat(json) : checkCompletion(json);
-    return {
-      ...common,
-      model,
-      stream,
-      includeUsage,
-      id: completionId(route === "chat" ? "chatcmpl" : "cmpl"),
-      promptParam: route === "chat" ? "messages" : "prompt",
-      body: ({ body }, maxTokens) => {
-        if (maxTokens === undefined && (!stream || includeUsage)) return body;
-        const options = isRecord(json["stream_options"]) ? json["stream_options"] : {};
-        return utf8(
-          JSON.stringify({
-            ...json,
-            ...(stream ? { stream_options: { ...options, include_usage: true } } : {}),
-            ...(maxTokens === undefined ? {} : { [maxTokensField(json)]: maxTokens }),
-          }),
-        );
-      },
-    };
-  }
-  return {
-    ...common,
-    model: modelName(json),
-    stream: false,
-    includeUsage: true,
-    id: undefined,
-    promptParam: "input",
-    body: ({ body }) => body,
-  };
-}
-
-function checkCompletion(json: Readonly<Record<string, unknown>>): {
-  model: string;
-  stream: boolean;
-  includeUsage: boolean;
-} {
-  return { model: modelName(json), stream: json["stream"] === true, includeUsage: wantsUsage(json) };
-}
-
-function modelName(json: Readonly<Record<string, unknown>>): string {
-  const model = json["model"];
-  if (typeof model !== "string" || model === "") {
-    throw new MeshError("E_INPUT", "'model' must be the name of a model.", { param: "model" });
-  }
-  return model;
-}
-
-function maxTokensField(json: Readonly<Record<string, unknown>>): "max_completion_tokens" | "max_tokens" {
-  return typeof json["max_completion_tokens"] === "number" ? "max_completion_tokens" : "max_tokens";
-}
-
-function asksForMore(json: Readonly<Record<string, unknown>>, room: number): boolean {
-  const asked = json[maxTokensField(json)];
-  return typeof asked === "number" && asked > room;
-}
-
-/** The answer as the caller may see it: its own model name, one id, nothing about that machine. */
-function cleaned(json: Readonly<Record<string, unknown>>, plan: Plan, id: string | undefined): Record<string, unknown> {
-  const clean: Record<string, unknown> = { ...json };
-  delete clean["timings"];
-  // llama-server's debug output repeats the prompt
-  delete clean["__verbose"];
-  if ("model" in clean) clean["model"] = plan.model;
-  if (id !== undefined && "id" in clean) clean["id"] = id;
-  return clean;
-}
-
-/** Turns the engine's events into those that the caller gets. One per stream. */
-class StreamCleaner {
-  readonly #plan: Plan;
-  readonly #toError: (upstream: UpstreamError) => MeshError;
-  /** A finish reason has been seen: the answer is complete. */
-  finished = false;
-  /** `[DONE]` has been seen. */
-  done = false;
-
-  constructor(plan: Plan, toError: (upstream: UpstreamError) => MeshError) {
-    this.#plan = plan;
-    this.#toError = toError;
-  }
-
-  /** Text for the caller; undefined when these events hold nothing for it. @throws the engine's error, if one is in it */
-  take(events: readonly SseEvent[]): string | undefined {
-    let text = "";
-    for (const event of events) {
-      if (this.done) break;
-      if (event.data === "") continue; // a sign of life
-      if (event.data === "[DONE]") this.done = true;
-      else text += this.#event(event);
-    }
-    return text === "" ? undefined : text;
-  }
-
-  #event({ event, data }: SseEvent): string {
-    const json = parseJsonText(data);
-    if (event === "error" || (isRecord(json) && holdsError(json))) {
-      throw this.#toError(readUpstreamErrorText(errorStatus(json), data));
-    }
-    if (!isRecord(json)) throw new MeshError("E_ENGINE", "the engine sent an event that is not JSON");
-    return this.#chunk(json);
-  }
-
-  #chunk(json: Record<string, unknown>): string {
-    const chunk = cleaned(json, this.#plan, this.#plan.id);
-    const choices: readonly unknown[] = Array.isArray(chunk["choices"]) ? chunk["choices"] : [];
-    for (const choice of choices) {
-      if (isRecord(choice) && typeof choice["finish_reason"] === "string") this.finished = true;
-    }
-    if (!this.#plan.includeUsage && "usage" in chunk) {
-      delete chunk["usage"];
-      if (choices.length === 0) return "";
-    }
-    return sseText(chunk);
-  }
-}
-
-function holdsError(json: Readonly<Record<string, unknown>>): boolean {
-  const error = json["error"];
-  return json["object"] === "error" || isRecord(error) || (typeof error === "string" && error !== "");
-}
-
-/** Status that an error event stands for: llama-server writes it into `code`. */
-function errorStatus(json: unknown): number {
-  const error = isRecord(json) ? json["error"] : undefined;
-  const code = isRecord(error) ? error["code"] : undefined;
-  return typeof code === "number" && code >= 400 && code < 600 ? code : 500;
-}
-
-async function readError(answer: HttpAnswer): Promise<UpstreamError> {
-  try {
-    return readUpstreamError(answer.status, await readBounded(answer, errorBytes));
-  } catch (thrown) {
-    if (isMeshError(thrown) && thrown.code !== "E_ENGINE") throw thrown;
-    // too large or cut: the status alone has to do
-    return readUpstreamError(answer.status, empty);
-  }
-}
-
-/** Seconds of a Retry-After header, at most an hour. */
-function retryAfter(header: string | undefined): number | undefined {
-  if (header === undefined) return undefined;
-  const seconds = /^\d+$/.test(header) ? Number(header) : (Date.parse(header) - Date.now()) / 1000;
-  return Number.isFinite(seconds) ? Math.min(3600, Math.max(1, seconds)) : undefined;
-}
-
-function cutShort(): MeshError {
-  return new MeshError("E_ENGINE", "the engine's stream ended before the answer was complete");
-}
-
-// what follows [DONE] is the end of the chunked body; waiting for it keeps the connection for the next request
-const drainMs = 250;
-
-/** One request under way: its abort, its silence limit and its place in the count of running ones. */
-class Exchange {
-  readonly #controller = new AbortController();
-  readonly #caller: AbortSignal;
-  readonly #silenceMs: number;
-  readonly #onEnd: (self: Exchange) => void;
-  readonly #onAbort = (): void => this.abort(abortError(this.#caller));
-  #ended = false;
-
-  constructor(caller: AbortSignal, silenceMs: number, onEnd: (self: Exchange) => void) {
-    this.#caller = caller;
-    this.#silenceMs = silenceMs;
-    this.#onEnd = onEnd;
-    if (caller.aborted) this.#controller.abort(abortError(caller));
-    else caller.addEventListener("abort", this.#onAbort, { once: true });
-  }
-
-  /** Fires for the caller's abort, the engine's closing and too long a silence; closes the socket. */
-  get signal(): AbortSignal {
-    return this.#controller.signal;
-  }
-
-  abort(reason: Error): void {
-    this.#controller.abort(reason);
-    this.end();
-  }
-
-  /** Waits for the engine's next move, no longer than the silence limit. Time spent with a slow caller does not count. */
-  async wait<T>(work: Promise<T>): Promise<T> {
-    const timer = setTimeout(
-      () => this.abort(new MeshError("E_TIMEOUT", `the engine was silent for ${this.#silenceMs} ms`)),
-      this.#silenceMs,
-    );
-    try {
-      return await work;
-    } finally {
-      clearTimeout(timer);
-    }
-  }
-
-  async drain(source: AsyncIterator<Uint8Array>, answer: HttpAnswer): Promise<void> {
-    const timer = setTimeout(() => answer.discard(), drainMs);
-    try {
-      while ((await source.next()).done !== true);
-    } catch {
-      // the answer is complete already; a connection that breaks now is only not used again
-    } finally {
-      clearTimeout(timer);
-    }
-  }
-
-  /** Why the exchange failed: our own reason for aborting, if there was one, else what was thrown. */
-  reasonOf(thrown: unknown): MeshError {
-    return toMeshError(this.signal.aborted ? this.signal.reason : thrown, "E_ENGINE");
-  }
-
-  end(): void {
-    if (this.#ended) return;
-    this.#ended = true;
-    this.#caller.removeEventListener("abort", this.#onAbort);
-    this.#onEnd(this);
-  }
 }

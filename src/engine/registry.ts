@@ -1,14 +1,15 @@
 /** The kinds of engine. A new one is one file and one line here; test/compliance/engine.test.ts iterates the list. */
 import { MeshError } from "../base/errors.ts";
 import type { Engine, EngineKind, EngineOptions } from "./engine.ts";
+import { functionKind, type FunctionSettings } from "./function.ts";
 import { llamaKind, type LlamaSettings } from "./llama.ts";
 import { openAiHttpKind, type OpenAiHttpSettings } from "./openai-http.ts";
 
 /** What a node is told about an engine, tagged with the kind that understands it. */
-export type EngineSettings = LlamaSettings | OpenAiHttpSettings;
+export type EngineSettings = LlamaSettings | OpenAiHttpSettings | FunctionSettings;
 
 // `start` is a method, so that a kind for its own settings stands in a list for all: startEngine matches them by name
-export const engineKinds: readonly EngineKind<EngineSettings>[] = [llamaKind, openAiHttpKind];
+export const engineKinds: readonly EngineKind<EngineSettings>[] = [llamaKind, openAiHttpKind, functionKind];
 
 /** @throws E_CONFIG no such kind, or settings that it cannot use at all; an engine that is merely down says so itself */
 export function startEngine(

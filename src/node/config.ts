@@ -11,6 +11,7 @@ import { type EndpointId, endpointId } from "../base/brand.ts";
 import { fromUtf8 } from "../base/bytes.ts";
 import { MeshError, toMeshError } from "../base/errors.ts";
 import { readInvite } from "../crypto/invite.ts";
+import type { FunctionSettings } from "../engine/function.ts";
 import type { DiscoverySettings } from "../discovery/discovery.ts";
 import { engineFolder } from "../engine/llama-package.ts";
 import { isRemote, modelSource } from "../engine/model-source.ts";
@@ -76,7 +77,9 @@ export type EngineSetting =
       readonly contextSize: number | undefined;
       /** What its process does to close itself. */
       readonly hardening: HardeningSteps;
-    };
+    }
+  /** A function of the program around the node. */
+  | FunctionSettings;
 
 /** What must be true of a host before it is asked, as its operator has said it; invites may ask for more. */
 export interface PolicySettings {
@@ -128,7 +131,8 @@ export interface NodeConfig {
   readonly finding: FindingConfig | undefined;
   /** Whoever has this node's address is a member. */
   readonly openMesh: boolean;
-  readonly api: HostPort;
+  /** Undefined: only the program around the node asks, in this process. */
+  readonly api: HostPort | undefined;
   /** Who can reach the API port: this machine, or others too. */
   readonly reach: "loopback" | "network";
   /** PEM of certificate (chain) and key; undefined: the API port speaks plain HTTP. */
@@ -289,6 +293,15 @@ export function resolveConfig(mode: Mode, given: Flags, variables: Sources["vari
     telemetry: telemetry(flags, sources),
     tap: flags.debugTap === undefined ? undefined : resolve(flags.debugTap),
   };
+}
+
+/**
+ * Settings of a node inside another program, checked as those of a command line are. They come from nowhere else: no
+ * SEALMESH_* variable and no configuration file changes what the program has said. It opens no port but that of the mesh.
+ * @throws as {@link resolveConfig}
+ */
+export function configFrom(mode: Mode, settings: Flags & { readonly dataDir: string }): NodeConfig {
+  return { ...resolveConfig(mode, { ...settings, config: noFile, headless: true }, {}), api: undefined };
 }
 
 /** Flags that mean something only to a node that asks; with their names on a command line. */

@@ -173,6 +173,8 @@ async function resolved(setting: EngineSetting): Promise<EngineSettings[]> {
       };
       return [{ kind: "llama", modelPath, hardening, ...optional }];
     }
+    case "function":
+      return [setting];
     case "openai-http":
       return [{ ...httpSettings(setting.url, setting.key), ...(setting.preset ? { preset: setting.preset } : {}) }];
     case "auto": {

@@ -2,10 +2,10 @@
  * The numbers of one node in Prometheus' text form, for /metrics: metrics-table.ts has their names. Labels take their
  * values from fixed sets: no name of a model, a peer or a caller gets in here, so that nobody outside can make series grow.
  */
-import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { Tier } from "../attest/verdict.ts";
 import type { RuleName } from "../policy/refusals.ts";
 import { type ExchangeReport, outcomeOf, routeOf, sealingOf } from "./exchanges.ts";
+import { Counter, Gauge, Histogram, Registry } from "./exposition.ts";
 import { type MetricName, metricsTable } from "./metrics-table.ts";
 
 /** What is read at the moment of asking. */
@@ -34,8 +34,8 @@ type Read = (set: (labels: Labels, value: number) => void) => void;
 
 export class Metrics {
   readonly #registry = new Registry();
-  readonly #counters = new Map<string, Counter>();
-  readonly #histograms = new Map<string, Histogram>();
+  readonly #counters = new Map<string, Counter<string>>();
+  readonly #histograms = new Map<string, Histogram<string>>();
 
   constructor(version: string, gauges: Gauges) {
     const read = reads(version, gauges);
@@ -131,7 +131,7 @@ function reads(version: string, gauges: Gauges): ReadonlyMap<string, Read> {
   return new Map(Object.entries(rows));
 }
 
-function gauging(read: Read): { collect: (this: Gauge) => void } {
+function gauging(read: Read): { collect: (this: Gauge<string>) => void } {
   return {
     collect() {
       this.reset(); // a tier that nobody has any more
@@ -140,7 +140,7 @@ function gauging(read: Read): { collect: (this: Gauge) => void } {
   };
 }
 
-function collecting(read: Read): { collect: (this: Counter) => void } {
+function collecting(read: Read): { collect: (this: Counter<string>) => void } {
   return {
     collect() {
       this.reset();

@@ -35,6 +35,7 @@ import { transports } from "../transport/registry.ts";
 import { fileTap, tapTransport } from "../transport/tap.ts";
 import { parseSocketAddress } from "../transport/socket-address.ts";
 import { alpns, type Transport, type TransportKind } from "../transport/transport.ts";
+import type { HttpRequest, HttpResponse } from "../tunnel/http.ts";
 import { SeenCache } from "../tunnel/seen.ts";
 import type { EndpointAddress } from "../wire/address.ts";
 import { encodeInvite, type InviteExtra, strictest } from "../wire/invite.ts";
@@ -46,7 +47,7 @@ import type { RecordModel } from "../wire/record.ts";
 import type { HostPort, NodeConfig } from "./config.ts";
 import { Admission } from "./admission.ts";
 import { Joining } from "./joining.ts";
-import { policyStatus } from "./attestation-report.ts";
+import { type ExplainReport, type FactorRow, policyStatus } from "./attestation-report.ts";
 import { Attester } from "./attester.ts";
 import { BuildLists, listTrust } from "./build-lists.ts";
 import { defaults } from "./defaults.ts";
@@ -58,6 +59,7 @@ import { hardeningStatus } from "./hardening-status.ts";
 import { inject } from "./http/inject.ts";
 import { gateRules } from "./http/gate.ts";
 import { openAiServer } from "./http/openai.ts";
+import { LocalCalls } from "./local-calls.ts";
 import { LogRing } from "./log-ring.ts";
 import { Measurements } from "./measurements.ts";
 import { type Gauges, Metrics } from "./metrics.ts";
@@ -89,6 +91,12 @@ export interface Node {
   /** Models of the whole mesh, known now. */
   models(): readonly string[];
   status(): Status;
+  /** Answers the program around this node as the API port would answer a caller of this machine. @throws as {@link LocalCalls} */
+  call(request: HttpRequest, signal: AbortSignal): Promise<HttpResponse>;
+  /** Who of the hosts of a model, or whether a peer, would be used, and why; undefined when nobody is meant. */
+  explain(what: string, signal: AbortSignal): Promise<ExplainReport | undefined>;
+  /** What was found of a host, factor by factor; nobody is asked. */
+  verdict(host: EndpointId): readonly FactorRow[];
   /** Opens envelopes with this node's keys: for tests that hold the node in their own process. */
   readonly keys: InferenceKeys;
   /**
@@ -104,6 +112,8 @@ export interface NodeOptions {
   readonly onChange?: () => void;
   /** Called when somebody with the session token asks for the end of the process; it calls stop(). @default it is refused */
   readonly onStopAsked?: () => void;
+  /** Called when an exchange that was asked for here has ended. */
+  readonly onAsked?: (report: ExchangeReport) => void;
   /** @default the first of the registry: iroh */
   readonly transport?: TransportKind;
   /** What makes evidence. @default the registry */
@@ -238,8 +248,11 @@ class RunningNode implements Node {
     });
     // a relay has no use for prompts, and opens no port that takes any
     const apiUrl =
-      config.mode === "relay" ? undefined : await listen(api, config.api, config.tls ? "https" : "http", "--port");
+      config.mode === "relay" || config.api === undefined
+        ? undefined
+        : await listen(api, config.api, config.tls ? "https" : "http", "--port");
     this.#closers.push(() => closeServer(api));
+    const calls = new LocalCalls(api);
     let consoleUrl: string | undefined;
     if (config.console) {
       let session: Session = closedSession;
@@ -404,7 +417,7 @@ class RunningNode implements Node {
       stopping: this.#stopping.signal,
     });
     const parts = { endpointId: identity.id, apiUrl, consoleUrl, transport, keys, records, engines, attester, trust };
-    this.#parts = { ...parts, pinning, measurements, ownership, mesh, asking, routing, admission, joining };
+    this.#parts = { ...parts, pinning, measurements, ownership, mesh, asking, routing, admission, joining, calls };
     this.#advanceRecord(); // it names our address now
     await withDeadline(attested, { what: "the first evidence", ms: defaults.firstEvidenceMs }).catch(() => undefined);
     mesh.start();
@@ -459,6 +472,18 @@ class RunningNode implements Node {
   models(): readonly string[] {
     const remote = this.#hosts().flatMap((peer) => peer.models);
     return [...new Set([...this.#need().engines.models(), ...remote])].toSorted();
+  }
+
+  call(request: HttpRequest, signal: AbortSignal): Promise<HttpResponse> {
+    return this.#need().calls.call(request, signal);
+  }
+
+  explain(what: string, signal: AbortSignal): Promise<ExplainReport | undefined> {
+    return this.#need().trust.explain(what, signal);
+  }
+
+  verdict(host: EndpointId): readonly FactorRow[] {
+    return this.#need().trust.verdict(host);
   }
 
   /** Members that offer models, and may. */
@@ -855,6 +880,7 @@ class RunningNode implements Node {
     this.#events.exchange(report);
     this.#metrics.observe(report);
     this.#telemetry?.observe(report, traceparent);
+    this.#options.onAsked?.(report);
     const { id, model, status, host, sealed, route, attempts, ms } = report;
     this.#log.write(error && error.code !== "E_ABORTED" ? "warn" : "info", {
       event: "exchange-asked",
@@ -877,6 +903,7 @@ class RunningNode implements Node {
     this.#changed();
     if (this.#exchanges > 0) this.#log.write("info", { event: "node-draining", exchanges: this.#exchanges });
     while (this.#exchanges > 0 && this.#clock.now() < this.#drainUntilMs) await sleep(50);
+    this.#parts?.calls.close(); // while it can still be said why
     for (const close of this.#closers.toReversed()) await close();
     if (this.#parts) this.#log.write("info", { event: "node-stopped" });
   }
@@ -914,6 +941,7 @@ interface Parts {
   readonly routing: RoutingParts;
   readonly admission: Admission;
   readonly joining: Joining;
+  readonly calls: LocalCalls;
 }
 
 /** @param last port of an earlier start; undefined: there was none · @throws as `open` */

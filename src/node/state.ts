@@ -255,10 +255,20 @@ function lock(path: string): () => void {
   throw unusable(path, `says that process ${taken} uses this directory. Give this node its own with --data-dir`);
 }
 
+/** Locks that this process has itself: a program may run several nodes. */
+const held = new Set<string>();
+
 /** @returns what gives the lock back, or the process that has it */
 function takeLock(path: string): (() => void) | number {
+  if (held.has(path)) return process.pid;
   for (let round = 0; round < 2; round += 1) {
-    if (writeNew(path, `${process.pid} ${startOf(process.pid)}\n`)) return () => rmSync(path, { force: true });
+    if (writeNew(path, `${process.pid} ${startOf(process.pid)}\n`)) {
+      held.add(path);
+      return () => {
+        held.delete(path);
+        rmSync(path, { force: true });
+      };
+    }
     const [id = "", start] = contentOf(path).trim().split(" ");
     const owner = Number(id);
     // an id may be another process's by now, after a restart of the machine for one

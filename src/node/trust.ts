@@ -21,9 +21,12 @@ import {
   attestationReport,
   type ExplainReport,
   explainReport,
+  type FactorRow,
+  factorRows,
   type HostKnown,
   namedBy,
   type OwnKnown,
+  shownProof,
 } from "./attestation-report.ts";
 import type { BuildLists } from "./build-lists.ts";
 import { buildListsStatus, type BuildListsStatus, buildStatus, type BuildStatus } from "./build-status.ts";
@@ -112,6 +115,12 @@ export class Trust {
     const decision = this.decision(host);
     if (decision.kind === "allow") return "current";
     return decision.refusal.rule === "stale" ? "stale" : "refused";
+  }
+
+  /** What was found of a host, factor by factor, of the piece that its tier rests on; nobody is asked. */
+  verdict(id: EndpointId): readonly FactorRow[] {
+    const { piece } = shownProof(this.proofs.of(id), this.decision(id));
+    return piece ? factorRows(piece.verdict) : [];
   }
 
   /** What the hosts of a model have shown; they are asked first. @throws E_ABORTED */

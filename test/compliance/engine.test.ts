@@ -1,4 +1,7 @@
-/** What every engine owes its node, run against each kind: one behind a URL (scripted), one embedded (random weights). */
+/**
+ * What every engine owes its node, run against each kind: one behind a URL (scripted), one embedded (random weights), one a
+ * function of this process (scripted too).
+ */
 import { fork } from "node:child_process";
 import { once } from "node:events";
 import { copyFile, mkdir, mkdtemp, rm, symlink } from "node:fs/promises";
@@ -9,6 +12,7 @@ import type { MeshError } from "../../src/base/errors.ts";
 import type { Engine } from "../../src/engine/engine.ts";
 import { engineKinds, startEngine } from "../../src/engine/registry.ts";
 import { ask, type Chunk, chunksOf, complete, contentOf, type Json, quiet, readText } from "../support/engine-ask.ts";
+import { scriptedFunction } from "../support/engine-function.ts";
 import { llamaChildFile } from "../support/engine-child.ts";
 import { writeRandomModel } from "../support/engine-gguf.ts";
 import { type ScriptedEngine, startEngineServer } from "../support/engine-server.ts";
@@ -28,6 +32,8 @@ interface Subject {
   produced(read: string): number;
   /** Most that may be produced ahead of a reader that stands still. */
   readonly ahead: number;
+  /** Whether the engine sees that what runs its model has gone, and comes back; a function is there as long as its process. */
+  readonly leaves: boolean;
   die(): Promise<void>;
   revive(): Promise<void>;
   close(): Promise<void>;
@@ -58,6 +64,7 @@ async function scripted(): Promise<Subject> {
     tooLong: () => ({ messages: [{ role: "user", content: "word ".repeat(3000) }] }),
     produced: () => server.requests.filter((request) => request.inference).at(-1)?.contentBytes ?? 0,
     ahead: 16 * 1024 * 1024,
+    leaves: true,
     die: () => server.close(),
     async revive() {
       server = await startEngineServer({ port, tokens: 6 });
@@ -84,6 +91,7 @@ async function embedded(): Promise<Subject> {
     tooLong: () => ({ messages: [{ role: "user", content: "word ".repeat(3000) }] }),
     produced: (read) => read.split("\n\n").length,
     ahead: 200,
+    leaves: true,
     async die() {
       process.kill(engine.pid ?? 0, "SIGKILL");
     },
@@ -92,7 +100,41 @@ async function embedded(): Promise<Subject> {
   };
 }
 
-const subjects: Readonly<Record<string, () => Promise<Subject>>> = { "openai-http": scripted, llama: embedded };
+async function called(): Promise<Subject> {
+  const scripted = scriptedFunction({ tokens: 6, contextSize: 2000 });
+  const models = [{ id: "called", contextLength: 2000 }];
+  const engine = await startEngine({ kind: "function", models, answer: scripted.answer }, quiet);
+  return {
+    engine,
+    model: "called",
+    long() {
+      scripted.options.tokens = 50_000;
+      return {};
+    },
+    slowStart() {
+      scripted.options.prefillMs = 30_000;
+      return {};
+    },
+    tooLong: () => ({ messages: [{ role: "user", content: "word ".repeat(3000) }] }),
+    produced: () => scripted.pulled,
+    ahead: 20,
+    leaves: false,
+    async die() {
+      scripted.fail();
+    },
+    async revive() {
+      scripted.options.tokens = 6;
+      scripted.options.prefillMs = 0;
+    },
+    close: () => engine.close(),
+  };
+}
+
+const subjects: Readonly<Record<string, () => Promise<Subject>>> = {
+  "openai-http": scripted,
+  llama: embedded,
+  function: called,
+};
 
 test("every registered kind of engine is a subject", () => {
   expect(engineKinds.map(({ kind }) => kind).toSorted()).toEqual(Object.keys(subjects).toSorted());
@@ -237,8 +279,10 @@ describe.each(Object.entries(subjects))("%s", (_kind, start) => {
     const reading = readText(answer).catch(codeOf);
     await subject.die();
     expect(await reading).toMatch(/^E_ENGINE/);
-    await vi.waitFor(() => expect(engine.state.kind).not.toBe("up"), 2000);
-    expect(engine.models).toEqual([]);
+    if (subject.leaves) {
+      await vi.waitFor(() => expect(engine.state.kind).not.toBe("up"), 2000);
+      expect(engine.models).toEqual([]);
+    }
     await subject.revive();
     await vi.waitFor(() => expect(engine.state.kind).toBe("up"), 5000);
     expect((await complete(engine, { max_tokens: 2 })).choices[0].finish_reason).toBe("length");

@@ -130,7 +130,7 @@ describe("the digest of a build", () => {
     const names = [
       "dist/exchange.js",
       "package.json",
-      "undici/index.js",
+      "ws/lib/websocket.js",
       "b4a/index.js", // a dependency's dependency
       `sodium-native/prebuilds/${process.platform}-${process.arch}/sodium-native.node`,
       nativeOf("@number0/iroh"), // of a package for this system alone

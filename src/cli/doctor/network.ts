@@ -37,7 +37,7 @@ async function lookAtPorts({ config, running, consolePort }: DoctorContext): Pro
   const colon = bind.lastIndexOf(":");
   const udp = { host: bind.slice(0, colon).replaceAll(/[[\]]/g, ""), port: Number(bind.slice(colon + 1)) };
   const looks = [
-    { what: "API" as const, port: api.port, held: () => heldTcp(api.host, api.port) },
+    ...(api ? [{ what: "API" as const, port: api.port, held: () => heldTcp(api.host, api.port) }] : []),
     { what: "console" as const, port: consolePort ?? 0, held: () => heldTcp("127.0.0.1", consolePort ?? 0) },
     { what: "UDP" as const, port: udp.port, held: () => heldUdp(udp.host, udp.port) },
   ];

@@ -24,7 +24,9 @@ export interface GateRules {
 /** The rules that follow from a node's settings. */
 export function gateRules(config: NodeConfig): GateRules {
   const { api, reach, apiNames, tls, apiKeyHashes } = config;
-  const own = reach === "loopback" ? [] : [api.host, hostname(), `${hostname()}.local`];
+  // without a port there is nobody to keep away: the program around the node asks, under the name that inject() gives it
+  const own =
+    api === undefined ? ["sealmesh"] : reach === "loopback" ? [] : [api.host, hostname(), `${hostname()}.local`];
   return {
     scheme: tls ? "https" : "http",
     names: new Set([...own, ...apiNames].map((name) => name.toLowerCase())),

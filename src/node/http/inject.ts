@@ -1,7 +1,7 @@
 /**
- * A connection into the node's own HTTP server that never touches a socket: a peer's opened request goes in, the raw
- * response bytes come out, pulled. The server sees an ordinary HTTP/1.1 connection, marked as coming from a peer, so
- * there is one parser and one set of routes.
+ * A connection into the node's own HTTP server that never touches a socket: a request goes in, the raw response bytes come
+ * out, pulled. The server sees an ordinary HTTP/1.1 connection, so there is one parser and one set of routes. It is marked
+ * when the request is a peer's, opened; without the mark it comes from the program around this node (node/local-calls.ts).
  */
 import type { Server } from "node:http";
 import { Duplex } from "node:stream";
@@ -20,10 +20,21 @@ export function askerOf(connection: object): EndpointId | undefined {
   return peerConnections.get(connection);
 }
 
-/** Gives `request` to `server`. The source ends when the response is whole and throws when the server broke it off. */
-export function inject(server: Server, request: HttpRequest, asker: EndpointId, signal: AbortSignal): ByteSource {
+/**
+ * Gives `request` to `server`. The source ends when the response is whole and throws when the server broke it off.
+ * @param asker   the peer that asks; undefined: the program around this node
+ * @param onClose called once, when the connection is over, read or not
+ */
+export function inject(
+  server: Server,
+  request: HttpRequest,
+  asker: EndpointId | undefined,
+  signal: AbortSignal,
+  onClose?: () => void,
+): ByteSource {
   const connection = new InjectedConnection(encodeRequest(request), signal);
-  peerConnections.set(connection, asker);
+  if (asker !== undefined) peerConnections.set(connection, asker);
+  if (onClose) connection.once("close", onClose);
   // behind TLS a connection becomes HTTP only after its handshake, which a peer has made elsewhere
   server.emit(server instanceof TlsServer ? "secureConnection" : "connection", connection);
   return connection.response;

@@ -182,9 +182,9 @@ describe("one setting, said in three ways, is one setting", () => {
 
   it("--listen and --port: the one that is said nearer counts, and both at once are a mistake", () => {
     vi.stubEnv("SEALMESH_PORT", "7");
-    expect(resolveConfig("client", { listen: "127.0.0.1:8" }).api.port).toBe(8);
+    expect(resolveConfig("client", { listen: "127.0.0.1:8" }).api?.port).toBe(8);
     vi.stubEnv("SEALMESH_LISTEN", "127.0.0.1:9");
-    expect(resolveConfig("client", { port: "6" }).api.port).toBe(6);
+    expect(resolveConfig("client", { port: "6" }).api?.port).toBe(6);
     expect(() => resolveConfig("client", {})).toThrow("not both");
     expect(() => resolveConfig("client", { port: "1", listen: "127.0.0.1:1" })).toThrow("not both");
   });
