@@ -4,13 +4,12 @@
  */
 import { MeshError } from "../../base/errors.ts";
 import { isRecord, type Json } from "../../base/json.ts";
-import { dataDirFrom } from "../../node/config.ts";
 import { secondsOf } from "../../node/config-file.ts";
 import { defaults } from "../../node/defaults.ts";
 import type { InviteDocument, MadeInviteDocument } from "../../node/http/invites.ts";
 import { type MemberRole, memberRoles } from "../../wire/admission.ts";
 import { type Command, type CommandGroup, takesWord } from "../command.ts";
-import { addSessionFlags, askConsole, consoleUrl, type SessionFlags, sessionHeaders } from "../local-node.ts";
+import { addSessionFlags, askConsole, consoleUrl, neededSession, type SessionFlags } from "../local-node.ts";
 import { counted, paintFor, printJson, printLine, printNote, table } from "../output.ts";
 
 /** A node answers at once, or it is stuck. */
@@ -138,12 +137,7 @@ async function asked(
   path: string,
   request: { readonly method?: "POST" | "DELETE"; readonly body?: string } = {},
 ): Promise<unknown> {
-  const headers = sessionHeaders(flags);
-  if (headers === undefined) {
-    const where = `${dataDirFrom(flags.dataDir)} is not the data directory of a node with the console ${consoleUrl(flags).origin}`;
-    throw new MeshError("E_INPUT", `${where}: is it running? Name another one with --data-dir and --console`);
-  }
-  return await askConsole(flags, path, answerMs, { ...request, headers });
+  return await askConsole(flags, path, answerMs, { ...request, headers: neededSession(flags) });
 }
 
 function strange(flags: InviteFlags): MeshError {

@@ -1,0 +1,70 @@
+/** `sealmesh console`: the link to the console of the node of this machine, with the session that lets it do things there. */
+import { spawn } from "node:child_process";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { MeshError } from "../../base/errors.ts";
+import { dataDirFrom } from "../../node/config.ts";
+import { writeAtomic } from "../../node/own-files.ts";
+import { readSession } from "../../node/session.ts";
+import type { Command } from "../command.ts";
+import { addSessionFlags, consoleLink, neededSession, type SessionFlags } from "../local-node.ts";
+import { fetchStatus } from "../local-status.ts";
+import { printJson, printLine, printNote } from "../output.ts";
+
+interface OpenFlags extends SessionFlags {
+  readonly open?: boolean;
+  readonly json?: boolean;
+}
+
+export const console: Command = {
+  name: "console",
+  summary: "print the link to the console, or open it",
+  description:
+    "Prints the link to the console of the node that runs on this machine. The session in it is a secret for as long as the " +
+    "node runs: who has it can invite, pin and stop. Without it the console can be looked at, and no more.",
+  examples: [
+    { what: "print the link", line: "sealmesh console" },
+    { what: "open it in the browser", line: "sealmesh console --open" },
+  ],
+  addFlags: (command) =>
+    addSessionFlags(command).option("--open", "open it in the browser").option("--json", "one JSON document"),
+  run: async (given) => {
+    const flags = given as OpenFlags;
+    await fetchStatus(flags); // it runs, and is the one whose session this is
+    neededSession(flags);
+    const directory = dataDirFrom(flags.dataDir);
+    const session = readSession(directory);
+    if (!session) throw new MeshError("E_INPUT", `the node of ${directory} has just ended`);
+    const link = consoleLink(session);
+    if (flags.json) printJson({ url: link });
+    else printLine(link);
+    if (!(flags.open ?? false)) return 0;
+    if (!(await opened(pageOf(directory, link)))) {
+      throw new MeshError("E_CONFIG", "no browser could be opened from here: open the link by hand");
+    }
+    printNote("opened in the browser");
+    return 0;
+  },
+};
+
+/**
+ * A page that leads there, in the node's own directory: what stands in the command line of a browser other users of this
+ * machine can read, and the session must not.
+ */
+function pageOf(directory: string, link: string): string {
+  const file = join(directory, "console.html");
+  writeAtomic(file, `<!doctype html><meta http-equiv="refresh" content="0; url=${link}"><title>sealmesh</title>\n`);
+  return pathToFileURL(file).href;
+}
+
+/** The platform's own way to open a page. @returns false: there is none, or it failed */
+function opened(url: string): Promise<boolean> {
+  const [program, ...words] =
+    process.platform === "darwin" ? ["open"] : process.platform === "win32" ? ["explorer.exe"] : ["xdg-open"];
+  return new Promise((resolve) => {
+    const child = spawn(program ?? "", [...words, url], { stdio: "ignore", detached: true });
+    child.once("error", () => resolve(false));
+    child.once("exit", (code) => resolve(code === 0));
+    child.unref();
+  });
+}
