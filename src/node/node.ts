@@ -49,6 +49,7 @@ import { Attester } from "./attester.ts";
 import { BuildLists, listTrust } from "./build-lists.ts";
 import { defaults } from "./defaults.ts";
 import { type Engines, openEngines } from "./engines.ts";
+import { NodeEvents } from "./events.ts";
 import { Exchanges, type ExchangeReport } from "./exchanges.ts";
 import { adminServer } from "./http/admin.ts";
 import { hardeningStatus } from "./hardening-status.ts";
@@ -130,6 +131,7 @@ class RunningNode implements Node {
   readonly #stopping = new AbortController();
   readonly #relaying: Relaying;
   readonly #reports = new Exchanges();
+  readonly #events = new NodeEvents({ ...defaults.events, status: () => this.status() });
   readonly #metrics = new Metrics(version, {
     running: () => this.#parts?.engines.load().running ?? 0,
     queued: () => this.#parts?.engines.load().queued ?? 0,
@@ -236,6 +238,7 @@ class RunningNode implements Node {
         evidence: () => attester.states,
         attestation: (id, signal) => this.#need().trust.peer(id, signal),
         explain: (what, signal) => this.#need().trust.explain(what, signal),
+        events: this.#events,
         ready: () =>
           this.#parts !== undefined &&
           !this.#stopping.signal.aborted &&
@@ -243,6 +246,7 @@ class RunningNode implements Node {
       });
       consoleUrl = await listen(admin, config.console, "http", "--console");
       this.#closers.push(() => closeServer(admin));
+      this.#closers.push(() => this.#events.close());
       session = openSession(config.dataDir, consoleUrl);
       this.#closers.push(() => session.close());
     }
@@ -360,7 +364,7 @@ class RunningNode implements Node {
       nostrKey: () => state.nostrKey(),
       token: () => this.#token({}),
       models: () => this.models(),
-      onChange: () => this.#options.onChange?.(),
+      onChange: () => this.#tellChange(),
       stopping: this.#stopping.signal,
     });
     const parts = { endpointId: identity.id, apiUrl, consoleUrl, transport, keys, records, engines, attester, trust };
@@ -375,7 +379,7 @@ class RunningNode implements Node {
       if (this.#advanceRecord() || owners.claim) mesh.announce();
       if (owners.lists) {
         mesh.judgeMembers();
-        this.#options.onChange?.();
+        this.#tellChange();
       }
       attester.refreshIfDue(config.attest.refreshMs);
       this.#forget(state, mesh, trust);
@@ -383,6 +387,7 @@ class RunningNode implements Node {
     });
     this.#log.write("info", { event: "node-started", endpoint_id: identity.id, version });
     if (admission.mode === "open") this.#sayOpen(admission);
+    this.#tellChange();
     // 5 the members we were told of, and those that nobody told us of
     this.#closers.push(() => joining.close());
     await joining.start();
@@ -429,6 +434,7 @@ class RunningNode implements Node {
     const { endpointId, apiUrl, engines, mesh, records, attester, trust, measurements, ownership, admission, joining } =
       this.#need();
     const { mode, name, route, relayTraffic } = this.#config;
+    const { load } = this.#need().asking;
     const hosted = engines.models();
     const serving = hosted.length > 0 ? "serving" : engines.loading ? "loading" : "standby";
     const state = mode === "client" ? "client" : serving;
@@ -484,7 +490,9 @@ class RunningNode implements Node {
           key: mesh.keyStanding(peer.id),
           connected: mesh.isConnected(peer.id),
           rttMs: mesh.rttMs(peer.id),
-          relays: relaysNaming(mesh, peer.id, { roles: this.#roles }).length,
+          relays: relaysNaming(mesh, peer.id, { load, nowMs: this.#clock.now(), roles: this.#roles }),
+          mayCarry: this.#roles.mayCarry(peer.id),
+          running: load.of(peer.id),
           route,
           proof: trust.proofs.of(peer.id),
           decision: trust.decision(peer.id),
@@ -537,7 +545,7 @@ class RunningNode implements Node {
       // what came in gossip the mesh tells on by itself
       onNews: (origin) => {
         if (origin !== "gossip") this.#parts?.mesh.announce();
-        this.#options.onChange?.();
+        this.#tellChange();
       },
     });
     this.#closers.push(() => lists.close());
@@ -607,7 +615,7 @@ class RunningNode implements Node {
       onMeshId: (id) => admission.adoptId(id),
       known: decodeKnownMembers(state.knownMembers.read() ?? ""),
       onKnown: (known) => this.#orGoOn(() => state.knownMembers.write(encodeKnownMembers(known))),
-      onChange: () => this.#options.onChange?.(),
+      onChange: () => this.#tellChange(),
       ...(builds ? { onBuildLists: (lists, from) => builds.hear(lists, from) } : {}),
       meetMentioned: route !== "relay",
       handlers: {
@@ -732,8 +740,10 @@ class RunningNode implements Node {
 
   #count(): () => void {
     this.#exchanges += 1;
+    this.#events.changed();
     return () => {
       this.#exchanges -= 1;
+      this.#events.changed();
     };
   }
 
@@ -742,6 +752,12 @@ class RunningNode implements Node {
       this.#advanceRecord();
       this.#parts.mesh.announce();
     }
+    this.#tellChange();
+  }
+
+  /** For those who watch the node. */
+  #tellChange(): void {
+    this.#events.changed();
     this.#options.onChange?.();
   }
 
@@ -783,6 +799,7 @@ class RunningNode implements Node {
 
   #asked(report: ExchangeReport, error: MeshError | undefined): void {
     this.#reports.add(report);
+    this.#events.exchange(report);
     this.#metrics.observe(report);
     const { id, model, status, host, sealed, route, attempts, ms } = report;
     this.#log.write(error && error.code !== "E_ABORTED" ? "warn" : "info", {

@@ -1,6 +1,6 @@
 /**
- * The console port: status and numbers for people and programs on this machine, and for those among them that have the
- * node's session token (session.ts) its invites. Loopback only.
+ * The console port: the console's page, status and numbers for people and programs on this machine, and for those among them
+ * that have the node's session token (session.ts) what changes the node or is nobody else's business. Loopback only.
  */
 import { createServer, type Server } from "node:http";
 import { getRequestListener } from "@hono/node-server";
@@ -12,13 +12,27 @@ import { openAiError } from "../../openai/errors.ts";
 import { encodeEvidenceItem } from "../../wire/evidence.ts";
 import { withoutControls } from "../../wire/gossip.ts";
 import { type ExplainReport, isNodeName } from "../attestation-report.ts";
+import type { NodeEvents } from "../events.ts";
 import type { EvidenceState } from "../attester.ts";
 import type { Exchanges } from "../exchanges.ts";
 import type { Metrics } from "../metrics.ts";
 import { evidenceStatus, type Status } from "../status.ts";
 import type { Session } from "../session.ts";
+import { addConsoleRoutes, consoleDirectory } from "./console.ts";
+import { eventStream } from "./event-stream.ts";
 import { addInviteRoutes, type InviteParts } from "./invites.ts";
 import { refuseForeignPages } from "./local-only.ts";
+
+// what the console's page needs to know of our answers: it imports types from this file alone
+export type { AttestationReport, ExplainReport, FactorRow, HostReport, PieceReport } from "../attestation-report.ts";
+export type { ClaimRow, ExplainedHost, OwnReport, PolicyStatus, RefusalReport } from "../attestation-report.ts";
+export type { ExchangeReport, ExchangeTotals } from "../exchanges.ts";
+export type { LogEntry } from "../log-ring.ts";
+export type { PinDocument } from "../pinning.ts";
+export type { PolicyHost, PolicyReason, PolicyReport } from "../policy-report.ts";
+export type { EngineStatus, EvidenceStatus, NodeState, PeerStatus, Status } from "../status.ts";
+export type * from "./documents.ts";
+export type { InviteDocument, MadeInviteDocument } from "./invites.ts";
 
 export interface AdminParts {
   /** Without the token. */
@@ -40,26 +54,49 @@ export interface AdminParts {
   readonly explain: (what: string, signal: AbortSignal) => Promise<ExplainReport | undefined>;
   /** Whether a request could be answered now: an engine is up, or a host is there. */
   readonly ready: () => boolean;
+  readonly events: Pick<NodeEvents, "listen">;
+  /** Where the console's files are. @default beside the compiled code */
+  readonly consoleDirectory?: string;
 }
+
+/**
+ * For every answer: a page of ours runs its own scripts and reaches this port, and nothing else; no other page may hold, read
+ * or guess at what we answer.
+ */
+export const answerHeaders: Readonly<Record<string, string>> = {
+  "content-security-policy":
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; font-src 'self'; " +
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  "x-content-type-options": "nosniff",
+  "referrer-policy": "no-referrer",
+  "cross-origin-resource-policy": "same-origin",
+  "cross-origin-opener-policy": "same-origin",
+};
 
 /** The routes as a function of requests, for tests without a socket. */
 export function adminApp(parts: AdminParts): Hono {
-  const { status, token, invites, session, exchanges, metrics, evidence, attestation, explain, ready } = parts;
+  const { status, token, invites, session, exchanges, metrics, evidence, attestation, explain, ready, events } = parts;
   const hasSession = ({ req }: Context): boolean => session().allows(req.header("authorization"));
+  const demandSession = ({ req }: Context): void => checkSession(req.header("authorization"), session());
   const app = new Hono();
+  app.use(async (context, next) => {
+    await next();
+    for (const [name, value] of Object.entries(answerHeaders)) context.res.headers.set(name, value);
+  });
   app.use(async (context, next) => {
     refuseForeignPages(context.req.header());
     await next();
   });
-  app.get("/", (context) => context.text("sealmesh is running. See /api/status, or run: sealmesh status\n"));
+  addConsoleRoutes(app, parts.consoleDirectory ?? consoleDirectory);
   app.get("/api/status", (context) => {
     return context.json(hasSession(context) ? { ...status(), token: token() } : status());
   });
-  addInviteRoutes(app, invites, (context) => {
-    if (hasSession(context)) return;
-    const where = "the second line of the file `session` in the node's data directory";
-    throw new MeshError("E_UNAUTHORIZED", `invites are for those who have the node's session token: ${where}`);
+  app.get("/api/events", (context) => eventStream(context, (letGo) => events.listen(letGo)));
+  app.get("/api/session", (context) => {
+    demandSession(context);
+    return context.json({ session: true });
   });
+  addInviteRoutes(app, invites, demandSession);
   app.get("/api/exchanges", (context) => context.json({ exchanges: exchanges.latest, totals: exchanges.totals }));
   app.get("/api/exchanges/:id", (context) => {
     const report = exchanges.get(context.req.param("id"));
@@ -101,6 +138,16 @@ export function adminApp(parts: AdminParts): Hono {
     return new Response(new Uint8Array(body), { status: code, headers });
   });
   return app;
+}
+
+/** @throws E_SESSION no token, or another one: that of an earlier start, for example */
+export function checkSession(authorization: string | undefined, session: Pick<Session, "allows">): void {
+  if (session.allows(authorization)) return;
+  const why =
+    authorization === undefined
+      ? "this is for those who have the node's session token, and the request shows none"
+      : "the session token is not that of the node that runs now: each start has a new one";
+  throw new MeshError("E_SESSION", why);
 }
 
 /** Not E_NOT_FOUND: its hint is about the API's paths. */
