@@ -1,4 +1,5 @@
 /** Peers as tables and as one page each, for `peers`, `status` and the live view. Pure: a document in, text out. */
+import { shortId } from "../base/brand.ts";
 import type { PeerStatus } from "../node/status.ts";
 import { counted, labelled, type Paint } from "./output.ts";
 import { type Cell, type Column, tableOf, type TableOptions } from "./table.ts";
@@ -46,14 +47,14 @@ function peerCells(peer: PeerStatus): readonly Cell[] {
 }
 
 /** One word where role and state say the same. */
-export function roleText({ role, state }: PeerStatus): string {
+export function roleText({ role, state, relays_for_others: relays }: PeerStatus): string {
   switch (role) {
     case "Client":
       return "client";
     case "Host":
       return state === "serving" ? "host" : `host, ${state}`;
     case "Worker":
-      return state;
+      return state === "standby" && relays ? "relay" : state;
   }
 }
 
@@ -83,7 +84,7 @@ export function peerPage(peer: PeerStatus, paint: Paint, width: number): string 
     row("endpoint id", peer.endpoint_id),
     row("models", ...(peer.model_states.length > 0 ? peer.model_states.map(modelText) : ["none"])),
     row("round trip", millisecondsText(peer.rtt_ms)),
-    row("route", routeTexts[route]),
+    row("route", peer.via === null ? routeTexts[route] : `relay: through ${shortId(peer.via)}`),
     row("prompts", promptsText(peer)),
     row("inference key", key ?? "none known"),
     row("proven", ...provenLines(attestation)),
