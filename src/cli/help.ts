@@ -30,7 +30,9 @@ export function rootHelp(commands: readonly Named[]): string {
     ...firstSteps.map(([line, what]) => `  ${line.padEnd(lineWidth)}${what}`),
     "",
     "Commands (sealmesh help serve has all about one):",
-    ...grouped(commands).flatMap(({ title, members }) => members.map((one, index) => row(index === 0 ? title : "", one))),
+    ...grouped(commands).flatMap(({ title, members }) =>
+      members.map((one, index) => row(index === 0 ? title : "", one)),
+    ),
     "",
     "Exit codes: 0 done, 64 wrong usage, 65 bad input, 69 nobody answers, 70 a bug,",
     "75 try again, 76 a peer broke the protocol, 77 refused, 78 configuration,",
@@ -43,7 +45,9 @@ function row(title: string, { name, summary }: Named): string {
   return `  ${title.padEnd(8)}  ${name.padEnd(10)}  ${summary}`;
 }
 
-function grouped(commands: readonly Named[]): readonly { readonly title: string; readonly members: readonly Named[] }[] {
+function grouped(
+  commands: readonly Named[],
+): readonly { readonly title: string; readonly members: readonly Named[] }[] {
   const known = new Set(groups.flatMap(({ names }) => names));
   const rest = commands.filter(({ name }) => !known.has(name));
   return groups.map(({ title, names }, index) => {

@@ -68,7 +68,7 @@ export async function askConsole(
 ): Promise<unknown> {
   const base = consoleUrl(flags);
   const { status, document } = await answerOf(new URL(path, base), ms, request);
-  if (status >= 200 && status <= 202) return document;
+  if (status >= 200 && status < 300) return document;
   if (status === 404 && errorOf(document)["code"] === "not_found") return undefined;
   throw answerError(base, status, document);
 }

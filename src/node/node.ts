@@ -56,8 +56,10 @@ import { hardeningStatus } from "./hardening-status.ts";
 import { inject } from "./http/inject.ts";
 import { gateRules } from "./http/gate.ts";
 import { openAiServer } from "./http/openai.ts";
+import { LogRing } from "./log-ring.ts";
 import { Measurements } from "./measurements.ts";
 import { Metrics } from "./metrics.ts";
+import { Pinning } from "./pinning.ts";
 import { type BuildDigests, postureDocument, postureOf } from "./posture.ts";
 import { decodeKnownMembers, encodeKnownMembers } from "./known-members.ts";
 import { ownerReport } from "./owner-status.ts";
@@ -96,6 +98,8 @@ export interface NodeOptions {
   readonly log: Log;
   /** Called after peers, models or engines changed. */
   readonly onChange?: () => void;
+  /** Called when somebody with the session token asks for the end of the process; it calls stop(). @default it is refused */
+  readonly onStopAsked?: () => void;
   /** @default the first of the registry: iroh */
   readonly transport?: TransportKind;
   /** What makes evidence. @default the registry */
@@ -124,7 +128,7 @@ export async function startNode(config: NodeConfig, options: NodeOptions): Promi
 class RunningNode implements Node {
   readonly #config: NodeConfig;
   readonly #options: NodeOptions;
-  readonly #log: Log;
+  readonly #log: LogRing;
   /** What members may do; asked once there is a mesh. */
   readonly #roles = rolesBy((id) => this.#parts?.mesh.roleOf(id));
   readonly #clock = systemClock;
@@ -151,13 +155,13 @@ class RunningNode implements Node {
   constructor(config: NodeConfig, options: NodeOptions) {
     this.#config = config;
     this.#options = options;
-    this.#log = options.log;
+    this.#log = new LogRing(options.log, { ...defaults.logRing, now: () => this.#clock.now() });
     this.#relaying = new Relaying({
       settings: config.relaying,
       mesh: () => this.#need().mesh,
       roles: this.#roles,
       clock: this.#clock,
-      log: options.log,
+      log: this.#log,
     });
   }
 
@@ -203,9 +207,8 @@ class RunningNode implements Node {
     // 2 the local HTTP ports: taken first, because a port in use is the commonest mistake
     const store = new ResponseStore(defaults.responses);
     this.#every(defaults.responses.lookMs, () => store.dropExpired());
-    let consoleUrl: string | undefined;
     const api = openAiServer({
-      gate: gateRules(config, () => (consoleUrl === undefined ? undefined : Number(new URL(consoleUrl).port))),
+      gate: gateRules(config),
       tls: config.tls,
       self: identity.id,
       engineFor: (model) => this.#need().engines.forModel(model),
@@ -226,6 +229,7 @@ class RunningNode implements Node {
     const apiUrl =
       config.mode === "relay" ? undefined : await listen(api, config.api, config.tls ? "https" : "http", "--port");
     this.#closers.push(() => closeServer(api));
+    let consoleUrl: string | undefined;
     if (config.console) {
       let session: Session = closedSession;
       const admin = adminServer({
@@ -238,7 +242,12 @@ class RunningNode implements Node {
         evidence: () => attester.states,
         attestation: (id, signal) => this.#need().trust.peer(id, signal),
         explain: (what, signal) => this.#need().trust.explain(what, signal),
+        policy: (wish) => this.#need().trust.policyReport(wish),
+        pins: () => this.#need().pinning,
         events: this.#events,
+        log: this.#log,
+        onStopAsked: this.#options.onStopAsked,
+        api: config.mode === "relay" ? undefined : api,
         ready: () =>
           this.#parts !== undefined &&
           !this.#stopping.signal.aborted &&
@@ -246,7 +255,10 @@ class RunningNode implements Node {
       });
       consoleUrl = await listen(admin, config.console, "http", "--console");
       this.#closers.push(() => closeServer(admin));
-      this.#closers.push(() => this.#events.close());
+      this.#closers.push(() => {
+        this.#events.close();
+        this.#log.close();
+      });
       session = openSession(config.dataDir, consoleUrl);
       this.#closers.push(() => session.close());
     }
@@ -325,6 +337,14 @@ class RunningNode implements Node {
       }),
     });
     this.#closers.push(() => trust.proofs.close());
+    const pinning = new Pinning({
+      pins: state.pins,
+      proofs: trust.proofs,
+      carryOut: () => this.#forget(state, mesh, trust),
+      clock,
+      log: this.#log,
+      onChange: () => this.#tellChange(),
+    });
     const affinity = new Affinity({ clock });
     const asking: AskParts = {
       mesh,
@@ -368,7 +388,7 @@ class RunningNode implements Node {
       stopping: this.#stopping.signal,
     });
     const parts = { endpointId: identity.id, apiUrl, consoleUrl, transport, keys, records, engines, attester, trust };
-    this.#parts = { ...parts, measurements, ownership, mesh, asking, routing, admission, joining };
+    this.#parts = { ...parts, pinning, measurements, ownership, mesh, asking, routing, admission, joining };
     this.#advanceRecord(); // it names our address now
     await withDeadline(attested, { what: "the first evidence", ms: defaults.firstEvidenceMs }).catch(() => undefined);
     mesh.start();
@@ -854,6 +874,7 @@ interface Parts {
   readonly attester: Attester;
   readonly measurements: Measurements;
   readonly trust: Trust;
+  readonly pinning: Pinning;
   readonly ownership: Ownership;
   readonly asking: AskParts;
   readonly routing: RoutingParts;

@@ -24,9 +24,13 @@ export async function findPlace(flags: SessionFlags, { api_port: port }: Status)
   const behindConsole = headers && { url: consoleUrl(flags).origin, headers };
   if (behindConsole && (await statusOf(behindConsole)) === 200) return behindConsole;
   const session = "Run this as the user of the node, with its --data-dir, so that its session lets you in";
-  if (status === 401) throw new MeshError("E_UNAUTHORIZED", `the API port ${port} of this node wants a key. ${session}`);
+  if (status === 401)
+    throw new MeshError("E_UNAUTHORIZED", `the API port ${port} of this node wants a key. ${session}`);
   const why = "it has TLS (--tls-cert), or another address (--listen)";
-  throw new MeshError("E_UNREACHABLE", `the API port ${port} does not answer on 127.0.0.1 in plain HTTP: ${why}. ${session}`);
+  throw new MeshError(
+    "E_UNREACHABLE",
+    `the API port ${port} does not answer on 127.0.0.1 in plain HTTP: ${why}. ${session}`,
+  );
 }
 
 /** Undefined: nobody there who speaks HTTP. */

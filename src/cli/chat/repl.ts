@@ -46,7 +46,8 @@ export async function converse(options: ReplOptions): Promise<number> {
       if (line.kind === "leave") return 0;
       try {
         if (line.kind === "command") await perform(line.name, line.rest, options, talk, paint);
-        if (line.kind === "unknown") printLine(`/${line.name} is no command; /help lists them. Two slashes ask it as it is.`);
+        if (line.kind === "unknown")
+          printLine(`/${line.name} is no command; /help lists them. Two slashes ask it as it is.`);
         if (line.kind === "ask") await ask(line.text, options, talk, prompt, paint);
       } catch (thrown) {
         const { message, row } = toMeshError(thrown);

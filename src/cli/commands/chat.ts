@@ -39,7 +39,8 @@ export const chat: Command = {
       const { converse } = await import("../chat/repl.ts");
       return await converse({ place, model, system, status: () => fetchStatus(flags) });
     }
-    if (model === undefined) throw new MeshError("E_USAGE", `there are several models, name one: ${status.models.join(", ")}`);
+    if (model === undefined)
+      throw new MeshError("E_USAGE", `there are several models, name one: ${status.models.join(", ")}`);
     const { answerOnce } = await import("../chat/once.ts");
     return await answerOnce({ place, model, system, status, json: flags.json ?? false });
   },

@@ -137,7 +137,8 @@ async function asked(
   path: string,
   request: { readonly method?: "POST" | "DELETE"; readonly body?: string } = {},
 ): Promise<unknown> {
-  return await askConsole(flags, path, answerMs, { ...request, headers: neededSession(flags) });
+  const typed = request.body === undefined ? {} : { "content-type": "application/json" };
+  return await askConsole(flags, path, answerMs, { ...request, headers: { ...neededSession(flags), ...typed } });
 }
 
 function strange(flags: InviteFlags): MeshError {

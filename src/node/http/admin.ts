@@ -2,26 +2,34 @@
  * The console port: the console's page, status and numbers for people and programs on this machine, and for those among them
  * that have the node's session token (session.ts) what changes the node or is nobody else's business. Loopback only.
  */
-import { createServer, type Server } from "node:http";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { getRequestListener } from "@hono/node-server";
 import { type Context, Hono } from "hono";
-import { type EndpointId, endpointId } from "../../base/brand.ts";
+import type { EndpointId } from "../../base/brand.ts";
 import { fromUtf8 } from "../../base/bytes.ts";
 import { MeshError, toMeshError } from "../../base/errors.ts";
 import { openAiError } from "../../openai/errors.ts";
 import { encodeEvidenceItem } from "../../wire/evidence.ts";
 import { withoutControls } from "../../wire/gossip.ts";
-import { type ExplainReport, isNodeName } from "../attestation-report.ts";
+import { limits } from "../../wire/limits.ts";
+import type { ExplainReport } from "../attestation-report.ts";
+import { defaults } from "../defaults.ts";
 import type { NodeEvents } from "../events.ts";
 import type { EvidenceState } from "../attester.ts";
 import type { Exchanges } from "../exchanges.ts";
 import type { Metrics } from "../metrics.ts";
 import { evidenceStatus, type Status } from "../status.ts";
-import type { Session } from "../session.ts";
+import { checkSession, type Session } from "../session.ts";
 import { addConsoleRoutes, consoleDirectory } from "./console.ts";
-import { eventStream } from "./event-stream.ts";
+import type { StopDocument } from "./documents.ts";
+import { eventStream, outgoingOf } from "./event-stream.ts";
 import { addInviteRoutes, type InviteParts } from "./invites.ts";
+import { handOver, isForApi } from "./handover.ts";
 import { refuseForeignPages } from "./local-only.ts";
+import { addLogRoutes, type LogParts } from "./logs.ts";
+import { httpOptions } from "./openai.ts";
+import { addPinRoutes, idFrom, type PinParts } from "./pins.ts";
+import { addPolicyRoute, type PolicyPart } from "./policy.ts";
 
 // what the console's page needs to know of our answers: it imports types from this file alone
 export type { AttestationReport, ExplainReport, FactorRow, HostReport, PieceReport } from "../attestation-report.ts";
@@ -54,7 +62,12 @@ export interface AdminParts {
   readonly explain: (what: string, signal: AbortSignal) => Promise<ExplainReport | undefined>;
   /** Whether a request could be answered now: an engine is up, or a host is there. */
   readonly ready: () => boolean;
+  readonly policy: PolicyPart;
+  readonly pins: () => PinParts;
   readonly events: Pick<NodeEvents, "listen">;
+  readonly log: LogParts;
+  /** Ends the process in an orderly way; undefined: it is another program's, which ends the node itself. */
+  readonly onStopAsked: (() => void) | undefined;
   /** Where the console's files are. @default beside the compiled code */
   readonly consoleDirectory?: string;
 }
@@ -96,7 +109,21 @@ export function adminApp(parts: AdminParts): Hono {
     demandSession(context);
     return context.json({ session: true });
   });
+  addPolicyRoute(app, parts.policy);
+  addPinRoutes(app, parts.pins, demandSession);
   addInviteRoutes(app, invites, demandSession);
+  addLogRoutes(app, parts.log, demandSession);
+  app.post("/api/stop", (context) => {
+    demandSession(context);
+    const { onStopAsked } = parts;
+    if (!onStopAsked) throw new MeshError("E_REFUSED", "this node is part of another program, which ends it");
+    // told first: with nothing under way the port is gone in a moment
+    const outgoing = outgoingOf(context);
+    if (outgoing) outgoing.once("close", onStopAsked);
+    else onStopAsked();
+    const document: StopDocument = { stopping: true };
+    return context.json(document, 202);
+  });
   app.get("/api/exchanges", (context) => context.json({ exchanges: exchanges.latest, totals: exchanges.totals }));
   app.get("/api/exchanges/:id", (context) => {
     const report = exchanges.get(context.req.param("id"));
@@ -112,11 +139,7 @@ export function adminApp(parts: AdminParts): Hono {
     return context.body(fromUtf8(encodeEvidenceItem(item)), 200, { "content-type": "application/json" });
   });
   app.get("/api/attestation/:endpoint", async (context) => {
-    const id = context.req.param("endpoint");
-    if (id.length !== 64 || !isNodeName(id)) {
-      throw new MeshError("E_INPUT", "this path ends in an endpoint id, 64 lower-case hex digits");
-    }
-    const report = await attestation(endpointId(id), context.req.raw.signal);
+    const report = await attestation(idFrom(context.req.param("endpoint")), context.req.raw.signal);
     return report ? context.json(report) : context.json(notFound("no peer has this endpoint id"), 404);
   });
   // a model's name has slashes, which callers encode or leave
@@ -140,22 +163,28 @@ export function adminApp(parts: AdminParts): Hono {
   return app;
 }
 
-/** @throws E_SESSION no token, or another one: that of an earlier start, for example */
-export function checkSession(authorization: string | undefined, session: Pick<Session, "allows">): void {
-  if (session.allows(authorization)) return;
-  const why =
-    authorization === undefined
-      ? "this is for those who have the node's session token, and the request shows none"
-      : "the session token is not that of the node that runs now: each start has a new one";
-  throw new MeshError("E_SESSION", why);
-}
-
 /** Not E_NOT_FOUND: its hint is about the API's paths. */
 function notFound(message: string): object {
   return { error: { message, type: "invalid_request_error", param: null, code: "not_found" } };
 }
 
-export function adminServer(parts: AdminParts): Server {
+export interface AdminServerParts extends AdminParts {
+  /** The node's API server, which need not listen; undefined: it answers nobody. */
+  readonly api: Server | undefined;
+}
+
+/** No more patient than the API port, to which it hands requests over. */
+export function adminServer(parts: AdminServerParts): Server {
   const listener = getRequestListener(adminApp(parts).fetch);
-  return createServer((request, response) => void listener(request, response));
+  const serve = (request: IncomingMessage, response: ServerResponse): void => {
+    if (!parts.api || !isForApi(request)) return void listener(request, response);
+    for (const [name, value] of Object.entries(answerHeaders)) response.setHeader(name, value);
+    handOver(request, response, parts.api, parts.session());
+  };
+  const server = createServer(httpOptions({ ...defaults, unreadMs: limits.unreadMs }), serve);
+  server.on("checkContinue", (request, response) => {
+    if (!isForApi(request)) response.writeContinue(); // the API says itself when to go on
+    serve(request, response);
+  });
+  return server;
 }
