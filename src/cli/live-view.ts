@@ -33,7 +33,7 @@ export interface ViewSize {
 /** Lines of each list; a small terminal has fewer. */
 const most = { peers: 6, seen: 5, models: 5 } as const;
 /** Lines that are no rows of a list: heads, and empty ones between. */
-const frame = 9;
+const frame = 10;
 /** Between two looks at the node, and between two changes of the picture, ms. */
 const lookMs = 1_000;
 const soonestMs = 250;
@@ -56,7 +56,8 @@ export function viewLines({ status, seen, upSeconds }: ViewState, size: ViewSize
       "asked here",
       `${counted(totals.requests, "request")}, ${totals.prompt_tokens} tokens in, ${totals.completion_tokens} out`,
     ),
-    row("peers", peersHead(peers)),
+    "",
+    paint("bold", peersHead(peers)),
   ];
   if (peerRows > 0) {
     lines.push(...peerTable(peers.slice(0, peerRows), { paint, width }).split("\n"));

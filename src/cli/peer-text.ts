@@ -58,12 +58,13 @@ export function roleText({ role, state, relays_for_others: relays }: PeerStatus)
   }
 }
 
-/** "3 peers: 2 hosts, 1 of them refused" */
+/** "3 peers, 2 of them hosts, 1 refused" */
 export function peersHead(peers: readonly PeerStatus[]): string {
+  if (peers.length === 0) return "no peers";
   const hosts = peers.filter(isHost);
   const refused = hosts.filter(({ attestation }) => !attestation.allowed).length;
-  const parts = `${counted(hosts.length, "host")}${refused > 0 ? `, ${refused} of them refused` : ""}`;
-  return `${counted(peers.length, "peer")}${peers.length > 0 ? `: ${parts}` : ""}`;
+  const some = hosts.length === 0 ? "no host" : peers.length === 1 ? "a host" : `${hosts.length} of them hosts`;
+  return `${counted(peers.length, "peer")}, ${some}${refused > 0 ? `, ${refused} refused` : ""}`;
 }
 
 /** A line for each host that is asked nothing, and why. */

@@ -2,6 +2,7 @@
  * What `sealmesh status` prints of a node's own document: a summary that fits a screen, in which only what needs somebody's
  * attention is spelled out, and with --verbose all of it. Pure: a document in, text out.
  */
+import { shortId } from "../base/brand.ts";
 import type { Status } from "../node/status.ts";
 import { withoutControls } from "../wire/gossip.ts";
 import { exchangesHead, exchangeTable } from "./exchange-text.ts";
@@ -29,7 +30,7 @@ export function statusText(document: Status, { verbose, paint, width }: StatusLo
   const lines = [
     `${paint("bold", name ?? "this node")}  ${document.mode === "relay" ? "relay" : node_state}, sealmesh ${version}, process ${pid}`,
     "",
-    ...(verbose ? allRows(document, row) : fewRows(document, row)),
+    ...(verbose ? allRows(document, row) : fewRows(document, row, width)),
   ];
   if (engines.length > 0) lines.push("", paint("bold", "engines"), ...engines.map(engineText));
   lines.push("", paint("bold", peersHead(peers)));
@@ -48,13 +49,17 @@ export function statusText(document: Status, { verbose, paint, width }: StatusLo
   return lines.join("\n");
 }
 
+/** Places for a label and an endpoint id. */
+const wholeIdWidth = 84;
+
 type Row = (label: string, values: readonly string[]) => readonly string[];
 
 /** What is in order has a word; what is not, its sentence. */
-function fewRows(document: Status, row: Row): readonly string[] {
+function fewRows(document: Status, row: Row, width: number): readonly string[] {
   return [
     ...row("OpenAI base URL", [baseUrl(document)]),
-    ...row("endpoint id", [document.endpoint_id]),
+    // whole, unless it would be broken
+    ...row("endpoint id", [width < wholeIdWidth ? shortId(document.endpoint_id) : document.endpoint_id]),
     ...row("mesh", meshLines(document)),
     ...row("models", [fewOf(document.models, few.models) || "none"]),
     ...row("demands", [policyText(document.policy)]),

@@ -23,6 +23,8 @@ export interface TableOptions {
 
 const gap = "  ";
 const indent = "  ";
+/** Text is not broken into columns narrower than this. */
+const leastText = 30;
 
 /** Places in a line of the terminal that a stream leads to; infinite where it leads elsewhere. */
 export function widthOf({ isTTY, columns }: Pick<NodeJS.WriteStream, "isTTY" | "columns">): number {
@@ -101,6 +103,13 @@ export function cutTo(text: string, places: number): string {
     cut += character;
   }
   return `${cut}…`;
+}
+
+/** A lead of so many places, and a text behind it whose further lines begin where it does. */
+export function hanging(lead: string, places: number, text: string, width: number): readonly string[] {
+  return wrapped(text, Math.max(width - places, leastText)).map((line, index) => {
+    return `${index === 0 ? lead : " ".repeat(places)}${line}`;
+  });
 }
 
 /** The text in lines of at most so many places, broken between words; a longer word has a line of its own. */

@@ -51,7 +51,7 @@ export interface Travelled {
   readonly kind: string | undefined;
 }
 
-/** "gpu-box (677edd9c7a), direct, sealed, proven: vendor (tpm2)" */
+/** "gpu-box 677edd9c7a, direct, sealed, proven: vendor (tpm2)" */
 export function travelledText({ host, route, sealing, tier, kind }: Travelled): string {
   if (route === "local") return "this node, local: the prompt did not leave it";
   const proven = tier === undefined || tier === "none" ? "proven: nothing" : `proven: ${proofText(tier, kind)}`;

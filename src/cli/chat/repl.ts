@@ -13,6 +13,7 @@ import {
   readChatLine,
   speakable,
 } from "./lines.ts";
+import { wrapped } from "../table.ts";
 import { Prompt } from "./prompt.ts";
 import { answerLine, modelLine, modelLines } from "./talk.ts";
 
@@ -74,7 +75,7 @@ function lineFor(status: Status, model: string): string {
 }
 
 function hintsFor(model: string, paint: Paint): readonly string[] {
-  const questions = isDemoModel(model) ? [`It knows a few questions: ${demoQuestions.join("  ")}`] : [];
+  const questions = isDemoModel(model) ? [`Try: ${demoQuestions.join(" · ")}`] : [];
   return [...questions, "/help for commands, Control-D to leave"].map((line) => paint("dim", line));
 }
 
@@ -106,7 +107,8 @@ async function ask(
     talk.promptTokens += answer.promptTokens ?? 0;
     talk.completionTokens += answer.completionTokens ?? 0;
     endLine(last);
-    printLine(`${paint("dim", answerLine(answer, (await status()).peers))}\n`);
+    const told = wrapped(answerLine(answer, (await status()).peers), process.stdout.columns);
+    printLine(`${told.map((line) => paint("dim", line)).join("\n")}\n`);
   } catch (thrown) {
     endLine(last);
     throw thrown;

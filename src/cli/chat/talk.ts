@@ -6,12 +6,12 @@ import { counted } from "../output.ts";
 import { millisecondsText, travelledText } from "../words.ts";
 import type { Answer } from "./answer.ts";
 
-/** "gpu-box (677edd9c7a), direct, sealed, proven: nothing; 42 tokens, the first after 85 ms" */
+/** "gpu-box 677edd9c7a, direct, sealed, proven: nothing; 42 tokens, first after 85 ms" */
 export function answerLine(answer: Answer, peers: Status["peers"]): string {
   const { completionTokens: tokens, firstTokenMs, finishReason, stopped } = answer;
   const parts = [
     ...(tokens === null ? [] : [counted(tokens, "token")]),
-    ...(firstTokenMs === null ? [] : [`the first after ${millisecondsText(firstTokenMs)}`]),
+    ...(firstTokenMs === null ? [] : [`first after ${millisecondsText(firstTokenMs)}`]),
     ...(stopped ? ["stopped"] : []),
     ...(finishReason === "length" ? ["cut off at the most tokens"] : []),
   ];
@@ -25,7 +25,7 @@ function travelText({ host, route, sealed, tier, evidence, attempts }: Answer, p
   const sealing = sealed === "true" ? "sealed" : sealed === "local" ? "local" : "plain";
   const known = tiers.find((one) => one === tier);
   const kind = evidence ?? undefined;
-  const text = travelledText({ host: named ? `${named} (${short})` : short, route, sealing, tier: known, kind });
+  const text = travelledText({ host: named ? `${named} ${short}` : short, route, sealing, tier: known, kind });
   return attempts !== null && attempts > 1 ? `${text}, ${attempts} hosts tried` : text;
 }
 

@@ -10,7 +10,8 @@ import type { InviteDocument, MadeInviteDocument } from "../../node/http/invites
 import { type MemberRole, memberRoles } from "../../wire/admission.ts";
 import { type Command, type CommandGroup, takesWord } from "../command.ts";
 import { addSessionFlags, askConsole, consoleUrl, neededSession, type SessionFlags } from "../local-node.ts";
-import { counted, paintFor, printJson, printLine, printNote, table } from "../output.ts";
+import { counted, paintFor, printJson, printLine, printNote } from "../output.ts";
+import { tableOf, widthOf, wrapped } from "../table.ts";
 
 /** A node answers at once, or it is stuck. */
 const answerMs = 5_000;
@@ -50,7 +51,14 @@ const make: Pick<Command, "addFlags" | "run"> = {
     if (flags.json) printJson(document);
     else {
       printLine(document.token);
-      printNote(document.invite ? madeText(document.invite) : openText);
+      const text = document.invite ? madeText(document.invite) : openText;
+      const width = widthOf(process.stderr);
+      printNote(
+        text
+          .split("\n")
+          .flatMap((line) => wrapped(line, width))
+          .join("\n"),
+      );
     }
     return 0;
   },
@@ -225,8 +233,17 @@ function inviteTable(invites: readonly InviteDocument[]): string {
           .join(","),
     note ?? (standing ? "shown by the node itself" : "-"),
   ]);
-  const heads = ["id", "state", "role", "may invite", "admitted", "expires (UTC)", "nodes", "note"];
-  return table([heads, ...rows], paintFor(process.stdout));
+  const heads = [
+    { head: "id" },
+    { head: "state" },
+    { head: "role" },
+    { head: "may invite", drop: 2 },
+    { head: "admitted" },
+    { head: "expires (UTC)" },
+    { head: "nodes", drop: 1 },
+    { head: "note", least: 10 },
+  ];
+  return tableOf(heads, rows, { paint: paintFor(process.stdout), width: widthOf(process.stdout) });
 }
 
 /** Nodes that a row names; `--json` has all. */

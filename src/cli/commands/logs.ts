@@ -87,7 +87,10 @@ async function fetchLogs(flags: LogsFlags): Promise<readonly LogEntry[]> {
     throw new MeshError(error.code, `${error.message} (of a service that has ended: ${journal()})`, { cause: error });
   });
   if (isRecord(document) && Array.isArray(document["entries"])) return document["entries"].filter(isEntry);
-  throw new MeshError("E_UNREACHABLE", `what answers at ${consoleUrl(flags).origin} is no console of a sealmesh node`);
+  throw new MeshError(
+    "E_UNREACHABLE",
+    `what answers at ${consoleUrl(flags).origin} shows no log: is it an older sealmesh?`,
+  );
 }
 
 /** Where the platform keeps what a service has written. */
