@@ -64,7 +64,8 @@ export function peersHead(peers: readonly PeerStatus[]): string {
   const hosts = peers.filter(isHost);
   const refused = hosts.filter(({ attestation }) => !attestation.allowed).length;
   const some = hosts.length === 0 ? "no host" : peers.length === 1 ? "a host" : `${hosts.length} of them hosts`;
-  return `${counted(peers.length, "peer")}, ${some}${refused > 0 ? `, ${refused} refused` : ""}`;
+  const no = refused === 0 ? "" : peers.length === 1 ? ", refused" : `, ${refused} refused`;
+  return `${counted(peers.length, "peer")}, ${some}${no}`;
 }
 
 /** A line for each host that is asked nothing, and why. */

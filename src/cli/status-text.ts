@@ -20,7 +20,7 @@ export interface StatusLook {
 }
 
 /** Lines of each list in the summary; `--verbose` and `sealmesh peers` have more. */
-const few = { peers: 8, refusals: 3, exchanges: 3, models: 6, relayed: 5 } as const;
+const few = { peers: 5, refusals: 3, exchanges: 3, models: 6, doors: 5, relayed: 5 } as const;
 
 export function statusText(document: Status, { verbose, paint, width }: StatusLook): string {
   const { version, name, node_state, pid, engines, peers } = document;
@@ -64,7 +64,7 @@ function fewRows(document: Status, row: Row, width: number): readonly string[] {
     ...row("models", [fewOf(document.models, few.models) || "none"]),
     ...row("demands", [policyText(document.policy)]),
     ...row("load", [loadText(document)]),
-    ...row("hardening", hardeningLines(document.hardening)),
+    ...row("hardening", doorLines(document.hardening)),
     ...row("relayed", relayedLines(document).slice(0, 1)),
     ...row("evidence", evidenceTroubles(document.evidence)),
     ...row("build", buildTroubles(document.measurement)),
@@ -148,13 +148,29 @@ function relayedLines({ relayed, relays_for_others: relays }: Status): readonly 
   ];
 }
 
+/** Doors that are not closed, of the node and of its engine. */
+function openDoors({ node, engine }: Status["hardening"]): readonly { readonly door: string; readonly what: string }[] {
+  const lacking = (whose: string, doors: Status["hardening"]["node"]) =>
+    Object.entries(doors).flatMap(([name, { state, why }]) => {
+      const door = `${whose}${name}`;
+      return state === "closed" ? [] : [{ door, what: `${door} ${state}: ${withoutControls(why)}` }];
+    });
+  return [...lacking("", node), ...(engine === null ? [] : lacking("engine: ", engine))];
+}
+
+/** In the summary: which doors are not closed, by their names. */
+function doorLines(hardening: Status["hardening"]): readonly string[] {
+  const open = openDoors(hardening).map(({ door }) => door);
+  const [first = "", ...others] = hardeningLines(hardening).filter(
+    (_line, index) => index === 0 || index > open.length,
+  );
+  return [open.length === 0 ? first : `${first}; not closed: ${fewOf(open, few.doors)}`, ...others];
+}
+
 /** One line when all is closed that a process can close; otherwise what is not, and why. */
-function hardeningLines({ on, node, engine, scrubbed }: Status["hardening"]): readonly string[] {
-  const lacking = (whose: string, doors: Status["hardening"]["node"]): string[] =>
-    Object.entries(doors).flatMap(([door, { state, why }]) =>
-      state === "closed" ? [] : [`${whose}${door} ${state}: ${withoutControls(why)}`],
-    );
-  const open = [...lacking("", node), ...(engine === null ? [] : lacking("engine: ", engine))];
+function hardeningLines(hardening: Status["hardening"]): readonly string[] {
+  const { on, scrubbed } = hardening;
+  const open = openDoors(hardening).map(({ what }) => what);
   return [
     `${on ? "on" : "off, or in part"}${open.length === 0 ? ", every door of the process closed" : ""}`,
     ...open,
