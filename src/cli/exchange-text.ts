@@ -11,8 +11,8 @@ const columns: readonly Column[] = [
   { head: "host" },
   { head: "route" },
   { head: "prompt" },
-  { head: "first", drop: 3 },
-  { head: "whole" },
+  { head: "first", drop: 3, right: 7 },
+  { head: "whole", right: 7 },
   { head: "tokens", drop: 2 },
 ];
 

@@ -20,7 +20,7 @@ export interface FollowOptions {
 const silenceMs = 40_000;
 
 /**
- * Until the node ends the stream, or `signal` aborts.
+ * Until the node ends, or `signal` aborts.
  * @throws E_UNREACHABLE nobody there, somebody else, or silence · E_INPUT it is not for us
  */
 export async function* followConsole(
@@ -32,6 +32,7 @@ export async function* followConsole(
   const silent = new AbortController();
   const give = (): void => silent.abort();
   let timer = setTimeout(give, silenceMs);
+  let begun = false;
   try {
     const either = AbortSignal.any([signal, silent.signal]);
     const response = await fetch(new URL(path, base), { headers, signal: either, redirect: "error" });
@@ -44,12 +45,15 @@ export async function* followConsole(
     for await (const bytes of response.body) {
       clearTimeout(timer);
       timer = setTimeout(give, silenceMs);
+      begun = true;
       for (const { event = "", data } of reader.read(bytes)) yield { event, document: readDocument(data) };
     }
   } catch (thrown) {
     if (signal.aborted) return;
     if (isMeshError(thrown)) throw thrown;
-    const what = silent.signal.aborted ? "has fallen silent" : "does not answer, or has ended";
+    // a node that ends takes its connections with it
+    if (begun && !silent.signal.aborted) return;
+    const what = silent.signal.aborted ? "has fallen silent" : "does not answer";
     throw new MeshError("E_UNREACHABLE", `the node at ${base.origin} ${what}`, { cause: thrown });
   } finally {
     clearTimeout(timer);

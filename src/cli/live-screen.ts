@@ -18,9 +18,7 @@ const finish = `${escape}?2026l`;
 export class LiveScreen {
   readonly #terminal: Terminal;
   readonly #restore = (): void => void this.#terminal.write(showCursor);
-  /** As they stand there, without colours. */
   #standing: readonly string[] = [];
-  #shown: readonly string[] = [];
   #closed = false;
 
   constructor(terminal: Terminal) {
@@ -32,17 +30,16 @@ export class LiveScreen {
 
   /** Puts these lines in the place of the ones before; a line is shorter than the terminal is wide. */
   draw(lines: readonly string[]): void {
-    if (this.#closed || sameLines(lines, this.#shown)) return;
+    if (this.#closed || sameLines(lines, this.#standing)) return;
     const text = lines.map((line) => `${line}${escape}K\n`).join("");
     this.#terminal.write(`${begin}${this.#toTop()}${text}${escape}J${finish}`);
-    this.#shown = lines;
-    this.#standing = lines.map(withoutColours);
+    this.#standing = lines;
   }
 
   /** Lets something be printed above: what `print` writes, on this terminal, ends with a line break. */
   above(print: () => void): void {
     if (this.#closed) return print();
-    const lines = this.#shown;
+    const lines = this.#standing;
     this.clear();
     print();
     this.draw(lines);
@@ -51,13 +48,11 @@ export class LiveScreen {
   /** Takes the lines away; the next ones stand where the cursor is then. */
   clear(): void {
     if (this.#standing.length > 0) this.#terminal.write(`${this.#toTop()}${escape}J`);
-    this.#shown = [];
     this.#standing = [];
   }
 
   /** Forgets where it was: after the terminal was somebody else's for a while. */
   anew(): void {
-    this.#shown = [];
     this.#standing = [];
     if (!this.#closed) this.#terminal.write(hideCursor);
   }
@@ -85,9 +80,4 @@ export class LiveScreen {
 
 function sameLines(a: readonly string[], b: readonly string[]): boolean {
   return a.length === b.length && a.every((line, index) => line === b[index]);
-}
-
-function withoutColours(line: string): string {
-  // of our own making: nothing else comes here with control characters
-  return line.replaceAll(/\u001b\[[0-9;]*m/g, "");
 }

@@ -84,7 +84,7 @@ function seenTable(
     { head: "with", least: 8 },
     { head: "route", drop: 2 },
     { head: "prompt" },
-    { head: "took", drop: 3 },
+    { head: "took", drop: 3, right: 7 },
   ];
   return tableOf(
     columns,

@@ -4,7 +4,7 @@
  */
 import { styleText } from "node:util";
 import { errorTable, type MeshError, toMeshError } from "../base/errors.ts";
-import { tableOf, wrapped } from "./table.ts";
+import { tableOf, widthOf, wrapped } from "./table.ts";
 
 export type OutputFormat = "pretty" | "json";
 export type Style = "bold" | "dim" | "red" | "yellow" | "green" | "cyan";
@@ -40,9 +40,11 @@ export function printJson(value: unknown): void {
   printLine(JSON.stringify(value));
 }
 
-/** For people only: progress, warnings, hints. */
+/** For people only: progress, warnings, hints. Broken between words where a person looks. */
 export function printNote(text: string): void {
-  process.stderr.write(`${text}\n`);
+  const width = widthOf(process.stderr);
+  const lines = text.split("\n").flatMap((line) => wrapped(line, width));
+  process.stderr.write(`${lines.join("\n")}\n`);
 }
 
 /** "1 pin", "2 pins": for nouns that take an s. */

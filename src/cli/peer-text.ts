@@ -10,7 +10,7 @@ const columns: readonly Column[] = [
   { head: "name", least: 6 },
   { head: "role", drop: 2 },
   { head: "models", least: 8 },
-  { head: "trip", drop: 3 },
+  { head: "trip", drop: 3, right: 7 },
   { head: "route" },
   { head: "prompts" },
   { head: "proven" },

@@ -10,6 +10,8 @@ export interface Column {
   readonly least?: number;
   /** Left out when cutting is not enough, the highest first. @default it stays */
   readonly drop?: number;
+  /** For numbers: its cells end in one line, and it is at least so wide, so that it stands still while they change. */
+  readonly right?: number;
 }
 
 /** A text, or one with a colour. */
@@ -37,11 +39,12 @@ export function tableOf(columns: readonly Column[], rows: readonly (readonly Cel
   const shown = fit(columns, rows, width);
   const line = (cells: readonly Cell[]): string => {
     const last = shown.length - 1;
-    const parts = shown.map(({ at, places }, index) => {
+    const parts = shown.map(({ at, places, right }, index) => {
       const cell = cells[at] ?? "";
       const text = cutTo(textOf(cell), places);
-      const blanks = index === last ? "" : " ".repeat(places - textWidth(text));
-      return `${typeof cell === "string" ? text : paint(cell.style, text)}${blanks}`;
+      const blanks = " ".repeat(places - textWidth(text));
+      const painted = typeof cell === "string" ? text : paint(cell.style, text);
+      return right ? blanks + painted : index === last ? painted : painted + blanks;
     });
     return `${indent}${parts.join(gap)}`.trimEnd();
   };
@@ -53,13 +56,15 @@ interface Shown {
   /** Of the column, from 0. */
   readonly at: number;
   readonly places: number;
+  readonly right: boolean;
 }
 
 function fit(columns: readonly Column[], rows: readonly (readonly Cell[])[], width: number): readonly Shown[] {
   let shown = columns.map((column, at) => {
-    const wanted = Math.max(...[column.head, ...rows.map((row) => textOf(row[at] ?? ""))].map(textWidth));
+    const texts = [column.head, ...rows.map((row) => textOf(row[at] ?? ""))];
+    const wanted = Math.max(column.right ?? 0, ...texts.map(textWidth));
     const least = Math.min(wanted, Math.max(column.least ?? wanted, textWidth(column.head)));
-    return { at, places: wanted, least, drop: column.drop ?? 0 };
+    return { at, places: wanted, least, drop: column.drop ?? 0, right: column.right !== undefined };
   });
   const excess = (size: (column: (typeof shown)[number]) => number): number =>
     indent.length + shown.reduce((sum, column) => sum + size(column) + gap.length, -gap.length) - width;
@@ -87,11 +92,17 @@ const nothingWide = /\p{Mn}|\p{Me}|\u200d|\ufe0f/u;
 const twoWide =
   /[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\ua960-\ua97f\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\u{1f300}-\u{1faff}\u{20000}-\u{3fffd}]/u;
 
-/** Places that a text without control characters takes in a line: names come in all scripts. */
+/** Places that a text takes in a line, our own colours aside: names come in all scripts. */
 export function textWidth(text: string): number {
   let width = 0;
-  for (const character of text) width += nothingWide.test(character) ? 0 : twoWide.test(character) ? 2 : 1;
+  for (const character of withoutColours(text))
+    width += nothingWide.test(character) ? 0 : twoWide.test(character) ? 2 : 1;
   return width;
+}
+
+/** The text as it stands on the terminal; other control characters never come here. */
+export function withoutColours(text: string): string {
+  return text.replaceAll(/\u001b\[[0-9;]*m/g, "");
 }
 
 /** The text, or its beginning with a mark that there is more. */
@@ -102,7 +113,7 @@ export function cutTo(text: string, places: number): string {
     if (textWidth(cut + character) > places - 1) break;
     cut += character;
   }
-  return `${cut}…`;
+  return `${cut.trimEnd()}…`;
 }
 
 /** A lead of so many places, and a text behind it whose further lines begin where it does. */
@@ -112,15 +123,20 @@ export function hanging(lead: string, places: number, text: string, width: numbe
   });
 }
 
-/** The text in lines of at most so many places, broken between words; a longer word has a line of its own. */
+/**
+ * The text in lines of at most so many places, broken between words and begun as far in as it is itself; a longer word has a
+ * line of its own.
+ */
 export function wrapped(text: string, places: number): readonly string[] {
+  if (textWidth(text) <= places) return [text];
+  const [begin] = /^ */.exec(text) ?? [""];
   const lines: string[] = [];
   let line = "";
-  for (const word of text.split(" ")) {
-    const longer = line === "" ? word : `${line} ${word}`;
+  for (const word of text.slice(begin.length).split(" ")) {
+    const longer = line === "" ? `${begin}${word}` : `${line} ${word}`;
     if (line !== "" && textWidth(longer) > places) {
       lines.push(line);
-      line = word;
+      line = `${begin}${word}`;
     } else line = longer;
   }
   return [...lines, line];

@@ -4,7 +4,7 @@ import type { Status } from "../node/status.ts";
 import { LiveScreen } from "./live-screen.ts";
 import type { SessionFlags } from "./local-node.ts";
 import { fetchStatus, followStatus } from "./local-status.ts";
-import { isLively, type Paint, paintFor, printJson, printLine } from "./output.ts";
+import { isLively, type Paint, paintFor, printJson, printLine, printNote } from "./output.ts";
 import { cutTo, widthOf } from "./table.ts";
 
 export interface WatchFlags extends SessionFlags {
@@ -52,6 +52,7 @@ export async function show(flags: WatchFlags, shown: Shown): Promise<number> {
   } finally {
     screen?.close(true);
   }
+  if (!stop.signal.aborted) printNote("the node has ended");
   return 0;
 }
 

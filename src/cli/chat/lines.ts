@@ -1,4 +1,5 @@
 /** What a line typed into `sealmesh chat` means, and which model a word names. Pure: no terminal, no node. */
+import { textWidth } from "../table.ts";
 
 export type ChatLine =
   | { readonly kind: "nothing" }
@@ -51,6 +52,42 @@ export const demoQuestions: readonly string[] = [
 /** Whether a model is the toy of this package, by the name that it has when nobody gave it another. */
 export function isDemoModel(model: string): boolean {
   return model === "demo";
+}
+
+/**
+ * Breaks a text that comes in pieces between words. A word that does not fit any more is taken back and begun again on the
+ * next line: nothing waits for the end of a word.
+ *
+ * @param columns of the terminal; asked again for each piece
+ */
+export function wordBreaker(columns: () => number): (piece: string) => string {
+  let column = 0;
+  let word = "";
+  return (piece) => {
+    const room = Math.max(columns() - 1, 10);
+    let out = "";
+    for (const character of piece) {
+      if (character === "\n") [column, word] = [0, ""];
+      else if (character === " " || character === "\t") word = "";
+      const width = character === "\n" ? 0 : character === "\t" ? 8 - (column % 8) : textWidth(character);
+      if (column + width > room) {
+        // a blank at the end of a line is not missed
+        if (character === " ") [out, column] = [`${out}\n`, 0];
+        else [out, column] = brokenOff(out, word, textWidth(word), room);
+        if (character === " ") continue;
+      }
+      column += width;
+      out += character;
+      if (character !== "\n" && character !== " " && character !== "\t") word += character;
+    }
+    return out;
+  };
+}
+
+/** With the word on a new line, unless it has filled one. @returns the text and the column behind it */
+function brokenOff(out: string, word: string, width: number, room: number): [string, number] {
+  if (width === 0 || width >= room) return [`${out}\n`, 0];
+  return [`${out}\u001b[${width}D\u001b[K\n${word}`, width];
 }
 
 /**

@@ -3,7 +3,7 @@ import { MeshError } from "../../base/errors.ts";
 import type { Status } from "../../node/status.ts";
 import { paintFor, printJson, printNote } from "../output.ts";
 import { askModel, type ChatPlace, type Message } from "./answer.ts";
-import { speakable } from "./lines.ts";
+import { speakable, wordBreaker } from "./lines.ts";
 import { answerDocument, answerLine } from "./talk.ts";
 
 /** More than any context takes, characters. */
@@ -26,10 +26,13 @@ export async function answerOnce({ place, model, system, status, json }: OnceOpt
     { role: "user", content: question },
   ];
   let last = "\n";
+  const { stdout } = process;
+  const broken = stdout.isTTY ? wordBreaker(() => stdout.columns) : (piece: string) => piece;
   const onPiece = (text: string, thinking: boolean): void => {
     if (json || thinking) return;
-    last = speakable(text);
-    process.stdout.write(last);
+    const clean = broken(speakable(text));
+    last = clean || last;
+    process.stdout.write(clean);
   };
   const { signal } = new AbortController();
   try {

@@ -12,6 +12,7 @@ import {
   modelMeant,
   readChatLine,
   speakable,
+  wordBreaker,
 } from "./lines.ts";
 import { wrapped } from "../table.ts";
 import { Prompt } from "./prompt.ts";
@@ -93,12 +94,13 @@ async function ask(
   const messages = [...before, ...talk.messages, asked];
   let last = "\n";
   let thought = false;
+  const broken = wordBreaker(() => process.stdout.columns);
   const onPiece = (piece: string, thinking: boolean): void => {
-    const clean = speakable(piece);
     const change = thought && !thinking ? "\n\n" : "";
     thought = thinking;
-    last = clean || last;
-    process.stdout.write(`${change}${thinking ? paint("dim", clean) : clean}`);
+    const text = broken(change + speakable(piece));
+    last = text || last;
+    process.stdout.write(thinking ? paint("dim", text) : text);
   };
   try {
     const answer = await prompt.during((signal) => askModel({ place, model, messages, onPiece, signal }));

@@ -11,6 +11,9 @@ import { addSessionFlags, consoleLink, neededSession, type SessionFlags } from "
 import { fetchStatus } from "../local-status.ts";
 import { printJson, printLine, printNote } from "../output.ts";
 
+/** What has not failed by then has opened something, ms. */
+const startedMs = 3_000;
+
 interface OpenFlags extends SessionFlags {
   readonly open?: boolean;
   readonly json?: boolean;
@@ -63,8 +66,14 @@ function opened(url: string): Promise<boolean> {
     process.platform === "darwin" ? ["open"] : process.platform === "win32" ? ["explorer.exe"] : ["xdg-open"];
   return new Promise((resolve) => {
     const child = spawn(program ?? "", [...words, url], { stdio: "ignore", detached: true });
-    child.once("error", () => resolve(false));
-    child.once("exit", (code) => resolve(code === 0));
-    child.unref();
+    const settle = (isOpen: boolean): void => {
+      clearTimeout(timer);
+      child.unref();
+      resolve(isOpen);
+    };
+    // some stay for as long as the browser does
+    const timer = setTimeout(() => settle(true), startedMs);
+    child.once("error", () => settle(false));
+    child.once("exit", (code) => settle(code === 0));
   });
 }

@@ -11,7 +11,7 @@ import { type MemberRole, memberRoles } from "../../wire/admission.ts";
 import { type Command, type CommandGroup, takesWord } from "../command.ts";
 import { addSessionFlags, askConsole, consoleUrl, neededSession, type SessionFlags } from "../local-node.ts";
 import { counted, paintFor, printJson, printLine, printNote } from "../output.ts";
-import { tableOf, widthOf, wrapped } from "../table.ts";
+import { tableOf, widthOf } from "../table.ts";
 
 /** A node answers at once, or it is stuck. */
 const answerMs = 5_000;
@@ -51,14 +51,7 @@ const make: Pick<Command, "addFlags" | "run"> = {
     if (flags.json) printJson(document);
     else {
       printLine(document.token);
-      const text = document.invite ? madeText(document.invite) : openText;
-      const width = widthOf(process.stderr);
-      printNote(
-        text
-          .split("\n")
-          .flatMap((line) => wrapped(line, width))
-          .join("\n"),
-      );
+      printNote(document.invite ? madeText(document.invite) : openText);
     }
     return 0;
   },

@@ -107,6 +107,7 @@ async function follow(flags: LogsFlags, after: number, onEntry: (entry: LogEntry
   for await (const { event, document } of followConsole(flags, `/api/logs/follow?after=${after}`, options)) {
     if (event === "log" && isEntry(document) && document.seq > after) onEntry(document);
   }
+  if (!stop.signal.aborted) printNote("the node has ended");
 }
 
 /** Enough to know our own document; it is only printed. */
