@@ -27,7 +27,7 @@ describe.skipIf(tmuxMissing !== undefined)("a new user in a terminal", () => {
     host = new Terminal({ ...size, cwd, env: there });
     client = new Terminal({ ...size, cwd, env: here });
     user = new Terminal({ ...size, cwd, env: here });
-    await Promise.all([host, client, user].map((terminal) => terminal.shows(/^ready\$$/)));
+    await Promise.all([host, client, user].map((terminal) => terminal.ready()));
     invite = join(here["HOME"] ?? "", "invite.txt");
     hostHome = there;
   });
@@ -61,7 +61,6 @@ describe.skipIf(tmuxMissing !== undefined)("a new user in a terminal", () => {
   it("invites: invite", async () => {
     const second = new Terminal({ ...size, cwd: root, env: hostHome });
     try {
-      await second.shows(/^ready\$$/);
       await holds("invite", await second.run("sealmesh invite --uses 1 --role client"));
       await second.run(`sealmesh invite --note laptop > ${invite}`);
     } finally {
@@ -87,8 +86,7 @@ describe.skipIf(tmuxMissing !== undefined)("a new user in a terminal", () => {
   );
 
   it("talks: chat", async () => {
-    await user.clear();
-    user.type("sealmesh chat");
+    user.type("clear; sealmesh chat");
     await user.shows(/\n> $|\n>$/);
     user.type("What is sealmesh?");
     await user.shows(/first after/);
@@ -96,9 +94,9 @@ describe.skipIf(tmuxMissing !== undefined)("a new user in a terminal", () => {
     await user.shows(/1 turn so far/);
     user.type("/model nothing");
     await user.shows(/names no model/);
-    await holds("chat", await user.shows(/\n>$/));
+    const talk = await user.shows(/\n>$/);
     user.press("C-d");
-    await user.shows(/ready\$$/);
+    await holds("chat", talk);
     await holds("chat-from-a-pipe", await user.run("echo 'Who can read my prompt?' | sealmesh chat demo"));
   });
 
@@ -114,9 +112,10 @@ describe.skipIf(tmuxMissing !== undefined)("a new user in a terminal", () => {
 
   it("ends both: stop, and Control-C", async () => {
     await holds("stop", await user.run("sealmesh stop"));
-    await holds("client-stopped", (await client.shows(/ready\$$/)).split("\n").slice(-3).join("\n"));
+    const end = async (terminal: Terminal): Promise<string> => (await terminal.ready()).split("\n").at(-1) ?? "";
+    await holds("client-stopped", await end(client));
     host.press("C-c");
-    await holds("serve-stopped", (await host.shows(/ready\$$/)).split("\n").slice(-3).join("\n"));
+    await holds("serve-stopped", await end(host));
     // the cursor is there again, and echo is on
     expect(await host.run("echo here")).toBe("here");
     await holds("nobody-there", await user.run(`sealmesh status --console ${ports[3]}`));

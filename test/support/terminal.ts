@@ -19,8 +19,10 @@ export interface TerminalOptions {
   readonly cwd: string;
 }
 
-/** What the shell shows when it waits. */
-const prompt = "ready$";
+/** What the shell shows when it waits: with the number of the command that comes next. */
+const prompt = "ready \\#$";
+/** The shell waits, and nothing else is on the screen or before. */
+const waits = /(?:^|\n)ready (\d+)\$$/;
 
 export class Terminal {
   readonly #server = `sealmesh-test-${randomBytes(6).toString("hex")}`;
@@ -37,18 +39,11 @@ export class Terminal {
     ];
     const size = ["-x", String(columns), "-y", String(rows)];
     this.#tmux("new-session", "-d", ...size, "-c", cwd, ...shell);
-    // as long as a person can scroll
-    this.#tmux("set-option", "history-limit", "2000");
   }
 
   /** What stands there now, without empty lines at the end; a line that the terminal broke is two. */
   screen(): string {
     return this.#tmux("capture-pane", "-p").trimEnd();
-  }
-
-  /** With all that has scrolled away. */
-  everything(): string {
-    return this.#tmux("capture-pane", "-p", "-S", "-", "-J").trimEnd();
   }
 
   /** Presses keys: Enter, C-c, C-d. */
@@ -72,19 +67,18 @@ export class Terminal {
     }
   }
 
-  /** Types a command into a clear screen, and waits for its end. @returns what it printed */
-  async run(command: string, ms = 10_000): Promise<string> {
-    await this.clear();
-    this.type(command);
-    const screen = await this.shows(/^[^]*\nready\$$/, ms);
-    return screen.split("\n").slice(1, -1).join("\n");
+  /** Waits for the shell. @returns the screen above its prompt */
+  async ready(ms?: number): Promise<string> {
+    const screen = await this.shows(waits, ms);
+    return screen.replace(waits, "");
   }
 
-  /** An empty screen, with the shell's prompt. */
-  async clear(): Promise<void> {
-    this.type("clear");
-    await this.shows(/^ready\$$/);
-    this.#tmux("clear-history");
+  /** Runs a command on a clear screen, and waits for its end. @returns what it printed */
+  async run(command: string, ms = 10_000): Promise<string> {
+    await this.ready();
+    const before = Number(waits.exec(this.screen())?.[1]);
+    this.type(`clear; ${command}`);
+    return (await this.shows(new RegExp(`(?:^|\\n)ready (?!${before}\\$)\\d+\\$$`), ms)).replace(waits, "");
   }
 
   close(): void {

@@ -21,13 +21,16 @@ export class Prompt {
   #waiting: ((typed: Typed) => void) | undefined;
   /** Stops the answer that is being written. */
   #stop: (() => void) | undefined;
+  #isClosed = false;
   #answeredMs = Number.NEGATIVE_INFINITY;
 
   constructor(prompt: string) {
     this.#line = createInterface({ input: process.stdin, output: this.#output, terminal: true, prompt });
     this.#line.on("line", (text) => this.#collect(text));
     this.#line.on("SIGINT", () => this.#interrupt());
-    this.#line.on("close", () => this.#give({ kind: "end" }));
+    this.#line.on("close", () => {
+      if (!this.#isClosed) this.#leave(); // by Control-D
+    });
   }
 
   /** Shows the prompt, and waits for what is typed there, or was meanwhile. */
@@ -55,6 +58,7 @@ export class Prompt {
 
   close(): void {
     clearTimeout(this.#timer);
+    this.#isClosed = true;
     this.#line.close();
   }
 
@@ -77,6 +81,11 @@ export class Prompt {
       return;
     }
     if (performance.now() - this.#answeredMs < lateMs) return;
+    this.#leave();
+  }
+
+  /** Leaves the line of the prompt to whoever has the terminal next. */
+  #leave(): void {
     process.stdout.write("\n");
     this.#give({ kind: "end" });
   }

@@ -26,7 +26,7 @@ describe("a table", () => {
       "  677edd9c7a  a machine with…   something    12 ms",
     );
     expect(tableOf(columns, rows, { paint: plain, width: 30 })).toBe(
-      ["  id          name       trip", "  677edd9c7a  a mac…    12 ms", "  12bfaf5525  b       1200 ms"].join("\n"),
+      ["  id          name        trip", "  677edd9c7a  a mach…    12 ms", "  12bfaf5525  b        1200 ms"].join("\n"),
     );
   });
 
