@@ -156,17 +156,17 @@ function isLoud(level: LogLevel): boolean {
   return level === "warn" || level === "error";
 }
 
+/** Of the others the status tells. */
 function note(seen: Seen[], entry: LogEvent): void {
-  switch (entry.event) {
-    case "exchange-asked":
-    case "exchange-answered":
-    case "exchange-refused":
-    case "relay-carried":
-      seen.unshift({ atMs: Date.now(), ...entry });
-      seen.length = Math.min(seen.length, most.seen);
-      break;
-    default: // other events show in the status
-  }
+  const { event } = entry;
+  const isSeen =
+    event === "exchange-asked" ||
+    event === "exchange-answered" ||
+    event === "exchange-refused" ||
+    event === "relay-carried";
+  if (!isSeen) return;
+  seen.unshift({ atMs: Date.now(), ...entry });
+  seen.length = Math.min(seen.length, most.seen);
 }
 
 function startView(

@@ -2,6 +2,7 @@
  * Tables for a terminal: columns as wide as their longest cell, cut or left out where the terminal is narrow. Where nobody
  * looks (a pipe, a file) nothing is cut: lines can be searched and counted. Knows no command; every list is printed by it.
  */
+import { stripVTControlCharacters } from "node:util";
 import type { Paint, Style } from "./output.ts";
 
 export interface Column {
@@ -95,14 +96,9 @@ const twoWide =
 /** Places that a text takes in a line, our own colours aside: names come in all scripts. */
 export function textWidth(text: string): number {
   let width = 0;
-  for (const character of withoutColours(text))
+  for (const character of stripVTControlCharacters(text))
     width += nothingWide.test(character) ? 0 : twoWide.test(character) ? 2 : 1;
   return width;
-}
-
-/** The text as it stands on the terminal; other control characters never come here. */
-export function withoutColours(text: string): string {
-  return text.replaceAll(/\u001b\[[0-9;]*m/g, "");
 }
 
 /** The text, or its beginning with a mark that there is more. */

@@ -78,7 +78,7 @@ describe.skipIf(tmuxMissing !== undefined)("a new user in a terminal", () => {
     await host.shows(/laptop +client/);
   });
 
-  it.each(["status", "peers", "peers gpu-box", "models", "explain demo", "console", "invite list", "trust list"])(
+  it.each(["status", "peers", "peers gpu-box", "models", "explain demo", "console", "invite list"])(
     "looks: %s",
     async (command) => {
       await holds(command.replaceAll(" ", "-"), await user.run(`sealmesh ${command}`));

@@ -95,7 +95,7 @@ describe("what a model says", () => {
   /** As a terminal does: back so many places, erase, next line. */
   function shownBy(text: string): string[] {
     const lines = [""];
-    for (const [part, back] of text.matchAll(/\u001b\[(\d+)D\u001b\[K|\n|[^\n\u001b]/g)) {
+    for (const [part, back] of text.replaceAll("\u001b[", "⎋").matchAll(/⎋(\d+)D⎋K|\n|[^\n⎋]/g)) {
       const last = lines.pop() ?? "";
       if (back !== undefined) lines.push(last.slice(0, -Number(back)));
       else if (part === "\n") lines.push(last, "");

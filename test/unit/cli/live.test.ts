@@ -118,7 +118,9 @@ class FakeTerminal extends EventEmitter {
 
   write(text: string): boolean {
     this.writes += 1;
-    for (const [part, count, what] of text.matchAll(/\u001b\[\??(\d*)([A-Za-z])|\r|\n|[^\u001b\r\n]+/g)) {
+    for (const [part, count, what] of text
+      .replaceAll("\u001b[", "⎋")
+      .matchAll(/⎋\??(\d*)([A-Za-z])|\r|\n|[^⎋\r\n]+/g)) {
       if (part === "\n") this.lines[++this.cursor] ??= "";
       else if (what === "A") this.cursor -= Number(count);
       else if (what === "J") this.lines.splice(this.cursor, Infinity, "");
