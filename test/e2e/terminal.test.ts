@@ -7,7 +7,9 @@ import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { mainFile, root, tempDir } from "../support/processes.ts";
+import { until } from "../support/e2e.ts";
+import { type ScriptedEngine, startEngineServer } from "../support/engine-server.ts";
+import { mainFile, root, startProcess, tempDir } from "../support/processes.ts";
 import { Terminal, tmuxMissing } from "../support/terminal.ts";
 
 const size = { columns: 100, rows: 40 } as const;
@@ -126,6 +128,60 @@ describe.skipIf(tmuxMissing !== undefined)("a new user in a terminal", () => {
 function sinceReady(screen: string): string {
   return screen.slice(screen.search(/^sealmesh \S+ is ready$/m));
 }
+
+/** One model slow enough to be stopped, behind an API port that wants a key. */
+describe.skipIf(tmuxMissing !== undefined)("a conversation", () => {
+  let engine: ScriptedEngine;
+  let user: Terminal;
+
+  beforeAll(async () => {
+    engine = await startEngineServer({ tokens: 500, tokenMs: 20 });
+    const keys = join(tempDir(), "keys.txt");
+    writeFileSync(keys, "a-key-that-nobody-tells\n", { mode: 0o600 });
+    const node = await startProcess(["serve", "--engine", engine.url, "--api-key-file", keys]);
+    expect((await fetch(`${node.ready.api_url}/v1/models`)).status).toBe(401);
+    user = new Terminal({ ...size, cwd: root, env: home(binDirectory()) });
+    user.type(`clear; sealmesh chat --data-dir ${node.dataDir}`);
+    await user.shows(/scripted: this node, local[^]*\n>$/);
+  });
+  afterAll(async () => {
+    user?.close();
+    await engine?.close();
+  });
+
+  it("is stopped by Control-C, which frees the engine, and goes on", async () => {
+    user.type("Count.");
+    await user.shows(/word3 /);
+    expect(engine.running).toBe(1);
+    user.press("C-c");
+    await user.shows(/this node, local: the prompt did not leave it; .*stopped\n\n>$/);
+    await until("the engine is free", () => engine.running === 0);
+    engine.options.tokens = 3;
+    user.type("Go on.");
+    await user.shows(/word2 *\nthis node, local: .* first after \d+ ms\n\n>$/);
+    // the answer as far as it came is part of the conversation
+    const { messages } = JSON.parse(engine.requests.at(-1)?.body ?? "") as { messages: { content: string }[] };
+    expect(messages.map(({ content }) => content)).toEqual(["Count.", expect.stringMatching(/word3/), "Go on."]);
+  });
+
+  it("goes on after an error, in the node's own words; Control-C clears a line, and leaves at an empty one", async () => {
+    engine.options.fail = { kind: "status", status: 400, body: { error: { message: "too hot" } } };
+    user.type("Again?");
+    await user.shows(/error: .*\nhint: .*\n\n>$/);
+    user.press("n", "o");
+    await user.shows(/\n> no$/);
+    user.press("C-c");
+    await user.shows(/\n>$/);
+    // one that comes soon after an answer is taken for a late one to that
+    await until("it has left", async () => {
+      user.press("C-c");
+      return await user.ready(500).then(
+        () => true,
+        () => false,
+      );
+    });
+  });
+});
 
 const local = "--bind 127.0.0.1:0 --no-lan";
 
