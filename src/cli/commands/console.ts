@@ -1,10 +1,7 @@
 /** `sealmesh console`: the link to the console of the node of this machine, with the session that lets it do things there. */
 import { spawn } from "node:child_process";
-import { join } from "node:path";
-import { pathToFileURL } from "node:url";
 import { MeshError } from "../../base/errors.ts";
 import { dataDirFrom } from "../../node/config.ts";
-import { writeAtomic } from "../../node/own-files.ts";
 import { readSession } from "../../node/session.ts";
 import type { Command } from "../command.ts";
 import { addSessionFlags, consoleLink, neededSession, type SessionFlags } from "../local-node.ts";
@@ -24,7 +21,8 @@ export const console: Command = {
   summary: "print the link to the console, or open it",
   description:
     "Prints the link to the console of the node that runs on this machine. The session in it is a secret for as long as the " +
-    "node runs: who has it can invite, pin and stop. Without it the console can be looked at, and no more.",
+    "node runs: who has it can invite, pin and stop. Without it the console can be looked at, and no more. With --open other " +
+    "users of this machine can read the link in its list of processes: where there are such, print it and paste it.",
   examples: [
     { what: "print the link", line: "sealmesh console" },
     { what: "open it in the browser", line: "sealmesh console --open" },
@@ -42,23 +40,13 @@ export const console: Command = {
     if (flags.json) printJson({ url: link });
     else printLine(link);
     if (!(flags.open ?? false)) return 0;
-    if (!(await opened(pageOf(directory, link)))) {
+    if (!(await opened(link))) {
       throw new MeshError("E_CONFIG", "no browser could be opened from here: open the link by hand");
     }
     printNote("opened in the browser");
     return 0;
   },
 };
-
-/**
- * A page that leads there, in the node's own directory: what stands in the command line of a browser other users of this
- * machine can read, and the session must not.
- */
-function pageOf(directory: string, link: string): string {
-  const file = join(directory, "console.html");
-  writeAtomic(file, `<!doctype html><meta http-equiv="refresh" content="0; url=${link}"><title>sealmesh</title>\n`);
-  return pathToFileURL(file).href;
-}
 
 /** The platform's own way to open a page. @returns false: there is none, or it failed */
 function opened(url: string): Promise<boolean> {
