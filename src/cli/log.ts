@@ -14,12 +14,17 @@ export function prettyLog(): Log {
   const paint = paintFor(process.stderr);
   return {
     write(level, event) {
-      const text = sentence(event);
-      if (level === "debug" || text === undefined) return;
-      const time = new Date().toTimeString().slice(0, 8);
-      printNote(`${paint("dim", time)} ${marked(level, withoutControls(text), paint)}`);
+      const line = level === "debug" ? undefined : logLine(new Date(), level, event, paint);
+      if (line !== undefined) printNote(line);
     },
   };
+}
+
+/** Undefined: nothing that a person wants to know. */
+export function logLine(time: Date, level: LogLevel, event: LogEvent, paint: Paint): string | undefined {
+  const text = sentence(event);
+  if (text === undefined) return undefined;
+  return `${paint("dim", time.toTimeString().slice(0, 8))} ${marked(level, withoutControls(text), paint)}`;
 }
 
 function marked(level: LogLevel, text: string, paint: Paint): string {

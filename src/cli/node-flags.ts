@@ -9,6 +9,7 @@ import type { OutputFormat } from "./output.ts";
 /** Flags of a node process: the node's own, and how the process shows itself. */
 export interface NodeProcessFlags extends Flags {
   readonly logFormat: OutputFormat;
+  readonly plain?: boolean;
   readonly stopWithStdin?: boolean;
 }
 
@@ -33,6 +34,7 @@ export function addNodeFlags(command: Commander): void {
         .choices(["pretty", "json"])
         .default("pretty"),
     )
+    .option("--plain", "no live view in a terminal: one line for each event, as elsewhere")
     .addOption(new Option("--debug-tap <file>").hideHelp())
     .addOption(new Option("--stop-with-stdin").hideHelp());
 }

@@ -15,8 +15,11 @@ import { type Mode, type NodeConfig, resolveConfig } from "../node/config.ts";
 import { defaults } from "../node/defaults.ts";
 import { type Node, startNode } from "../node/node.ts";
 import type { Status } from "../node/status.ts";
+import { readSession } from "../node/session.ts";
 import { version } from "../node/version.ts";
 import { withoutControls } from "../wire/gossip.ts";
+import { isForLiveView, liveLog } from "./live-view.ts";
+import { consoleLink } from "./local-node.ts";
 import { progressBar, progressOf } from "./progress.ts";
 import { jsonLog, prettyLog } from "./log.ts";
 import type { NodeProcessFlags } from "./node-flags.ts";
@@ -68,7 +71,8 @@ export async function runNode(
   if (format === "pretty") sayHardening(flags.hardening ?? true, hardening);
   const stop = stopRequests(flags.stopWithStdin ?? false);
   const progress = startProgress(config, format);
-  const log = format === "json" ? jsonLog : progress.watch(prettyLog());
+  const live = format === "pretty" && isForLiveView(flags) ? liveLog(prettyLog()) : undefined;
+  const log = format === "json" ? jsonLog : progress.watch(live ?? prettyLog());
   // a Mac's own tools take their time: the machine's doors are told when they are known
   const starting = withMachine(hardening).then((report) =>
     startNode(config, { log, hardening: report, onStopAsked: stop.asked }),
@@ -85,8 +89,10 @@ export async function runNode(
     await Promise.race([starting.then((started) => started.stop(0)).catch(() => undefined), sleep(closingMs)]);
     return 0;
   }
-  sayReady(node, mode, format);
-  return await stopped(node, await stop.first, stop.second);
+  sayReady(node, mode, format, linkOf(config, format));
+  const view = live?.show(() => node.status());
+  const first = await stop.first.finally(() => view?.close());
+  return await stopped(node, first, stop.second);
 }
 
 interface StopRequest {
@@ -210,7 +216,17 @@ function sayHardening(wanted: boolean, { scrubbed }: HardeningReport): void {
 
 // ---- ready
 
-function sayReady(node: Node, mode: Mode, format: OutputFormat): void {
+/**
+ * The console's link with the session in it, for a person at a terminal. What is written elsewhere (a pipe, a journal)
+ * others may read: undefined there, and `sealmesh console` prints it.
+ */
+function linkOf({ dataDir }: NodeConfig, format: OutputFormat): string | undefined {
+  if (format === "json" || !process.stdout.isTTY) return undefined;
+  const session = unlessMeshError(() => readSession(dataDir));
+  return session && consoleLink(session);
+}
+
+function sayReady(node: Node, mode: Mode, format: OutputFormat, link: string | undefined): void {
   const { apiUrl, consoleUrl, endpointId: endpoint_id } = node;
   const models = node.models();
   const invite = inviteOf(node);
@@ -237,7 +253,7 @@ function sayReady(node: Node, mode: Mode, format: OutputFormat): void {
       [apiUrl === undefined ? "none: a relay asks nobody" : paint("cyan", `${apiUrl}/v1`)],
       paint,
     ),
-    labelled("console", [consoleUrl ?? "none (--headless)"], paint),
+    labelled("console", [link === undefined ? (consoleUrl ?? "none (--headless)") : paint("cyan", link)], paint),
     labelled("endpoint id", [shortId(endpoint_id)], paint),
     labelled("mesh", [meshText(mesh)], paint),
     ...(mode === "relay" ? [] : [labelled("models", models.length > 0 ? models : [noModelsText(node, mode)], paint)]),

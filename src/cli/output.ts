@@ -4,6 +4,7 @@
  */
 import { styleText } from "node:util";
 import { errorTable, type MeshError, toMeshError } from "../base/errors.ts";
+import { tableOf, widthOf, wrapped } from "./table.ts";
 
 export type OutputFormat = "pretty" | "json";
 export type Style = "bold" | "dim" | "red" | "yellow" | "green" | "cyan";
@@ -16,6 +17,8 @@ export type Paint = (style: Style, text: string) => string;
 
 /** Hints start here, behind the longest label in use. */
 const labelColumns = 16;
+/** Text is not broken into columns narrower than this. */
+const leastColumns = 30;
 
 export function paintFor(stream: NodeJS.WriteStream): Paint {
   // hasColors honours NO_COLOR, FORCE_COLOR and TERM=dumb; it is missing on streams that are no terminal
@@ -23,9 +26,9 @@ export function paintFor(stream: NodeJS.WriteStream): Paint {
   return (style, text) => (colours ? styleText(style, text) : text);
 }
 
-/** Whether a line can be written over: a terminal, and none that says it can do nothing. */
-export function canRedraw(stream: { readonly isTTY: boolean }): boolean {
-  return stream.isTTY && process.env["TERM"] !== "dumb";
+/** Whether lines can change in place there. */
+export function isLively(stream: Pick<NodeJS.WriteStream, "isTTY" | "columns">): boolean {
+  return stream.isTTY && stream.columns > 0 && process.env["TERM"] !== "dumb";
 }
 
 /** One line, or several, of data. */
@@ -37,9 +40,11 @@ export function printJson(value: unknown): void {
   printLine(JSON.stringify(value));
 }
 
-/** For people only: progress, warnings, hints. */
+/** For people only: progress, warnings, hints. Broken between words where a person looks. */
 export function printNote(text: string): void {
-  process.stderr.write(`${text}\n`);
+  const width = widthOf(process.stderr);
+  const lines = text.split("\n").flatMap((line) => wrapped(line, width));
+  process.stderr.write(`${lines.join("\n")}\n`);
 }
 
 /** "1 pin", "2 pins": for nouns that take an s. */
@@ -47,23 +52,30 @@ export function counted(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }
 
-/** "label   value" with values in one column; values after the first stand below it. */
-export function labelled(label: string, values: readonly string[], paint: Paint): string {
+/**
+ * "label   value" with values in one column; values after the first stand below it.
+ * @param width places in a line, where a person looks: what is longer goes on below. @default nothing is broken
+ */
+export function labelled(
+  label: string,
+  values: readonly string[],
+  paint: Paint,
+  width: number = Number.POSITIVE_INFINITY,
+): string {
+  const room = Math.max(width - labelColumns - 4, leastColumns);
   return values
+    .flatMap((value) => wrapped(value, room))
     .map((value, index) => `  ${paint("dim", (index === 0 ? label : "").padEnd(labelColumns))}  ${value}`)
     .join("\n");
 }
 
-/** A table with left-aligned columns as wide as their longest cell; no lines, so that it can be cut and grepped. */
-export function table(rows: readonly (readonly string[])[], paint: Paint): string {
-  const widths: number[] = [];
-  for (const row of rows) row.forEach((cell, column) => (widths[column] = Math.max(widths[column] ?? 0, cell.length)));
-  return rows
-    .map((row, index) => {
-      const line = row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  ");
-      return `  ${index === 0 ? paint("dim", line.trimEnd()) : line.trimEnd()}`;
-    })
-    .join("\n");
+/** A table of the usual look, whose first row has the heads, as wide as what it says; table.ts has narrower ones. */
+export function table([heads = [], ...rows]: readonly (readonly string[])[], paint: Paint): string {
+  return tableOf(
+    heads.map((head) => ({ head })),
+    rows,
+    { paint },
+  );
 }
 
 /**

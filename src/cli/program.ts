@@ -1,28 +1,12 @@
 /** Finds the command that was asked for, runs it, and says its failure. Called by main.ts, which ends the process. */
-import { Command as Commander, CommanderError } from "commander";
+import { Command as Commander, CommanderError, Help } from "commander";
 import { MeshError } from "../base/errors.ts";
 import type { HardeningReport } from "../harden/report.ts";
 import { version } from "../node/version.ts";
 import { type Command, type CommandGroup, examplesText } from "./command.ts";
 import { commands } from "./command-list.ts";
+import { rootHelp } from "./help.ts";
 import { formatFromArguments, reportError, surviveClosedOutput } from "./output.ts";
-
-const introduction = `One OpenAI-compatible endpoint over many machines. Each prompt is sealed to the machine that answers it.`;
-
-const firstSteps = `
-First steps:
-  see it work, on this machine alone
-    $ sealmesh demo
-  offer the models of this machine to a mesh
-    $ sealmesh serve --engine auto
-    $ sealmesh serve --model file.gguf
-  use them from another machine: its OpenAI base URL is http://127.0.0.1:9337/v1
-    $ sealmesh client --join-file invite.txt
-
-Every command has its own help: sealmesh help serve
-Exit codes: 0 done, 64 wrong usage, 65 bad input, 69 nobody answers, 70 a bug, 75 try again, 76 a peer broke the
-protocol, 77 refused, 78 configuration, 130 and 143 ended by a second signal.
-`;
 
 /** What a command line asked for. */
 type Perform = (run: Command["run"], flags: Readonly<Record<string, unknown>>) => Promise<void>;
@@ -30,12 +14,14 @@ type Perform = (run: Command["run"], flags: Readonly<Record<string, unknown>>) =
 /** All commands with their flags, as the parser knows them: also what completion and docs/cli.md are made from. */
 export function declareProgram(perform: Perform): Commander {
   const program = new Commander("sealmesh")
-    .description(introduction)
     .version(`sealmesh ${version}`, "-V, --version", "print the version")
     .helpOption("-h, --help", "print this help")
     .helpCommand("help [command]", "print the help of a command")
-    .addHelpText("after", firstSteps)
-    .configureHelp({ sortOptions: false })
+    .configureHelp({
+      sortOptions: false,
+      formatHelp: (command, help) =>
+        command.parent === null ? rootHelp(commands) : new Help().formatHelp(command, help),
+    })
     // flags belong to the word before them: `invite` has some, and so has `invite list`
     .enablePositionalOptions()
     // errors are printed by reportError, in the format that was asked for
@@ -71,7 +57,7 @@ export async function runProgram(words: readonly string[], hardening: HardeningR
   });
   try {
     if (words.length === 0) {
-      process.stderr.write(program.helpInformation() + firstSteps);
+      process.stderr.write(rootHelp(commands));
       return new MeshError("E_USAGE", "no command was given").row.exit;
     }
     await program.parseAsync(words, { from: "user" });

@@ -3,7 +3,7 @@
  * seconds elsewhere. For downloads, for the loading of models, and for whoever else can say how much is done.
  */
 import type { LogEvent } from "../base/log.ts";
-import { canRedraw } from "./output.ts";
+import { isLively } from "./output.ts";
 
 export interface Step {
   /** "downloading demo.gguf"; a new one begins a new bar. */
@@ -50,7 +50,7 @@ interface Sample {
 
 export function progressBar(options: ProgressOptions): ProgressBar {
   const { shown, stream = process.stderr, now = () => performance.now() } = options;
-  const onTerminal = canRedraw(stream);
+  const onTerminal = isLively(stream);
   let samples: Sample[] = [];
   let what = "";
   let saidMs = Number.NEGATIVE_INFINITY;

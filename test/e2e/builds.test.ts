@@ -138,7 +138,7 @@ describe("a host says, signed, which build it runs", () => {
     expect(code).toBe(0);
     expect(stdout).toContain(`The host says, signed, that it runs the build ${build}`);
     expect(stdout).toContain(`build-unknown: The host says, signed, that it runs the build ${other.build}`);
-    expect((await runCommand(["status", "--url", both.ready.console_url ?? ""])).stdout).toMatch(
+    expect((await runCommand(["status", "--verbose", "--url", both.ready.console_url ?? ""])).stdout).toMatch(
       /known builds +list [0-9]+ of [0-9a-f]{40}\.\.\.: in force, [0-9]+ s old, 1 accepted, 0 revoked/,
     );
   });

@@ -83,9 +83,9 @@ describe.skipIf(process.platform !== "linux")("a relay between two that cannot r
     const [from, to] = [client, host].map(({ ready }) => ready.endpoint_id.slice(0, 10));
     expect(relayed.peers.map(({ id }) => id).toSorted()).toEqual([from, to].toSorted());
     const port = new URL(relay.ready.console_url ?? "").port;
-    const shown = await runCommand(["status", "--console", port]);
+    const shown = await runCommand(["status", "--verbose", "--console", port]);
     expect(shown.code).toBe(0);
-    expect(shown.stdout).toMatch(/relayed +[0-9]+ streams?, [0-9]+ bytes; 0 running, 0 broken off, 0 refused/);
+    expect(shown.stdout).toMatch(/relayed +[0-9]+ streams?, [0-9.]+ (bytes|kB); 0 running, 0 broken off, 0 refused/);
     expect(shown.stdout).toContain(`${from}: `);
     expect((await fetch(`${relay.ready.console_url}/readyz`)).status).toBe(200);
   });

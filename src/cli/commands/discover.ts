@@ -10,7 +10,8 @@ import { defaults } from "../../node/defaults.ts";
 import { withoutControls } from "../../wire/gossip.ts";
 import { addFindingPlaces } from "../node-flags.ts";
 import type { Command } from "../command.ts";
-import { counted, paintFor, printJson, printLine, printNote, table } from "../output.ts";
+import { counted, paintFor, printJson, printLine, printNote } from "../output.ts";
+import { tableOf, widthOf } from "../table.ts";
 
 interface DiscoverFlags extends FindingPlaceFlags {
   readonly name?: string;
@@ -122,11 +123,23 @@ function listingTable(listings: readonly Listing[]): string {
     inviteOnly ? "by invite" : "open",
     endpointId.slice(0, 10),
   ]);
-  const heads = ["name", "models", "nodes", "region", "found", "joined", "listed by"];
+  const heads = [
+    { head: "name", least: 8 },
+    { head: "models", least: 10 },
+    { head: "nodes" },
+    { head: "region", least: 6, drop: 1 },
+    { head: "found" },
+    { head: "joined" },
+    { head: "listed by", drop: 2 },
+  ];
+  const width = widthOf(process.stdout);
   const hint = "What listings say is their publishers' word. Join one by its name: sealmesh client --discover NAME";
-  return [paint("bold", `${counted(listings.length, "listing")} found`), table([heads, ...rows], paint), "", hint].join(
-    "\n",
-  );
+  return [
+    paint("bold", `${counted(listings.length, "listing")} found`),
+    tableOf(heads, rows, { paint, width }),
+    "",
+    hint,
+  ].join("\n");
 }
 
 function modelsText(models: readonly string[]): string {

@@ -3,14 +3,15 @@ import { MeshError } from "../../base/errors.ts";
 import { isRecord } from "../../base/json.ts";
 import type { ExplainedHost, ExplainReport } from "../../node/attestation-report.ts";
 import { type Command, takesWord } from "../command.ts";
-import { addConsoleFlags, askConsole, type ConsoleFlags, consoleUrl } from "../local-node.ts";
+import { addSessionFlags, askConsole, consoleUrl, type SessionFlags } from "../local-node.ts";
 import { type Paint, paintFor, printJson, printLine, refusedExit } from "../output.ts";
 import { policyText } from "../policy-text.ts";
+import { widthOf, wrapped } from "../table.ts";
 
 /** The node may have to ask the hosts first, ms. */
 const answerMs = 30_000;
 
-interface ExplainFlags extends ConsoleFlags {
+interface ExplainFlags extends SessionFlags {
   readonly what: string;
   readonly json?: boolean;
 }
@@ -27,7 +28,7 @@ export const explain: Command = {
     { what: "one peer, for programs", line: "sealmesh explain 677edd9c7a --json" },
   ],
   addFlags: (command) =>
-    addConsoleFlags(takesWord(command, "what", "<what>", "a model, or a peer's endpoint id")).option(
+    addSessionFlags(takesWord(command, "what", "<what>", "a model, or a peer's endpoint id")).option(
       "--json",
       "the node's own JSON document",
     ),
@@ -65,7 +66,7 @@ function reportText({ what, kind, policy, hosts }: ExplainReport): string {
     kind === "peer" ? `peer ${what}` : `${what}: ${allowed} of ${hosts.length} ${plural(hosts.length)} may be asked`;
   return [
     paint("bold", title),
-    paint("dim", `this node demands ${policyText(policy)}`),
+    ...wrapped(`this node demands ${policyText(policy)}`, widthOf(process.stdout)).map((line) => paint("dim", line)),
     ...hosts.flatMap((host) => ["", ...hostLines(host, paint)]),
   ].join("\n");
 }
@@ -81,5 +82,6 @@ function hostLines(
   const name = own ? "this node" : (hostname ?? "no name");
   const verdict = allowed ? paint("green", "may be asked") : paint("red", "refused");
   const proven = tier === null ? "" : `, tier ${tier}`;
-  return [`${id.slice(0, 10)}  ${name}  ${verdict}${proven}`, `  ${text}`];
+  const room = widthOf(process.stdout) - 2;
+  return [`${id.slice(0, 10)}  ${name}  ${verdict}${proven}`, ...wrapped(text, room).map((line) => `  ${line}`)];
 }

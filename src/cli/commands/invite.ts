@@ -4,14 +4,14 @@
  */
 import { MeshError } from "../../base/errors.ts";
 import { isRecord, type Json } from "../../base/json.ts";
-import { dataDirFrom } from "../../node/config.ts";
 import { secondsOf } from "../../node/config-kinds.ts";
 import { defaults } from "../../node/defaults.ts";
 import type { InviteDocument, MadeInviteDocument } from "../../node/http/invites.ts";
 import { type MemberRole, memberRoles } from "../../wire/admission.ts";
 import { type Command, type CommandGroup, takesWord } from "../command.ts";
-import { addSessionFlags, askConsole, consoleUrl, type SessionFlags, sessionHeaders } from "../local-node.ts";
-import { counted, paintFor, printJson, printLine, printNote, table } from "../output.ts";
+import { addSessionFlags, askConsole, consoleUrl, neededSession, type SessionFlags } from "../local-node.ts";
+import { counted, paintFor, printJson, printLine, printNote } from "../output.ts";
+import { tableOf, widthOf } from "../table.ts";
 
 /** A node answers at once, or it is stuck. */
 const answerMs = 5_000;
@@ -138,13 +138,8 @@ async function asked(
   path: string,
   request: { readonly method?: "POST" | "DELETE"; readonly body?: string } = {},
 ): Promise<unknown> {
-  const headers = sessionHeaders(flags);
-  if (headers === undefined) {
-    const where = `${dataDirFrom(flags.dataDir)} is not the data directory of a node with the console ${consoleUrl(flags).origin}`;
-    throw new MeshError("E_INPUT", `${where}: is it running? Name another one with --data-dir and --console`);
-  }
-  const shown = { ...headers, ...(request.body === undefined ? {} : { "content-type": "application/json" }) };
-  return await askConsole(flags, path, answerMs, { ...request, headers: shown });
+  const typed = request.body === undefined ? {} : { "content-type": "application/json" };
+  return await askConsole(flags, path, answerMs, { ...request, headers: { ...neededSession(flags), ...typed } });
 }
 
 function strange(flags: InviteFlags): MeshError {
@@ -231,8 +226,17 @@ function inviteTable(invites: readonly InviteDocument[]): string {
           .join(","),
     note ?? (standing ? "shown by the node itself" : "-"),
   ]);
-  const heads = ["id", "state", "role", "may invite", "admitted", "expires (UTC)", "nodes", "note"];
-  return table([heads, ...rows], paintFor(process.stdout));
+  const heads = [
+    { head: "id" },
+    { head: "state" },
+    { head: "role" },
+    { head: "may invite", drop: 2 },
+    { head: "admitted" },
+    { head: "expires (UTC)" },
+    { head: "nodes", drop: 1 },
+    { head: "note", least: 10 },
+  ];
+  return tableOf(heads, rows, { paint: paintFor(process.stdout), width: widthOf(process.stdout) });
 }
 
 /** Nodes that a row names; `--json` has all. */

@@ -26,7 +26,8 @@ import {
   withoutPins,
 } from "../../policy/pins.ts";
 import { type Command, type CommandGroup, takesWord } from "../command.ts";
-import { counted, paintFor, printJson, printLine, printNote, table } from "../output.ts";
+import { counted, type Paint, paintFor, printJson, printLine, printNote, table } from "../output.ts";
+import { textWidth, widthOf } from "../table.ts";
 
 /** A full book of pins, in bytes of JSON, is half of this. */
 const bookBytes = 16_777_216;
@@ -413,7 +414,23 @@ function pinTable(pins: readonly Pin[]): string {
     one.confirmed ? "confirmed" : "first contact",
     timeText(one.pinnedAtMs),
   ]);
-  return table([["endpoint id", "kind", "key", "measurement", "by", "since"], ...rows], paintFor(process.stdout));
+  const paint = paintFor(process.stdout);
+  const width = widthOf(process.stdout);
+  const wide = table([["endpoint id", "kind", "key", "measurement", "by", "since"], ...rows], paint);
+  if (wide.split("\n").every((line) => textWidth(line) <= width)) return wide;
+  // ids and keys are typed again or compared: none may be cut, so each pin has a paragraph
+  return pins.map((one) => pinLines(one, paint)).join("\n\n");
+}
+
+function pinLines(one: Pin, paint: Paint): string {
+  const by = one.confirmed ? "confirmed" : "first contact";
+  const lines = [
+    `${paint("bold", shortId(one.endpointId))}  ${one.kind}  ${by}, ${timeText(one.pinnedAtMs)}`,
+    `  ${paint("dim", "endpoint id")}  ${one.endpointId}`,
+    `  ${paint("dim", "key        ")}  ${one.key}`,
+    ...(one.measurement === undefined ? [] : [`  ${paint("dim", "measurement")}  ${one.measurement}`]),
+  ];
+  return lines.join("\n");
 }
 
 function valueText({ key, measurement }: Pin): string {

@@ -30,6 +30,7 @@ import { type Command, repeated, takesWord } from "../command.ts";
 import { fetchBounded } from "../../node/fetch-bounded.ts";
 import { addConsoleFlags, askConsole, type ConsoleFlags } from "../local-node.ts";
 import { type Paint, paintFor, printJson, printLine, refusedExit, type Style } from "../output.ts";
+import { hanging, widthOf, wrapped } from "../table.ts";
 
 /** Whoever is asked may have to ask others first, ms. */
 const fetchMs = 30_000;
@@ -272,7 +273,7 @@ function checkItem(item: EvidenceItem, checking: Checking, { json }: VerifyFlags
   else {
     const paint = paintFor(process.stdout);
     const title = `${pieceTitle(item, paint)}, checked as of ${timeText(nowMs)}`;
-    printLine([title, paint("dim", windowText(window)), ...pieceLines(checked, paint)].join("\n"));
+    printLine([title, ...dimLines(windowText(window), paint), ...pieceLines(checked, paint)].join("\n"));
   }
   return exitCode([checked]);
 }
@@ -310,18 +311,26 @@ function pieceLines({ item, verified: { claims, verdict } }: Checked, paint: Pai
   const tier = tierOf(item.kind, verdict, standing);
   const next = nextTier(item.kind, verdict, standing);
   const lines: string[] = [];
+  const width = widthOf(process.stdout);
   const note = noteOf(item.kind);
-  if (note !== null) lines.push(paint("dim", note));
+  if (note !== null) lines.push(...dimLines(note, paint));
   lines.push("");
   for (const factor of factors) {
     const { outcome, reason } = verdict[factor];
-    lines.push(`  ${factor.padEnd(13)}  ${outcomeText(outcome, paint)}  ${explainReason(reason)}`);
+    const lead = `  ${factor.padEnd(13)}  ${outcomeText(outcome, paint)}  `;
+    lines.push(...hanging(lead, 26, explainReason(reason), width));
   }
   lines.push("", `${paint("bold", `tier reached: ${tier}`)}`);
-  lines.push(`  proves: ${tierTexts[tier].proves}`, `  does not prove: ${tierTexts[tier].doesNotProve}`);
+  for (const [lead, text] of [
+    ["  proves: ", tierTexts[tier].proves],
+    ["  does not prove: ", tierTexts[tier].doesNotProve],
+  ] as const) {
+    lines.push(...hanging(lead, lead.length, text, width));
+  }
   if (next) {
     lines.push("", `missing for ${next.tier}`);
-    for (const lack of next.lacks) lines.push(`  ${lack.padEnd(13)}  ${explainLack(lack, verdict)}`);
+    for (const lack of next.lacks)
+      lines.push(...hanging(`  ${lack.padEnd(13)}  `, 17, explainLack(lack, verdict), width));
   }
   const rows = claimRows(claims);
   if (rows.length > 0) {
@@ -329,6 +338,11 @@ function pieceLines({ item, verified: { claims, verdict } }: Checked, paint: Pai
     for (const { claim, value, by } of rows) lines.push(`  ${claim.padEnd(16)}  ${value}  ${paint("dim", `(${by})`)}`);
   }
   return lines;
+}
+
+/** A remark beside the verdict. */
+function dimLines(text: string, paint: Paint): readonly string[] {
+  return wrapped(text, widthOf(process.stdout)).map((line) => paint("dim", line));
 }
 
 const outcomeStyles: Readonly<Record<Outcome, Style>> = { pass: "green", fail: "red", unknown: "dim", stale: "yellow" };
@@ -429,9 +443,9 @@ function reportText(
   const lines = [`${paint("bold", `attestation of ${count}`)}, checked as of ${timeText(nowMs)}`];
   if (checkedAtMs !== undefined) {
     const then = timeText(checkedAtMs);
-    lines.push(paint("dim", `The document says that it is of ${then}; --at ${then} checks as of then.`));
+    lines.push(...dimLines(`The document says that it is of ${then}; --at ${then} checks as of then.`, paint));
   }
-  lines.push(paint("dim", windowText(window, said)));
+  lines.push(...dimLines(windowText(window, said), paint));
   const words = ownWords(expected, hosts).map((word) => wordTexts[word] ?? word);
   if (words.length > 0) {
     const flags = [
@@ -439,7 +453,7 @@ function reportText(
       ...(expected.inferenceKey === undefined ? ["--inference-key"] : []),
     ];
     const advice = flags.length > 0 ? ` Say what they must be with ${flags.join(" and ")}.` : "";
-    lines.push(paint("dim", `Checked against the document's own word for ${words.join(" and ")}.${advice}`));
+    lines.push(...dimLines(`Checked against the document's own word for ${words.join(" and ")}.${advice}`, paint));
   }
   for (const checked of hosts) lines.push("", ...hostLines(checked, paint));
   return lines.join("\n");
