@@ -484,7 +484,7 @@ class RunningNode implements Node {
           key: mesh.keyStanding(peer.id),
           connected: mesh.isConnected(peer.id),
           rttMs: mesh.rttMs(peer.id),
-          relays: relaysNaming(mesh, peer.id, { roles: this.#roles }).length,
+          relays: relaysNaming(mesh, peer.id, { roles: this.#roles }),
           route,
           proof: trust.proofs.of(peer.id),
           decision: trust.decision(peer.id),

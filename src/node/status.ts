@@ -183,6 +183,8 @@ export interface PeerStatus {
   readonly sealed: "sealed" | "plain" | "refused";
   /** The way that a prompt to it would take now. */
   readonly route: "direct" | "relay" | "none";
+  /** The relay that would be tried first on that way; null: it goes through none. */
+  readonly via: EndpointId | null;
   /** First 16 hex digits of the SHA-256 of its inference key. */
   readonly inference_key: string | null;
   readonly attestation: PeerAttestation;
@@ -248,8 +250,8 @@ export interface PeerFacts {
   readonly key: KeyStanding;
   readonly connected: boolean;
   readonly rttMs: number | undefined;
-  /** Relays that lead to it. */
-  readonly relays: number;
+  /** Relays that lead to it, best first. */
+  readonly relays: readonly EndpointId[];
   readonly route: Status["route"];
   readonly proof: HostProof;
   /** For the peer by itself: beside others of its model, a plain one may be refused all the same. */
@@ -261,7 +263,8 @@ export interface PeerFacts {
 }
 
 export function peerStatus(facts: PeerFacts): PeerStatus {
-  const { peer, key, connected, rttMs, relays, route, proof, decision, posture, owner, build = null } = facts;
+  const { peer, key, connected, rttMs, relays, proof, decision, posture, owner, build = null } = facts;
+  const route = routeTo(facts);
   return {
     id: shortId(peer.id),
     endpoint_id: peer.id,
@@ -280,12 +283,18 @@ export function peerStatus(facts: PeerFacts): PeerStatus {
     rtt_ms: rttMs ?? null,
     connected,
     sealed: decision.kind === "allow" ? decision.route.kind : "refused",
-    route: route !== "relay" && connected ? "direct" : route !== "direct" && relays > 0 ? "relay" : "none",
+    route,
+    via: route === "relay" ? (relays[0] ?? null) : null,
     inference_key: key.kind === "record" || key.kind === "announced" ? keyFingerprint(key.key) : null,
     attestation: peerAttestation(proof, decision),
     posture,
     build,
   };
+}
+
+function routeTo({ connected, relays, route }: PeerFacts): PeerStatus["route"] {
+  if (route !== "relay" && connected) return "direct";
+  return route !== "direct" && relays.length > 0 ? "relay" : "none";
 }
 
 function peerAttestation(proof: HostProof, decision: Decision): PeerAttestation {

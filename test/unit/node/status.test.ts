@@ -40,7 +40,7 @@ const facts: PeerFacts = {
   key: { kind: "none" },
   connected: true,
   rttMs: 12,
-  relays: 0,
+  relays: [],
   route: "auto",
   proof: noProof,
   decision: allowUnproven("plain"),

@@ -1,0 +1,165 @@
+/** View 1: who is in the mesh, how a prompt would travel to each, and what each has proven. A picture, and the same as a list. */
+import type { JSX } from "preact";
+import { useState } from "preact/hooks";
+import type { Change } from "../live.ts";
+import { SealBadge, TierBadge } from "../parts/badges.tsx";
+import { Copyable } from "../parts/controls.tsx";
+import { Empty } from "../parts/states.tsx";
+import { linkTo } from "../route.ts";
+import { clockTime, duration, nameOf, roleOf, routeWords, shortId, some } from "../words.ts";
+import type { PeerStatus, Status } from "../types.ts";
+import { MeshPicture } from "./mesh-picture.tsx";
+
+export function MeshView(props: { readonly status: Status; readonly changes: readonly Change[] }): JSX.Element {
+  const { status, changes } = props;
+  return (
+    <>
+      <header class="head">
+        <div>
+          <h1>Mesh</h1>
+          <p class="lead">{summaryOf(status)}</p>
+        </div>
+        {status.api_port !== null && (
+          <div class="endpoint">
+            <span class="label">OpenAI API on this machine</span>
+            <Copyable text={`http://127.0.0.1:${status.api_port}/v1`} label="the address of the API" />
+          </div>
+        )}
+      </header>
+      <section class="card flush" aria-label="Picture">
+        <MeshPicture status={status} />
+        <Legend />
+      </section>
+      {status.peers.length === 0 ? <Alone status={status} /> : <PeerList peers={status.peers} />}
+      <Changes changes={changes} />
+    </>
+  );
+}
+
+function summaryOf({ peers, models, mesh_name: name }: Status): string {
+  const hosts = peers.filter((peer) => roleOf(peer) === "host");
+  const refused = hosts.filter(({ sealed }) => sealed === "refused").length;
+  const parts = [some(peers.length, "peer"), some(hosts.length, "host"), some(models.length, "model")];
+  const said = `${name === null ? "" : `${name}: `}${parts.join(", ")}`;
+  return refused === 0 ? said : `${said}; ${some(refused, "host")} refused`;
+}
+
+function Legend(): JSX.Element {
+  return (
+    <ul class="legend" aria-label="Lines">
+      <li class="good">sealed: only the host can read the prompt</li>
+      <li class="warn">plain: readable on the way</li>
+      <li class="bad">refused: gets no prompt</li>
+      <li class="dashed">dashed: through a relay</li>
+    </ul>
+  );
+}
+
+function Alone({ status }: { readonly status: Status }): JSX.Element {
+  return (
+    <Empty title="Nobody else is here yet">
+      <p>
+        {status.is_host ? "This node answers for its own models. " : "There is no host yet, so nothing can be asked. "}
+        <a href={linkTo({ view: "invite" })}>Invite another machine</a>
+        {"; it appears here as soon as it joins."}
+      </p>
+    </Empty>
+  );
+}
+
+/** A list that is longer can be searched. */
+const searchedFrom = 12;
+
+function PeerList({ peers }: { readonly peers: readonly PeerStatus[] }): JSX.Element {
+  const [wanted, setWanted] = useState("");
+  const word = wanted.trim().toLowerCase();
+  const fits = (peer: PeerStatus): boolean =>
+    [nameOf(peer), peer.endpoint_id, roleOf(peer), peer.sealed, ...peer.models].some((text) => text.toLowerCase().includes(word));
+  const shown = peers.filter(fits).toSorted((a, b) => rank(a) - rank(b) || nameOf(a).localeCompare(nameOf(b)));
+  return (
+    <section id="peers" aria-labelledby="peers-title">
+      <div class="section-head">
+        <h2 id="peers-title">Peers</h2>
+        {peers.length > searchedFrom && (
+          <input
+            type="search"
+            class="input"
+            placeholder="Name, id or model"
+            aria-label="Search peers"
+            value={wanted}
+            onInput={({ currentTarget }) => setWanted(currentTarget.value)}
+          />
+        )}
+      </div>
+      <div class="card flush">
+        <table class="table stacked">
+          <thead>
+            <tr>
+              <th scope="col">Peer</th>
+              <th scope="col">Role</th>
+              <th scope="col">Route</th>
+              <th scope="col">Prompts</th>
+              <th scope="col">Proof</th>
+              <th scope="col">Models</th>
+              <th scope="col" class="number">
+                Round trip
+              </th>
+            </tr>
+          </thead>
+          <tbody>
+            {shown.map((peer) => (
+              <Row key={peer.endpoint_id} peer={peer} peers={peers} />
+            ))}
+          </tbody>
+        </table>
+        {shown.length === 0 && <p class="placeholder">No peer fits.</p>}
+      </div>
+    </section>
+  );
+}
+
+const ranks = { host: 0, relay: 1, client: 2 } as const;
+
+function rank(peer: PeerStatus): number {
+  return ranks[roleOf(peer)];
+}
+
+function Row({ peer, peers }: { readonly peer: PeerStatus; readonly peers: readonly PeerStatus[] }): JSX.Element {
+  const role = roleOf(peer);
+  const via = peers.find(({ endpoint_id }) => endpoint_id === peer.via);
+  return (
+    <tr data-peer={peer.endpoint_id}>
+      <th scope="row">
+        <a class="peer-link" href={linkTo({ view: "peer", id: peer.endpoint_id })}>
+          {nameOf(peer)}
+        </a>
+        <code class="under">{shortId(peer.endpoint_id)}</code>
+      </th>
+      <td data-label="Role">{role}</td>
+      <td data-label="Route">{via ? `through ${nameOf(via)}` : routeWords[peer.route]}</td>
+      <td data-label="Prompts">{role === "host" ? <SealBadge sealing={peer.sealed} /> : <span class="muted">takes none</span>}</td>
+      <td data-label="Proof">{role === "host" ? <TierBadge tier={peer.attestation.tier} /> : <span class="muted">–</span>}</td>
+      <td data-label="Models">{peer.models.length === 0 ? <span class="muted">–</span> : <span class="models">{peer.models.join(", ")}</span>}</td>
+      <td data-label="Round trip" class="number">
+        {duration(peer.rtt_ms)}
+      </td>
+    </tr>
+  );
+}
+
+function Changes({ changes }: { readonly changes: readonly Change[] }): JSX.Element | null {
+  if (changes.length === 0) return null;
+  return (
+    <section aria-labelledby="changes-title">
+      <h2 id="changes-title">While you were looking</h2>
+      <ol class="changes">
+        {changes.map(({ atMs, text, tone }) => (
+          <li key={`${atMs} ${text}`} class={tone}>
+            <time>{clockTime(atMs)}</time>
+            <span>{text}</span>
+          </li>
+        ))}
+      </ol>
+    </section>
+  );
+}
