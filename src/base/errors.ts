@@ -46,6 +46,7 @@ export type ErrorCode =
   | "E_METHOD"
   | "E_FOREIGN"
   | "E_UNAUTHORIZED"
+  | "E_SESSION"
   | "E_TOO_LARGE"
   | "E_HEAD_TOO_LARGE"
   | "E_SLOW"
@@ -128,6 +129,14 @@ export const errorTable: Readonly<Record<ErrorCode, ErrorRow>> = {
     77,
     "no",
     "Send a key of the node's --api-key-file as `Authorization: Bearer KEY`.",
+  ),
+  E_SESSION: row(
+    401,
+    "authentication_error",
+    "invalid_session",
+    77,
+    "no",
+    "Run `sealmesh console` on the node's machine: it prints the link with the session token of this start.",
   ),
   E_TOO_LARGE: row(
     413,

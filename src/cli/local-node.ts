@@ -57,7 +57,7 @@ export async function askConsole(
 ): Promise<unknown> {
   const base = consoleUrl(flags);
   const { status, document } = await answerOf(new URL(path, base), ms, request);
-  if (status === 200 || status === 201) return document;
+  if (status >= 200 && status < 300) return document;
   const error = isRecord(document) && isRecord(document["error"]) ? document["error"] : {};
   const { code, message } = error;
   if (status === 404 && code === "not_found") return undefined;

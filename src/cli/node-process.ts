@@ -66,7 +66,9 @@ export async function runNode(
   const progress = startProgress(config, format);
   const log = format === "json" ? jsonLog : progress.watch(prettyLog());
   // a Mac's own tools take their time: the machine's doors are told when they are known
-  const starting = withMachine(hardening).then((report) => startNode(config, { log, hardening: report }));
+  const starting = withMachine(hardening).then((report) =>
+    startNode(config, { log, hardening: report, onStopAsked: stop.asked }),
+  );
   starting.catch(() => undefined); // looked at below, or nobody is interested any more
   let node: Node | undefined;
   try {
@@ -91,6 +93,8 @@ interface StopRequest {
 
 interface StopRequests {
   readonly first: Promise<StopRequest>;
+  /** Makes the first request: somebody asks the console port for the end. */
+  readonly asked: () => void;
   /** The second signal; the end of stdin does not count twice. */
   readonly second: Promise<StopRequest>;
 }
@@ -101,6 +105,10 @@ function stopRequests(withStdin: boolean): StopRequests {
   let first: (request: StopRequest) => void = () => undefined;
   let second: (request: StopRequest) => void = () => undefined;
   const requests: StopRequests = {
+    // a signal that comes later is the second one; asked twice, it is asked once
+    asked: () => {
+      if (signals === 0) onSignal(0);
+    },
     first: new Promise((resolve) => (first = resolve)),
     second: new Promise((resolve) => (second = resolve)),
   };

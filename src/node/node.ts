@@ -49,12 +49,14 @@ import { Attester } from "./attester.ts";
 import { BuildLists, listTrust } from "./build-lists.ts";
 import { defaults } from "./defaults.ts";
 import { type Engines, openEngines } from "./engines.ts";
+import { NodeEvents } from "./events.ts";
 import { Exchanges, type ExchangeReport } from "./exchanges.ts";
 import { adminServer } from "./http/admin.ts";
 import { hardeningStatus } from "./hardening-status.ts";
 import { inject } from "./http/inject.ts";
 import { gateRules } from "./http/gate.ts";
 import { openAiServer } from "./http/openai.ts";
+import { LogRing } from "./log-ring.ts";
 import { Measurements } from "./measurements.ts";
 import { Metrics } from "./metrics.ts";
 import { type BuildDigests, postureDocument, postureOf } from "./posture.ts";
@@ -95,6 +97,8 @@ export interface NodeOptions {
   readonly log: Log;
   /** Called after peers, models or engines changed. */
   readonly onChange?: () => void;
+  /** Called when somebody with the session token asks for the end of the process; it calls stop(). @default it is refused */
+  readonly onStopAsked?: () => void;
   /** @default the first of the registry: iroh */
   readonly transport?: TransportKind;
   /** What makes evidence. @default the registry */
@@ -123,13 +127,14 @@ export async function startNode(config: NodeConfig, options: NodeOptions): Promi
 class RunningNode implements Node {
   readonly #config: NodeConfig;
   readonly #options: NodeOptions;
-  readonly #log: Log;
+  readonly #log: LogRing;
   /** What members may do; asked once there is a mesh. */
   readonly #roles = rolesBy((id) => this.#parts?.mesh.roleOf(id));
   readonly #clock = systemClock;
   readonly #stopping = new AbortController();
   readonly #relaying: Relaying;
   readonly #reports = new Exchanges();
+  readonly #events = new NodeEvents({ ...defaults.events, status: () => this.status() });
   readonly #metrics = new Metrics(version, {
     running: () => this.#parts?.engines.load().running ?? 0,
     queued: () => this.#parts?.engines.load().queued ?? 0,
@@ -149,13 +154,13 @@ class RunningNode implements Node {
   constructor(config: NodeConfig, options: NodeOptions) {
     this.#config = config;
     this.#options = options;
-    this.#log = options.log;
+    this.#log = new LogRing(options.log, { ...defaults.logRing, now: () => this.#clock.now() });
     this.#relaying = new Relaying({
       settings: config.relaying,
       mesh: () => this.#need().mesh,
       roles: this.#roles,
       clock: this.#clock,
-      log: options.log,
+      log: this.#log,
     });
   }
 
@@ -201,9 +206,8 @@ class RunningNode implements Node {
     // 2 the local HTTP ports: taken first, because a port in use is the commonest mistake
     const store = new ResponseStore(defaults.responses);
     this.#every(defaults.responses.lookMs, () => store.dropExpired());
-    let consoleUrl: string | undefined;
     const api = openAiServer({
-      gate: gateRules(config, () => (consoleUrl === undefined ? undefined : Number(new URL(consoleUrl).port))),
+      gate: gateRules(config),
       tls: config.tls,
       self: identity.id,
       engineFor: (model) => this.#need().engines.forModel(model),
@@ -224,6 +228,7 @@ class RunningNode implements Node {
     const apiUrl =
       config.mode === "relay" ? undefined : await listen(api, config.api, config.tls ? "https" : "http", "--port");
     this.#closers.push(() => closeServer(api));
+    let consoleUrl: string | undefined;
     if (config.console) {
       let session: Session = closedSession;
       const admin = adminServer({
@@ -236,6 +241,10 @@ class RunningNode implements Node {
         evidence: () => attester.states,
         attestation: (id, signal) => this.#need().trust.peer(id, signal),
         explain: (what, signal) => this.#need().trust.explain(what, signal),
+        events: this.#events,
+        log: this.#log,
+        onStopAsked: this.#options.onStopAsked,
+        api: config.mode === "relay" ? undefined : api,
         ready: () =>
           this.#parts !== undefined &&
           !this.#stopping.signal.aborted &&
@@ -243,6 +252,10 @@ class RunningNode implements Node {
       });
       consoleUrl = await listen(admin, config.console, "http", "--console");
       this.#closers.push(() => closeServer(admin));
+      this.#closers.push(() => {
+        this.#events.close();
+        this.#log.close();
+      });
       session = openSession(config.dataDir, consoleUrl);
       this.#closers.push(() => session.close());
     }
@@ -360,7 +373,7 @@ class RunningNode implements Node {
       nostrKey: () => state.nostrKey(),
       token: () => this.#token({}),
       models: () => this.models(),
-      onChange: () => this.#options.onChange?.(),
+      onChange: () => this.#tellChange(),
       stopping: this.#stopping.signal,
     });
     const parts = { endpointId: identity.id, apiUrl, consoleUrl, transport, keys, records, engines, attester, trust };
@@ -375,7 +388,7 @@ class RunningNode implements Node {
       if (this.#advanceRecord() || owners.claim) mesh.announce();
       if (owners.lists) {
         mesh.judgeMembers();
-        this.#options.onChange?.();
+        this.#tellChange();
       }
       attester.refreshIfDue(config.attest.refreshMs);
       this.#forget(state, mesh, trust);
@@ -383,6 +396,7 @@ class RunningNode implements Node {
     });
     this.#log.write("info", { event: "node-started", endpoint_id: identity.id, version });
     if (admission.mode === "open") this.#sayOpen(admission);
+    this.#tellChange();
     // 5 the members we were told of, and those that nobody told us of
     this.#closers.push(() => joining.close());
     await joining.start();
@@ -429,6 +443,7 @@ class RunningNode implements Node {
     const { endpointId, apiUrl, engines, mesh, records, attester, trust, measurements, ownership, admission, joining } =
       this.#need();
     const { mode, name, route, relayTraffic } = this.#config;
+    const { load } = this.#need().asking;
     const hosted = engines.models();
     const serving = hosted.length > 0 ? "serving" : engines.loading ? "loading" : "standby";
     const state = mode === "client" ? "client" : serving;
@@ -484,7 +499,9 @@ class RunningNode implements Node {
           key: mesh.keyStanding(peer.id),
           connected: mesh.isConnected(peer.id),
           rttMs: mesh.rttMs(peer.id),
-          relays: relaysNaming(mesh, peer.id, { roles: this.#roles }),
+          relays: relaysNaming(mesh, peer.id, { load, nowMs: this.#clock.now(), roles: this.#roles }),
+          mayCarry: this.#roles.mayCarry(peer.id),
+          running: load.of(peer.id),
           route,
           proof: trust.proofs.of(peer.id),
           decision: trust.decision(peer.id),
@@ -537,7 +554,7 @@ class RunningNode implements Node {
       // what came in gossip the mesh tells on by itself
       onNews: (origin) => {
         if (origin !== "gossip") this.#parts?.mesh.announce();
-        this.#options.onChange?.();
+        this.#tellChange();
       },
     });
     this.#closers.push(() => lists.close());
@@ -607,7 +624,7 @@ class RunningNode implements Node {
       onMeshId: (id) => admission.adoptId(id),
       known: decodeKnownMembers(state.knownMembers.read() ?? ""),
       onKnown: (known) => this.#orGoOn(() => state.knownMembers.write(encodeKnownMembers(known))),
-      onChange: () => this.#options.onChange?.(),
+      onChange: () => this.#tellChange(),
       ...(builds ? { onBuildLists: (lists, from) => builds.hear(lists, from) } : {}),
       meetMentioned: route !== "relay",
       handlers: {
@@ -732,8 +749,10 @@ class RunningNode implements Node {
 
   #count(): () => void {
     this.#exchanges += 1;
+    this.#events.changed();
     return () => {
       this.#exchanges -= 1;
+      this.#events.changed();
     };
   }
 
@@ -742,6 +761,12 @@ class RunningNode implements Node {
       this.#advanceRecord();
       this.#parts.mesh.announce();
     }
+    this.#tellChange();
+  }
+
+  /** For those who watch the node. */
+  #tellChange(): void {
+    this.#events.changed();
     this.#options.onChange?.();
   }
 
@@ -783,6 +808,7 @@ class RunningNode implements Node {
 
   #asked(report: ExchangeReport, error: MeshError | undefined): void {
     this.#reports.add(report);
+    this.#events.exchange(report);
     this.#metrics.observe(report);
     const { id, model, status, host, sealed, route, attempts, ms } = report;
     this.#log.write(error && error.code !== "E_ABORTED" ? "warn" : "info", {

@@ -1,6 +1,7 @@
 /**
  * The session token of a running node: who can read the file `session` in its data directory may make invites at its console
- * port, and see them. Other programs that can reach the port may look at its status, and no more. New at each start.
+ * port, change pins, read the log, ask models and stop the node. Other programs that can reach the port may look at its
+ * status, and no more. New at each start.
  *
  *   session  0600  two lines: the console's URL, and the token
  *
@@ -10,6 +11,7 @@ import { randomBytes } from "node:crypto";
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { equal, toBase64Url, utf8 } from "../base/bytes.ts";
+import { MeshError } from "../base/errors.ts";
 import { readOwn, writeAtomic } from "./own-files.ts";
 
 export interface Session {
@@ -36,6 +38,16 @@ export function openSession(directory: string, consoleUrl: string): Session {
     allows: (authorization) => authorization !== undefined && equal(utf8(authorization), expected),
     close: () => rmSync(path, { force: true }),
   };
+}
+
+/** @throws E_SESSION no token, or another one: that of an earlier start, for example */
+export function checkSession(authorization: string | undefined, session: Pick<Session, "allows">): void {
+  if (session.allows(authorization)) return;
+  const why =
+    authorization === undefined
+      ? "this is for those who have the node's session token, and the request shows none"
+      : "the session token is not that of the node that runs now: each start has a new one";
+  throw new MeshError("E_SESSION", why);
 }
 
 /** Undefined: no node with a console runs there, or none has ended as it should. @throws E_STATE others can read the file */

@@ -16,7 +16,7 @@ import { type Factor, factors, type Outcome, type Tier } from "../attest/verdict
 import { evidenceKinds } from "../attest/registry.ts";
 import { type EndpointId, shortId } from "../base/brand.ts";
 import { toBase64, toHex } from "../base/bytes.ts";
-import { contextOf, modelOf } from "../mesh/choose.ts";
+import { contextOf, modelOf, relayCapability } from "../mesh/choose.ts";
 import type { Peer } from "../mesh/membership.ts";
 import type { Decision, KeyStanding } from "../policy/decide.ts";
 import type { OwnerVerdict, TrustPolicy } from "../policy/owners.ts";
@@ -183,8 +183,12 @@ export interface PeerStatus {
   readonly sealed: "sealed" | "plain" | "refused";
   /** The way that a prompt to it would take now. */
   readonly route: "direct" | "relay" | "none";
-  /** The relay that would be tried first on that way; null: it goes through none. */
+  /** The relay that would be tried first on that way; null where it is no relay's. */
   readonly via: EndpointId | null;
+  /** Whether it carries exchanges of others, and may. */
+  readonly relays_for_others: boolean;
+  /** Exchanges that this node has under way with it, as a host or as a relay. */
+  readonly running: number;
   /** First 16 hex digits of the SHA-256 of its inference key. */
   readonly inference_key: string | null;
   readonly attestation: PeerAttestation;
@@ -252,6 +256,10 @@ export interface PeerFacts {
   readonly rttMs: number | undefined;
   /** Relays that lead to it, best first. */
   readonly relays: readonly EndpointId[];
+  /** Whether it may carry, by its role. */
+  readonly mayCarry: boolean;
+  /** Of ours, under way with it. */
+  readonly running: number;
   readonly route: Status["route"];
   readonly proof: HostProof;
   /** For the peer by itself: beside others of its model, a plain one may be refused all the same. */
@@ -263,7 +271,7 @@ export interface PeerFacts {
 }
 
 export function peerStatus(facts: PeerFacts): PeerStatus {
-  const { peer, key, connected, rttMs, relays, proof, decision, posture, owner, build = null } = facts;
+  const { peer, key, connected, rttMs, proof, decision, posture, owner, build = null } = facts;
   const route = routeTo(facts);
   return {
     id: shortId(peer.id),
@@ -284,7 +292,9 @@ export function peerStatus(facts: PeerFacts): PeerStatus {
     connected,
     sealed: decision.kind === "allow" ? decision.route.kind : "refused",
     route,
-    via: route === "relay" ? (relays[0] ?? null) : null,
+    via: (route === "relay" && facts.relays[0]) || null,
+    relays_for_others: facts.mayCarry && (peer.record?.fields.capabilities ?? []).includes(relayCapability),
+    running: facts.running,
     inference_key: key.kind === "record" || key.kind === "announced" ? keyFingerprint(key.key) : null,
     attestation: peerAttestation(proof, decision),
     posture,

@@ -15,7 +15,6 @@ const gate: GateRules = {
   names: new Set(),
   addresses: false,
   keyHashes: keyHashes(`# team\n${first}\n\n  ${second}  \r\n`, "--api-key-file"),
-  consolePort: () => undefined,
 };
 
 describe("a port with keys", () => {

@@ -143,7 +143,8 @@ async function asked(
     const where = `${dataDirFrom(flags.dataDir)} is not the data directory of a node with the console ${consoleUrl(flags).origin}`;
     throw new MeshError("E_INPUT", `${where}: is it running? Name another one with --data-dir and --console`);
   }
-  return await askConsole(flags, path, answerMs, { ...request, headers });
+  const shown = { ...headers, ...(request.body === undefined ? {} : { "content-type": "application/json" }) };
+  return await askConsole(flags, path, answerMs, { ...request, headers: shown });
 }
 
 function strange(flags: InviteFlags): MeshError {

@@ -1,8 +1,8 @@
 /**
- * The console port: status and numbers for people and programs on this machine, and for those among them that have the
- * node's session token (session.ts) its invites. Loopback only.
+ * The console port: the console's page, status and numbers for people and programs on this machine, and for those among them
+ * that have the node's session token (session.ts) what changes the node or is nobody else's business. Loopback only.
  */
-import { createServer, type Server } from "node:http";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { getRequestListener } from "@hono/node-server";
 import { type Context, Hono } from "hono";
 import { type EndpointId, endpointId } from "../../base/brand.ts";
@@ -11,14 +11,34 @@ import { MeshError, toMeshError } from "../../base/errors.ts";
 import { openAiError } from "../../openai/errors.ts";
 import { encodeEvidenceItem } from "../../wire/evidence.ts";
 import { withoutControls } from "../../wire/gossip.ts";
+import { limits } from "../../wire/limits.ts";
 import { type ExplainReport, isNodeName } from "../attestation-report.ts";
+import { defaults } from "../defaults.ts";
+import type { NodeEvents } from "../events.ts";
 import type { EvidenceState } from "../attester.ts";
 import type { Exchanges } from "../exchanges.ts";
 import type { Metrics } from "../metrics.ts";
 import { evidenceStatus, type Status } from "../status.ts";
-import type { Session } from "../session.ts";
+import { checkSession, type Session } from "../session.ts";
+import { addConsoleRoutes, consoleDirectory } from "./console.ts";
+import type { StopDocument } from "./documents.ts";
+import { eventStream, outgoingOf } from "./event-stream.ts";
 import { addInviteRoutes, type InviteParts } from "./invites.ts";
+import { handOver, isForApi } from "./handover.ts";
 import { refuseForeignPages } from "./local-only.ts";
+import { addLogRoutes, type LogParts } from "./logs.ts";
+import { httpOptions } from "./openai.ts";
+
+// what the console's page needs to know of our answers: it imports types from this file alone
+export type { AttestationReport, ExplainReport, FactorRow, HostReport, PieceReport } from "../attestation-report.ts";
+export type { ClaimRow, ExplainedHost, OwnReport, PolicyStatus, RefusalReport } from "../attestation-report.ts";
+export type { ExchangeReport, ExchangeTotals } from "../exchanges.ts";
+export type { LogEntry } from "../log-ring.ts";
+export type { PinDocument } from "../pinning.ts";
+export type { PolicyHost, PolicyReason, PolicyReport } from "../policy-report.ts";
+export type { EngineStatus, EvidenceStatus, NodeState, PeerStatus, Status } from "../status.ts";
+export type * from "./documents.ts";
+export type { InviteDocument, MadeInviteDocument } from "./invites.ts";
 
 export interface AdminParts {
   /** Without the token. */
@@ -40,25 +60,63 @@ export interface AdminParts {
   readonly explain: (what: string, signal: AbortSignal) => Promise<ExplainReport | undefined>;
   /** Whether a request could be answered now: an engine is up, or a host is there. */
   readonly ready: () => boolean;
+  readonly events: Pick<NodeEvents, "listen">;
+  readonly log: LogParts;
+  /** Ends the process in an orderly way; undefined: it is another program's, which ends the node itself. */
+  readonly onStopAsked: (() => void) | undefined;
+  /** Where the console's files are. @default beside the compiled code */
+  readonly consoleDirectory?: string;
 }
+
+/**
+ * For every answer: a page of ours runs its own scripts and reaches this port, and nothing else; no other page may hold, read
+ * or guess at what we answer.
+ */
+export const answerHeaders: Readonly<Record<string, string>> = {
+  "content-security-policy":
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; font-src 'self'; " +
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  "x-content-type-options": "nosniff",
+  "referrer-policy": "no-referrer",
+  "cross-origin-resource-policy": "same-origin",
+  "cross-origin-opener-policy": "same-origin",
+};
 
 /** The routes as a function of requests, for tests without a socket. */
 export function adminApp(parts: AdminParts): Hono {
-  const { status, token, invites, session, exchanges, metrics, evidence, attestation, explain, ready } = parts;
+  const { status, token, invites, session, exchanges, metrics, evidence, attestation, explain, ready, events } = parts;
   const hasSession = ({ req }: Context): boolean => session().allows(req.header("authorization"));
+  const demandSession = ({ req }: Context): void => checkSession(req.header("authorization"), session());
   const app = new Hono();
+  app.use(async (context, next) => {
+    await next();
+    for (const [name, value] of Object.entries(answerHeaders)) context.res.headers.set(name, value);
+  });
   app.use(async (context, next) => {
     refuseForeignPages(context.req.header());
     await next();
   });
-  app.get("/", (context) => context.text("sealmesh is running. See /api/status, or run: sealmesh status\n"));
+  addConsoleRoutes(app, parts.consoleDirectory ?? consoleDirectory);
   app.get("/api/status", (context) => {
     return context.json(hasSession(context) ? { ...status(), token: token() } : status());
   });
-  addInviteRoutes(app, invites, (context) => {
-    if (hasSession(context)) return;
-    const where = "the second line of the file `session` in the node's data directory";
-    throw new MeshError("E_UNAUTHORIZED", `invites are for those who have the node's session token: ${where}`);
+  app.get("/api/events", (context) => eventStream(context, (letGo) => events.listen(letGo)));
+  app.get("/api/session", (context) => {
+    demandSession(context);
+    return context.json({ session: true });
+  });
+  addInviteRoutes(app, invites, demandSession);
+  addLogRoutes(app, parts.log, demandSession);
+  app.post("/api/stop", (context) => {
+    demandSession(context);
+    const { onStopAsked } = parts;
+    if (!onStopAsked) throw new MeshError("E_REFUSED", "this node is part of another program, which ends it");
+    // told first: with nothing under way the port is gone in a moment
+    const outgoing = outgoingOf(context);
+    if (outgoing) outgoing.once("close", onStopAsked);
+    else onStopAsked();
+    const document: StopDocument = { stopping: true };
+    return context.json(document, 202);
   });
   app.get("/api/exchanges", (context) => context.json({ exchanges: exchanges.latest, totals: exchanges.totals }));
   app.get("/api/exchanges/:id", (context) => {
@@ -108,7 +166,23 @@ function notFound(message: string): object {
   return { error: { message, type: "invalid_request_error", param: null, code: "not_found" } };
 }
 
-export function adminServer(parts: AdminParts): Server {
+export interface AdminServerParts extends AdminParts {
+  /** The node's API server, which need not listen; undefined: it answers nobody. */
+  readonly api: Server | undefined;
+}
+
+/** No more patient than the API port, to which it hands requests over. */
+export function adminServer(parts: AdminServerParts): Server {
   const listener = getRequestListener(adminApp(parts).fetch);
-  return createServer((request, response) => void listener(request, response));
+  const serve = (request: IncomingMessage, response: ServerResponse): void => {
+    if (!parts.api || !isForApi(request)) return void listener(request, response);
+    for (const [name, value] of Object.entries(answerHeaders)) response.setHeader(name, value);
+    handOver(request, response, parts.api, parts.session());
+  };
+  const server = createServer(httpOptions({ ...defaults, unreadMs: limits.unreadMs }), serve);
+  server.on("checkContinue", (request, response) => {
+    if (!isForApi(request)) response.writeContinue(); // the API says itself when to go on
+    serve(request, response);
+  });
+  return server;
 }

@@ -3,7 +3,6 @@
  * stands in admission.ts; here is JSON.
  */
 import type { Context, Hono } from "hono";
-import { concat, fromUtf8 } from "../../base/bytes.ts";
 import { MeshError } from "../../base/errors.ts";
 import { countOf, isRecord, parseJsonText } from "../../base/json.ts";
 import { memberRoles } from "../../wire/admission.ts";
@@ -11,6 +10,7 @@ import { isoTime } from "../build-status.ts";
 import type { Admission, GrantStatus, InviteOptions, MadeInvite } from "../admission.ts";
 import { defaults } from "../defaults.ts";
 import { noteFrom } from "../invite-book.ts";
+import { smallBody } from "./small-body.ts";
 
 export type InviteParts = Pick<Admission, "invite" | "list" | "revoke">;
 
@@ -48,7 +48,7 @@ const bodyBytes = 4_096;
 export function addInviteRoutes(app: Hono, parts: () => InviteParts, demandSession: (context: Context) => void): void {
   app.post("/api/invites", async (context) => {
     demandSession(context);
-    const options = inviteOptions(await bodyOf(context.req.raw));
+    const options = inviteOptions(await smallBody(context.req.raw, bodyBytes));
     return context.json(madeDocument(parts().invite(options)), 201);
   });
   app.get("/api/invites", (context) => {
@@ -62,22 +62,6 @@ export function addInviteRoutes(app: Hono, parts: () => InviteParts, demandSessi
     const message = "this node has issued no invite whose id begins so; /api/invites lists them";
     return context.json({ error: { message, type: "invalid_request_error", param: null, code: "not_found" } }, 404);
   });
-}
-
-/** @throws E_INPUT too long, or no text */
-async function bodyOf(request: Request): Promise<string> {
-  const pieces: Uint8Array[] = [];
-  let length = 0;
-  for await (const piece of request.body ?? []) {
-    length += piece.length;
-    if (length > bodyBytes) throw new MeshError("E_INPUT", `the body has more than ${bodyBytes} bytes`);
-    pieces.push(piece);
-  }
-  try {
-    return fromUtf8(concat(pieces));
-  } catch (cause) {
-    throw new MeshError("E_INPUT", "the body is no UTF-8", { cause });
-  }
 }
 
 /**

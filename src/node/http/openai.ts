@@ -12,6 +12,7 @@ import { limits } from "../../wire/limits.ts";
 import { defaults } from "../defaults.ts";
 import { attestedModel, type AttestationParts, showAttestation } from "./attestation.ts";
 import { admit, type GateRules } from "./gate.ts";
+import { isHandedOver } from "./handover.ts";
 import { answerInference, type InferenceParts, inferencePaths } from "./inference.ts";
 import { askerOf } from "./inject.ts";
 import { badHead, Connections } from "./malformed.ts";
@@ -44,15 +45,7 @@ export function openAiServer(parts: OpenAiParts): Server {
   const serve = (request: IncomingMessage, response: ServerResponse): void => {
     if (connections.begin(request.socket, response)) void handle(request, response, surface);
   };
-  const options: ServerOptions = {
-    maxHeaderSize: limits.httpHeadBytes,
-    keepAliveTimeout: timing.keepAliveMs,
-    headersTimeout: timing.headMs,
-    requestTimeout: timing.headMs + timing.bodyMs + 1_000, // for bodies that nobody wants; readBody() is earlier
-    connectionsCheckingInterval: Math.min(1_000, timing.headMs),
-    requireHostHeader: false, // badHead() does, with an error that clients can read
-    insecureHTTPParser: false, // whatever NODE_OPTIONS says
-  };
+  const options = { ...httpOptions(timing), requireHostHeader: false }; // badHead() does, with an error that clients can read
   const { tls } = parts;
   const server = tls
     ? createTlsServer({ ...options, ...tls, minVersion: "TLSv1.2", handshakeTimeout: timing.headMs }, serve)
@@ -62,6 +55,18 @@ export function openAiServer(parts: OpenAiParts): Server {
   server.on("checkExpectation", serve); // badHead() refuses it
   server.on("clientError", (error: NodeJS.ErrnoException, socket) => connections.malformed(error, socket));
   return server;
+}
+
+/** What both ports of a node give a caller on this machine. */
+export function httpOptions({ headMs, bodyMs, keepAliveMs }: HttpTiming): ServerOptions {
+  return {
+    maxHeaderSize: limits.httpHeadBytes,
+    keepAliveTimeout: keepAliveMs,
+    headersTimeout: headMs,
+    requestTimeout: headMs + bodyMs + 1_000, // for bodies that nobody wants; readBody() is earlier
+    connectionsCheckingInterval: Math.min(1_000, headMs),
+    insecureHTTPParser: false, // whatever NODE_OPTIONS says
+  };
 }
 
 interface Surface extends OpenAiParts {
@@ -85,7 +90,7 @@ async function handle(request: IncomingMessage, response: ServerResponse, surfac
       throw bad;
     }
     if (!asker) {
-      if (admit(request, response, surface.gate) === "answered") return;
+      if (!isHandedOver(request)) admit(request, surface.gate);
       end = surface.begin(); // a peer's exchange is counted where it arrives
     }
     const path = (request.url ?? "/").split("?", 1)[0] ?? "/";

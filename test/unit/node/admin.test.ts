@@ -3,37 +3,27 @@ import { MeshError } from "../../../src/base/errors.ts";
 import { Exchanges } from "../../../src/node/exchanges.ts";
 import { type ExplainReport, policyStatus } from "../../../src/node/attestation-report.ts";
 import { type AdminParts, adminApp } from "../../../src/node/http/admin.ts";
-import { Metrics } from "../../../src/node/metrics.ts";
 import type { Status } from "../../../src/node/status.ts";
 import { openPolicy } from "../../../src/policy/policy.ts";
+import { adminParts, session } from "./admin-parts.ts";
 import { report } from "./reports.ts";
 
 const status = { version: "1.2.3", pid: 7 } as Status;
 const exchanges = new Exchanges();
 exchanges.add(report({ id: "r1" }));
-const metrics = new Metrics("1.2.3", { running: () => 0, queued: () => 0, peers: () => 0 });
 const host = "ab".repeat(32);
 const explained: ExplainReport = { what: "org/m", kind: "model", policy: policyStatus(openPolicy), hosts: [] };
 const asked: string[] = [];
-const session = "Bearer session";
-const parts: AdminParts = {
+const parts: AdminParts = adminParts({
   status: () => status,
-  token: () => "invite",
-  invites: () => {
-    throw new MeshError("E_NO_HOST", "this node is still starting");
-  },
-  session: () => ({ allows: (authorization) => authorization === session }),
   exchanges,
-  metrics,
-  evidence: () => [],
   attestation: (id) => Promise.resolve(id === host ? { hosts: [{ endpoint_id: id }] } : undefined),
   explain: (what) => {
     asked.push(what);
     if (what === "ambiguous") return Promise.reject(new MeshError("E_INPUT", "several nodes begin with it"));
     return Promise.resolve(what === "nobody" ? undefined : explained);
   },
-  ready: () => true,
-};
+});
 const app = adminApp(parts);
 const get = (path: string, headers: Record<string, string> = {}): Promise<Response> =>
   Promise.resolve(app.request(path, { headers: { host: "127.0.0.1:3131", ...headers } }));
@@ -122,7 +112,7 @@ describe("the console port", () => {
   });
 
   it("says whether it lives, and whether it can answer", async () => {
-    const waiting = adminApp({ ...parts, evidence: () => [], ready: () => false });
+    const waiting = adminApp({ ...parts, ready: () => false });
     const ask = (path: string): Promise<Response> =>
       Promise.resolve(waiting.request(path, { headers: { host: "localhost" } }));
     expect((await get("/readyz")).status).toBe(200);

@@ -41,7 +41,7 @@ export async function startApi(
   const reports: (ExchangeReport & { error: MeshError | undefined })[] = [];
   const server = openAiServer({
     self,
-    gate: { scheme: "http", names: new Set(), addresses: false, keyHashes: [], consolePort: () => undefined },
+    gate: { scheme: "http", names: new Set(), addresses: false, keyHashes: [] },
     tls: undefined,
     engineFor: (model) => engines[model],
     localModels: () => Object.keys(engines),

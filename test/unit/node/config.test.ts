@@ -90,7 +90,7 @@ describe("--listen", () => {
     vi.stubEnv("SEALMESH_TLS_KEY", key);
     const config = resolveConfig("client", { apiName: ["Proxy.example"] });
     expect(config).toMatchObject({ reach: "loopback", tls: { cert: certificate } });
-    const rules = gateRules(config, () => 3131);
+    const rules = gateRules(config);
     expect(rules).toMatchObject({ scheme: "https", addresses: false, keyHashes: config.apiKeyHashes });
     expect(rules.keyHashes).toHaveLength(1);
     expect([...rules.names]).toEqual(["proxy.example"]);
@@ -98,7 +98,7 @@ describe("--listen", () => {
 
   it("beyond loopback the machine's own names and addresses are allowed", () => {
     const listen = "Machine.example:80";
-    const rules = gateRules(resolveConfig("client", { listen, apiKeyFile: keys, insecureHttp: true }), () => undefined);
+    const rules = gateRules(resolveConfig("client", { listen, apiKeyFile: keys, insecureHttp: true }));
     expect(rules.addresses).toBe(true);
     const name = hostname().toLowerCase();
     expect([...rules.names]).toEqual(expect.arrayContaining(["machine.example", name, `${name}.local`]));

@@ -1,36 +1,21 @@
 import { describe, expect, it } from "vitest";
-import { adminApp } from "../../../src/node/http/admin.ts";
 import { inviteOptions } from "../../../src/node/http/invites.ts";
-import { Exchanges } from "../../../src/node/exchanges.ts";
-import { Metrics } from "../../../src/node/metrics.ts";
-import type { Status } from "../../../src/node/status.ts";
 import { expectCode } from "../../support/expect-code.ts";
 import { circle, type Member } from "../../support/members.ts";
-
-const authorization = "Bearer session";
+import { consoleOf, session } from "./admin-parts.ts";
 
 type Ask = (path: string, init?: RequestInit) => Promise<Response>;
 
-function consoleOf({ admission }: Member): Ask {
-  const app = adminApp({
-    status: () => ({}) as Status,
-    token: () => admission.standingInvite() ?? null,
-    invites: () => admission,
-    session: () => ({ allows: (given) => given === authorization }),
-    exchanges: new Exchanges(),
-    metrics: new Metrics("1", { running: () => 0, queued: () => 0, peers: () => 0 }),
-    evidence: () => [],
-    attestation: () => Promise.resolve(undefined),
-    explain: () => Promise.resolve(undefined),
-    ready: () => true,
-  });
-  return async (path, init = {}) => app.request(path, { ...init, headers: { host: "localhost", authorization } });
+function consoleWith({ admission }: Member): Ask {
+  const ask = consoleOf({ token: () => admission.standingInvite() ?? null, invites: () => admission });
+  const headers = { authorization: session, "content-type": "application/json" };
+  return (path, init = {}) => ask(path, { headers, ...init });
 }
 
 describe("/api/invites", () => {
   it("makes an invite as it was asked for, lists it without its secret, and takes it back", async () => {
     const member = await circle().member();
-    const ask = consoleOf(member);
+    const ask = consoleWith(member);
     const body = JSON.stringify({ role: "client", delegable: false, expires_seconds: 60, uses: 2, note: "Ada" });
     const made = await ask("/api/invites", { method: "POST", body });
     expect(made.status).toBe(201);
@@ -58,18 +43,18 @@ describe("/api/invites", () => {
   });
 
   it("makes one with all defaults for an empty body", async () => {
-    const made = await consoleOf(await circle().member())("/api/invites", { method: "POST" });
+    const made = await consoleWith(await circle().member())("/api/invites", { method: "POST" });
     expect(await made.json()).toMatchObject({ invite: { role: "host", delegable: true, uses: null } });
   });
 
   it("says that an open mesh has none to limit", async () => {
-    const ask = consoleOf(await circle().member({ open: true }));
+    const ask = consoleWith(await circle().member({ open: true }));
     expect(await (await ask("/api/invites", { method: "POST" })).json()).toMatchObject({ invite: null });
     expect((await ask("/api/invites", { method: "POST", body: '{"uses":1}' })).status).toBe(400);
   });
 
   it("reads no more of a body than an invite needs", async () => {
-    const ask = consoleOf(await circle().member());
+    const ask = consoleWith(await circle().member());
     const answer = await ask("/api/invites", { method: "POST", body: " ".repeat(5_000) });
     expect(answer.status).toBe(400);
   });

@@ -41,6 +41,8 @@ const facts: PeerFacts = {
   connected: true,
   rttMs: 12,
   relays: [],
+  mayCarry: true,
+  running: 0,
   route: "auto",
   proof: noProof,
   decision: allowUnproven("plain"),
