@@ -181,8 +181,8 @@ function LostBanner({ live }: { readonly live: Live }): JSX.Element | null {
   const seconds = Math.max(0, Math.ceil((live.retryMs - now) / 1_000));
   const shown = live.status ? ` What you see is from ${clockTime(live.statusMs)}.` : "";
   return (
-    <div class="banner" role="alert">
-      <p>
+    <div class="banner">
+      <p role="alert">
         <strong>{live.stopped ? "The node has stopped." : "The connection to the node is lost."}</strong>
         {shown}
         {live.stopped && (
