@@ -83,6 +83,9 @@ export type LogEvent =
     }
   | { readonly event: "build-changed"; readonly files: number; readonly what: string }
   | { readonly event: "host-pinned"; readonly peer: EndpointId; readonly kind: string; readonly key: string }
+  /** By the operator, through the console port. */
+  | { readonly event: "pin-confirmed"; readonly peer: EndpointId; readonly kind: string; readonly key: string }
+  | { readonly event: "pins-forgotten"; readonly peer: EndpointId; readonly pins: number }
   | {
       readonly event: "host-distrusted";
       readonly peer: EndpointId;

@@ -87,6 +87,10 @@ function sentence(entry: LogEvent): string | undefined {
       return `no list of builds: ${entry.what} What was known before counts until it expires.`;
     case "host-pinned":
       return `${short(entry.peer)} showed its ${entry.kind} key ${entry.key} for the first time: pinned`;
+    case "pin-confirmed":
+      return `you confirmed the ${entry.kind} key ${entry.key} of ${short(entry.peer)}`;
+    case "pins-forgotten":
+      return `you had ${short(entry.peer)} forgotten, and ${counted(entry.pins, "pin")} with it`;
     case "host-distrusted":
       return `${short(entry.peer)} is no longer trusted: ${distrust[entry.reason]}`;
     case "host-trusted":

@@ -544,7 +544,7 @@ export function explainReport({ what, kind, policy, hosts, own }: ExplainParts):
 }
 
 /** The decision's own words, and what is missing where nothing is proven. */
-function explanation(
+export function explanation(
   { proof, decision, posture, build }: Pick<HostKnown, "proof" | "decision" | "posture" | "build">,
   models: readonly string[],
 ): string {

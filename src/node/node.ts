@@ -59,6 +59,7 @@ import { openAiServer } from "./http/openai.ts";
 import { LogRing } from "./log-ring.ts";
 import { Measurements } from "./measurements.ts";
 import { Metrics } from "./metrics.ts";
+import { Pinning } from "./pinning.ts";
 import { type BuildDigests, postureDocument, postureOf } from "./posture.ts";
 import { decodeKnownMembers, encodeKnownMembers } from "./known-members.ts";
 import { ownerReport } from "./owner-status.ts";
@@ -241,6 +242,8 @@ class RunningNode implements Node {
         evidence: () => attester.states,
         attestation: (id, signal) => this.#need().trust.peer(id, signal),
         explain: (what, signal) => this.#need().trust.explain(what, signal),
+        policy: (wish) => this.#need().trust.policyReport(wish),
+        pins: () => this.#need().pinning,
         events: this.#events,
         log: this.#log,
         onStopAsked: this.#options.onStopAsked,
@@ -334,6 +337,14 @@ class RunningNode implements Node {
       }),
     });
     this.#closers.push(() => trust.proofs.close());
+    const pinning = new Pinning({
+      pins: state.pins,
+      proofs: trust.proofs,
+      carryOut: () => this.#forget(state, mesh, trust),
+      clock,
+      log: this.#log,
+      onChange: () => this.#tellChange(),
+    });
     const affinity = new Affinity({ clock });
     const asking: AskParts = {
       mesh,
@@ -377,7 +388,7 @@ class RunningNode implements Node {
       stopping: this.#stopping.signal,
     });
     const parts = { endpointId: identity.id, apiUrl, consoleUrl, transport, keys, records, engines, attester, trust };
-    this.#parts = { ...parts, measurements, ownership, mesh, asking, routing, admission, joining };
+    this.#parts = { ...parts, pinning, measurements, ownership, mesh, asking, routing, admission, joining };
     this.#advanceRecord(); // it names our address now
     await withDeadline(attested, { what: "the first evidence", ms: defaults.firstEvidenceMs }).catch(() => undefined);
     mesh.start();
@@ -863,6 +874,7 @@ interface Parts {
   readonly attester: Attester;
   readonly measurements: Measurements;
   readonly trust: Trust;
+  readonly pinning: Pinning;
   readonly ownership: Ownership;
   readonly asking: AskParts;
   readonly routing: RoutingParts;

@@ -9,7 +9,7 @@ import type { Log } from "../base/log.ts";
 import { decisionOf, factsOf } from "../exchange.ts";
 import type { Peer } from "../mesh/membership.ts";
 import type { HostLoad } from "../mesh/choose.ts";
-import type { Roles } from "../mesh/roles.ts";
+import { everyRole, type Roles } from "../mesh/roles.ts";
 import type { Mesh } from "../mesh/mesh.ts";
 import { Proofs } from "../mesh/proofs.ts";
 import type { Decision } from "../policy/decide.ts";
@@ -31,6 +31,7 @@ import { dataDirArguments, type NodeConfig } from "./config.ts";
 import { defaults } from "./defaults.ts";
 import type { ExchangeAttestation } from "./exchanges.ts";
 import type { PinStore } from "./pin-store.ts";
+import { policyReport, type PolicyReport, type WhatIf } from "./policy-report.ts";
 import { type PostureStatus, postureStatus } from "./posture.ts";
 
 export interface TrustOptions {
@@ -160,6 +161,19 @@ export class Trust {
     return explainReport({ what, kind: named.kind, policy: this.policy, hosts, own: isOwn ? self : undefined });
   }
 
+  /** What is demanded of hosts and who passes now, or would with other demands. Asks nobody. */
+  policyReport(wish: WhatIf | undefined): PolicyReport {
+    const { config, minimum, builds, mesh, roles = everyRole, clock } = this.#options;
+    const { ownership } = this.policy;
+    const policy = wish ? { ...policyOf(withWish(config, wish), minimum, builds), ownership } : this.policy;
+    const hosts = mesh.peers
+      .filter(({ id, role }) => role === "host" && roles.mayAnswer(id))
+      .map(({ id, hostname: name, models }) => {
+        return { facts: factsOf(id, { ...this.#facts, policy }), name, models, ...this.#said(id) };
+      });
+    return policyReport({ policy, whatIf: wish !== undefined, hosts, nowMs: clock.now() });
+  }
+
   #hostsOf(model: string): readonly EndpointId[] {
     const serving = this.#options.mesh.peers.filter(({ role, models }) => role === "host" && models.includes(model));
     return serving.map(({ id }) => id);
@@ -189,6 +203,18 @@ export class Trust {
       nowMs: clock.now(),
     });
   }
+}
+
+/** The same settings with other demands: what invites to the mesh demand comes on top, as it would. */
+function withWish(config: NodeConfig, { attested, encryption, hardened }: WhatIf): NodeConfig {
+  const { policy } = config;
+  const { requireAttested, requireEncryption, requireHardened } = policy;
+  const tried = {
+    requireAttested: attested === undefined ? requireAttested : attested === "none" ? undefined : attested,
+    requireEncryption: encryption ?? requireEncryption,
+    requireHardened: hardened ?? requireHardened,
+  };
+  return { ...config, policy: { ...policy, ...tried } };
 }
 
 /** What its operator demands, and what invites to the mesh demand at least: the stricter of the two wins. */

@@ -56,8 +56,16 @@ export interface Refusal {
   readonly demand: string;
   /** What keeps the piece that lacks least from the tier; empty for rules that do not look at evidence. */
   readonly lacks: readonly Lack[];
+  /** Each thing that is wrong by itself; one at least. */
+  readonly reasons: readonly RefusalReason[];
   /** Demand, rule and sentences, ready to print. */
   readonly text: string;
+}
+
+export interface RefusalReason {
+  /** What was found: the reason of a factor, what else the evidence lacks, or the rule. */
+  readonly code: string;
+  readonly sentence: string;
 }
 
 export const always = "always";
@@ -265,14 +273,19 @@ const alsoLacks = "It also lacks: {lacks}";
 
 /** A refusal by a rule that looks at no evidence. */
 export function refusal(rule: RuleName, demand: string, names: Readonly<Record<string, string>> = {}): Refusal {
-  return { rule, demand, lacks: [], text: textOf(rule, demand, [filled(refusalRules[rule].sentence, names)]) };
+  return withoutLacks(rule, demand, [filled(refusalRules[rule].sentence, names)]);
 }
 
 /** Nothing was shown. */
 export function refusalWithout(demand: string, { asked, why }: Pick<HostProof, "asked" | "why">): Refusal {
   if (!asked && why === undefined) return refusal("not-asked", demand);
   const { sentence } = refusalRules["no-evidence"];
-  return { rule: "no-evidence", demand, lacks: [], text: textOf("no-evidence", demand, [sentence, ...whyText(why)]) };
+  return withoutLacks("no-evidence", demand, [sentence, ...whyText(why)]);
+}
+
+function withoutLacks(rule: RuleName, demand: string, sentences: readonly string[]): Refusal {
+  const reasons = [{ code: rule, sentence: sentences.join(" ") }];
+  return { rule, demand, lacks: [], reasons, text: textOf(rule, demand, sentences) };
 }
 
 /** What was found in the piece of evidence that a refusal is about. */
@@ -306,7 +319,12 @@ export function refusalOf(rule: RuleName, demand: string, shortfall: Shortfall):
     ...(others.length > 0 ? [filled(alsoLacks, { lacks: lacksText(others, piece) })] : []),
     ...(rule === "stale" ? whyText(why) : []),
   ];
-  return { rule, demand, lacks, text: textOf(rule, demand, sentences) };
+  const own = { code: rule, sentence: sentences[0] ?? "" };
+  // these sentences are a list of what it lacks, or say no more
+  const isOnlyLacks = rule === "tier-not-reached" || rule === "stale";
+  const named = lacks.filter((lack) => isOnlyLacks || !told.includes(lack));
+  const reasons = [...(isOnlyLacks ? [] : [own]), ...named.map((lack) => reasonFor(lack, piece))];
+  return { rule, demand, lacks, reasons, text: textOf(rule, demand, sentences) };
 }
 
 /** The lacks that the sentence of a rule speaks of. */
@@ -321,10 +339,15 @@ function toldBy(rule: RuleName, { piece, lacks }: Shortfall): readonly Lack[] {
 function lacksText(lacks: readonly Lack[], piece: PieceProof): string {
   return lacks
     .map((lack) => {
-      const code = isFactor(lack) ? ` (${piece.verdict[lack].reason})` : "";
-      return `${lack}${code}: ${lack === "challenge" ? challengeText(piece) : explainLack(lack, piece.verdict)}`;
+      const { code, sentence } = reasonFor(lack, piece);
+      return `${lack}${code === lack ? "" : ` (${code})`}: ${sentence}`;
     })
     .join(" ");
+}
+
+function reasonFor(lack: Lack, piece: PieceProof): RefusalReason {
+  const code = isFactor(lack) ? piece.verdict[lack].reason : lack;
+  return { code, sentence: lack === "challenge" ? challengeText(piece) : explainLack(lack, piece.verdict) };
 }
 
 /** The running node knows more of a challenge than the sentence for files says. */

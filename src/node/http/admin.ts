@@ -5,14 +5,14 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { getRequestListener } from "@hono/node-server";
 import { type Context, Hono } from "hono";
-import { type EndpointId, endpointId } from "../../base/brand.ts";
+import type { EndpointId } from "../../base/brand.ts";
 import { fromUtf8 } from "../../base/bytes.ts";
 import { MeshError, toMeshError } from "../../base/errors.ts";
 import { openAiError } from "../../openai/errors.ts";
 import { encodeEvidenceItem } from "../../wire/evidence.ts";
 import { withoutControls } from "../../wire/gossip.ts";
 import { limits } from "../../wire/limits.ts";
-import { type ExplainReport, isNodeName } from "../attestation-report.ts";
+import type { ExplainReport } from "../attestation-report.ts";
 import { defaults } from "../defaults.ts";
 import type { NodeEvents } from "../events.ts";
 import type { EvidenceState } from "../attester.ts";
@@ -28,6 +28,8 @@ import { handOver, isForApi } from "./handover.ts";
 import { refuseForeignPages } from "./local-only.ts";
 import { addLogRoutes, type LogParts } from "./logs.ts";
 import { httpOptions } from "./openai.ts";
+import { addPinRoutes, idFrom, type PinParts } from "./pins.ts";
+import { addPolicyRoute, type PolicyPart } from "./policy.ts";
 
 // what the console's page needs to know of our answers: it imports types from this file alone
 export type { AttestationReport, ExplainReport, FactorRow, HostReport, PieceReport } from "../attestation-report.ts";
@@ -60,6 +62,8 @@ export interface AdminParts {
   readonly explain: (what: string, signal: AbortSignal) => Promise<ExplainReport | undefined>;
   /** Whether a request could be answered now: an engine is up, or a host is there. */
   readonly ready: () => boolean;
+  readonly policy: PolicyPart;
+  readonly pins: () => PinParts;
   readonly events: Pick<NodeEvents, "listen">;
   readonly log: LogParts;
   /** Ends the process in an orderly way; undefined: it is another program's, which ends the node itself. */
@@ -105,6 +109,8 @@ export function adminApp(parts: AdminParts): Hono {
     demandSession(context);
     return context.json({ session: true });
   });
+  addPolicyRoute(app, parts.policy);
+  addPinRoutes(app, parts.pins, demandSession);
   addInviteRoutes(app, invites, demandSession);
   addLogRoutes(app, parts.log, demandSession);
   app.post("/api/stop", (context) => {
@@ -133,11 +139,7 @@ export function adminApp(parts: AdminParts): Hono {
     return context.body(fromUtf8(encodeEvidenceItem(item)), 200, { "content-type": "application/json" });
   });
   app.get("/api/attestation/:endpoint", async (context) => {
-    const id = context.req.param("endpoint");
-    if (id.length !== 64 || !isNodeName(id)) {
-      throw new MeshError("E_INPUT", "this path ends in an endpoint id, 64 lower-case hex digits");
-    }
-    const report = await attestation(endpointId(id), context.req.raw.signal);
+    const report = await attestation(idFrom(context.req.param("endpoint")), context.req.raw.signal);
     return report ? context.json(report) : context.json(notFound("no peer has this endpoint id"), 404);
   });
   // a model's name has slashes, which callers encode or leave

@@ -1,12 +1,14 @@
 /** The console port without a node: parts that know nothing, for tests that put one of their own in. */
 import { MeshError } from "../../../src/base/errors.ts";
 import { silentLog } from "../../../src/base/log.ts";
+import { policyStatus } from "../../../src/node/attestation-report.ts";
 import { NodeEvents } from "../../../src/node/events.ts";
 import { Exchanges } from "../../../src/node/exchanges.ts";
 import { type AdminParts, adminApp } from "../../../src/node/http/admin.ts";
 import { LogRing } from "../../../src/node/log-ring.ts";
 import { Metrics } from "../../../src/node/metrics.ts";
 import type { Status } from "../../../src/node/status.ts";
+import { openPolicy } from "../../../src/policy/policy.ts";
 
 export const session = "Bearer session";
 
@@ -20,14 +22,16 @@ export const quickEvents = {
   lookMs: 10_000,
 } as const;
 
+const starting = (): never => {
+  throw new MeshError("E_NO_HOST", "this node is still starting");
+};
+
 export function adminParts(more: Partial<AdminParts> = {}): AdminParts {
   const status = (): Status => ({ version: "1.2.3", pid: 7 }) as Status;
   return {
     status,
     token: () => "invite",
-    invites: () => {
-      throw new MeshError("E_NO_HOST", "this node is still starting");
-    },
+    invites: starting,
     session: () => ({ allows: (authorization) => authorization === session }),
     exchanges: new Exchanges(),
     metrics: new Metrics("1.2.3", { running: () => 0, queued: () => 0, peers: () => 0 }),
@@ -35,6 +39,8 @@ export function adminParts(more: Partial<AdminParts> = {}): AdminParts {
     attestation: () => Promise.resolve(undefined),
     explain: () => Promise.resolve(undefined),
     ready: () => true,
+    policy: () => ({ policy: policyStatus(openPolicy), demanded: [], what_if: false, hosts: [] }),
+    pins: starting,
     log: new LogRing(silentLog, { ...quickEvents, entries: 3, now: () => 0 }),
     onStopAsked: undefined,
     events: new NodeEvents({ ...quickEvents, status }),
