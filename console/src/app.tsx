@@ -90,7 +90,7 @@ function View({ route, live, session }: ViewProps): JSX.Element | null {
     case "exchanges":
       return <ExchangesView status={status} exchanges={exchanges} />;
     case "chat":
-      return <ChatView status={status} session={session} />;
+      return <ChatView status={status} exchanges={exchanges} session={session} />;
     case "policy":
       return <PolicyView status={status} />;
     case "invite":
@@ -162,7 +162,12 @@ function ThemeButton(): JSX.Element {
     change(next);
   };
   return (
-    <button type="button" class="button bare theme" onClick={turn} aria-label={`Colours: ${themeWords[theme].word}. Change to: ${themeWords[next].word}`}>
+    <button
+      type="button"
+      class="button bare theme"
+      onClick={turn}
+      aria-label={`Colours: ${themeWords[theme].word}. Change to: ${themeWords[next].word}`}
+    >
       <Icon name={themeWords[theme].icon} />
       <span class="theme-word">{themeWords[theme].word}</span>
     </button>

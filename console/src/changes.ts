@@ -27,14 +27,22 @@ function changesOf(old: PeerStatus, peer: PeerStatus): readonly News[] {
   const news: News[] = [];
   if (old.sealed !== peer.sealed) {
     if (peer.sealed === "refused") news.push({ text: `${name} is refused now`, tone: "bad" });
-    else news.push({ text: `${name} may be asked now, ${peer.sealed}`, tone: peer.sealed === "plain" ? "bad" : "good" });
+    else
+      news.push({ text: `${name} may be asked now, ${peer.sealed}`, tone: peer.sealed === "plain" ? "bad" : "good" });
   }
   const tier = peer.attestation.tier;
   if (old.attestation.tier !== tier) {
-    news.push({ text: tier === "none" ? `${name} proves nothing any more` : `${name} reached tier ${tier}`, tone: tier === "none" ? "bad" : "good" });
+    news.push({
+      text: tier === "none" ? `${name} proves nothing any more` : `${name} reached tier ${tier}`,
+      tone: tier === "none" ? "bad" : "good",
+    });
   }
   if (old.route !== peer.route && peer.sealed !== "refused") {
-    const ways = { direct: "is reached directly now", relay: "is reached through a relay now", none: "is out of reach" };
+    const ways = {
+      direct: "is reached directly now",
+      relay: "is reached through a relay now",
+      none: "is out of reach",
+    };
     news.push({ text: `${name} ${ways[peer.route]}`, tone: peer.route === "none" ? "bad" : "calm" });
   }
   const gained = peer.models.filter((model) => !old.models.includes(model));

@@ -49,9 +49,10 @@ export function nodeName(status: Status | undefined, id: string): string {
 
 // ---- numbers
 
-/** 0.4 ms, 12 ms, 1.24 s, 2 min. */
+/** under 1 ms, 2.4 ms, 12 ms, 1.24 s, 2 min. */
 export function duration(ms: number | null): string {
   if (ms === null) return "–";
+  if (ms < 1) return "under 1 ms";
   if (ms < 9.95) return `${ms.toFixed(1)} ms`;
   if (ms < 999.5) return `${Math.round(ms)} ms`;
   if (ms < 59_950) return `${(ms / 1_000).toFixed(ms < 9_950 ? 2 : 1)} s`;
@@ -69,7 +70,8 @@ export function some(value: number, what: string): string {
 
 /** Of an answer, from its first token to its end; null where it is not known or too short to say. */
 export function tokensPerSecond({ completion_tokens, first_token_ms, ms }: ExchangeReport): number | null {
-  if (completion_tokens === null || first_token_ms === null || completion_tokens < 2 || ms <= first_token_ms) return null;
+  if (completion_tokens === null || first_token_ms === null || completion_tokens < 2 || ms <= first_token_ms)
+    return null;
   return ((completion_tokens - 1) * 1_000) / (ms - first_token_ms);
 }
 

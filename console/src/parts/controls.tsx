@@ -5,7 +5,11 @@ import { messageOf } from "../api.ts";
 import { Icon } from "./icon.tsx";
 
 /** Shows text in one line, and puts it on the clipboard. */
-export function Copyable(props: { readonly text: string; readonly label: string; readonly shown?: string }): JSX.Element {
+export function Copyable(props: {
+  readonly text: string;
+  readonly label: string;
+  readonly shown?: string;
+}): JSX.Element {
   const { text, label, shown = text } = props;
   return (
     <span class="copyable">
@@ -16,7 +20,11 @@ export function Copyable(props: { readonly text: string; readonly label: string;
 }
 
 /** @param label what is copied, for those who do not see where the button stands */
-export function CopyButton(props: { readonly text: string; readonly label: string; readonly wide?: boolean }): JSX.Element {
+export function CopyButton(props: {
+  readonly text: string;
+  readonly label: string;
+  readonly wide?: boolean;
+}): JSX.Element {
   const { text, label, wide = false } = props;
   const [done, setDone] = useState<"" | "copied" | "failed">("");
   useEffect(() => {
@@ -78,7 +86,12 @@ export function Confirm({ title, children, verb, danger = false, act, close }: C
         <button type="button" class="button" onClick={() => dialog.current?.close()}>
           Cancel
         </button>
-        <button type="button" class={danger ? "button danger" : "button primary"} disabled={state === "doing"} onClick={go}>
+        <button
+          type="button"
+          class={danger ? "button danger" : "button primary"}
+          disabled={state === "doing"}
+          onClick={go}
+        >
           {verb}
         </button>
       </div>

@@ -12,7 +12,13 @@ export function Loading({ what }: { readonly what: string }): JSX.Element {
   );
 }
 
-export function Empty({ title, children }: { readonly title: string; readonly children: ComponentChildren }): JSX.Element {
+export function Empty({
+  title,
+  children,
+}: {
+  readonly title: string;
+  readonly children: ComponentChildren;
+}): JSX.Element {
   return (
     <div class="empty">
       <p class="empty-title">{title}</p>
@@ -48,12 +54,20 @@ export function Shown<T>(props: {
 }
 
 /** @param todo what it would be good for, such as "To chat" */
-export function NeedsSession({ session, todo }: { readonly session: Session; readonly todo: string }): JSX.Element | null {
+export function NeedsSession({
+  session,
+  todo,
+}: {
+  readonly session: Session;
+  readonly todo: string;
+}): JSX.Element | null {
   if (session === "valid" || session === "unchecked") return null;
   return (
     <div class="notice calm">
       <p>
-        {session === "expired" ? "The node was started anew, and its link is another one now. " : "This page only reads. "}
+        {session === "expired"
+          ? "The node was started anew, and its link is another one now. "
+          : "This page only reads. "}
         {todo}, open the link that <code>sealmesh console</code> prints.
       </p>
     </div>

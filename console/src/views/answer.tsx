@@ -5,7 +5,7 @@ import { linkTo } from "../route.ts";
 import type { ExchangeReport, Status } from "../types.ts";
 import { count, duration, nodeName, sealingOf, some, tokensPerSecond } from "../words.ts";
 import type { Told } from "./conversation.ts";
-import { Prose } from "./prose.tsx";
+import { Inline, Prose } from "./prose.tsx";
 
 export interface Turn {
   readonly question: string;
@@ -15,10 +15,16 @@ export interface Turn {
   /** Why it failed, in a sentence or two. */
   readonly why: string;
   readonly told: Told | undefined;
+}
+
+interface AnswerProps {
+  readonly turn: Turn;
+  readonly status: Status;
+  /** What the node knows of it, once it has ended. */
   readonly report: ExchangeReport | undefined;
 }
 
-export function Answer({ turn, status }: { readonly turn: Turn; readonly status: Status }): JSX.Element {
+export function Answer({ turn, status, report }: AnswerProps): JSX.Element {
   const { question, model, text, state, why } = turn;
   return (
     <article class="turn">
@@ -26,21 +32,22 @@ export function Answer({ turn, status }: { readonly turn: Turn; readonly status:
       <div class={`answer ${state}`}>
         <p class="answer-by">{model}</p>
         {text !== "" && <Prose text={text} />}
-        {state === "answering" && text === "" && <p class="muted waiting">Sealed and sent. Waiting for the first word …</p>}
+        {state === "answering" && text === "" && (
+          <p class="muted waiting">Sealed and sent. Waiting for the first word …</p>
+        )}
         {state === "stopped" && <p class="muted">You stopped it.</p>}
         {state === "failed" && (
           <p class="notice bad" role="alert">
-            {why}
+            <Inline text={why} />
           </p>
         )}
-        <Provenance turn={turn} status={status} />
+        <Provenance turn={turn} status={status} report={report} />
       </div>
     </article>
   );
 }
 
-function Provenance({ turn, status }: { readonly turn: Turn; readonly status: Status }): JSX.Element | null {
-  const { told, report } = turn;
+function Provenance({ turn: { told }, status, report }: AnswerProps): JSX.Element | null {
   const host = report?.host ?? (told?.host || null);
   if (host === null || host === undefined) return null;
   const sealing: Sealing = sealingOf({ sealed: report?.sealed ?? sealedWord(told?.sealed) });
@@ -56,7 +63,11 @@ function Provenance({ turn, status }: { readonly turn: Turn; readonly status: St
       <p>
         {"Answered by "}
         <a href={linkTo({ view: "peer", id: host })}>{nodeName(status, host)}</a>
-        {route === "relay" ? ` through ${relay === undefined ? "a relay" : nodeName(status, relay)}` : route === "direct" ? " directly" : ""}
+        {route === "relay"
+          ? ` through ${relay === undefined ? "a relay" : nodeName(status, relay)}`
+          : route === "direct"
+            ? " directly"
+            : ""}
         {proven?.kind ? `, proven by ${proven.kind} evidence` : ""}
         {"."}
       </p>

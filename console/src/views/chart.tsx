@@ -26,7 +26,10 @@ export function Chart({ title, points, text }: ChartProps): JSX.Element {
   const most = values.at(-1) ?? 0;
   const middle = values[Math.floor((values.length - 1) / 2)];
   const slowest = values.at(-1);
-  const said = middle === undefined ? "No value yet" : `Median ${text(middle)}, most ${text(slowest ?? middle)}, of ${values.length}`;
+  const said =
+    middle === undefined
+      ? "No value yet"
+      : `Median ${text(middle)}, most ${text(slowest ?? middle)}, of ${values.length}`;
   const width = drawn * step;
   const offset = width - last.length * step;
   return (
@@ -42,7 +45,15 @@ export function Chart({ title, points, text }: ChartProps): JSX.Element {
           if (value === null) return null;
           const tall = most === 0 ? 1 : Math.max(2, (value / most) * (height - 4));
           return (
-            <rect class="chart-bar" key={index} x={offset + index * step + 1.5} y={height - tall} width={step - 3} height={tall} rx={1.5}>
+            <rect
+              class="chart-bar"
+              key={index}
+              x={offset + index * step + 1.5}
+              y={height - tall}
+              width={step - 3}
+              height={tall}
+              rx={1.5}
+            >
               <title>{`${label}: ${text(value)}`}</title>
             </rect>
           );

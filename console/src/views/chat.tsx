@@ -7,10 +7,12 @@ import { linkTo } from "../route.ts";
 import type { Session } from "../session.ts";
 import type { ExchangeReport, Status } from "../types.ts";
 import { Answer, type Turn } from "./answer.tsx";
-import { conversation, lastTurns, type Message, reportOf, type Step } from "./conversation.ts";
+import { conversation, lastTurns, type Message, type Step } from "./conversation.ts";
 
 interface ChatProps {
   readonly status: Status;
+  /** Reports of what has ended: an answer of this page is among them in a moment. */
+  readonly exchanges: readonly ExchangeReport[];
   readonly session: Session;
 }
 
@@ -24,7 +26,7 @@ function keep(turns: readonly Turn[]): void {
   changed();
 }
 
-export function ChatView({ status, session }: ChatProps): JSX.Element {
+export function ChatView({ status, exchanges, session }: ChatProps): JSX.Element {
   const [, redraw] = useState(0);
   useEffect(() => {
     changed = () => redraw((before) => before + 1);
@@ -67,7 +69,11 @@ export function ChatView({ status, session }: ChatProps): JSX.Element {
         </div>
       </header>
       <NeedsSession session={session} todo="To chat" />
-      {models.length === 0 ? <NoModel /> : <Conversation status={status} model={model} able={session === "valid"} busy={busy} />}
+      {models.length === 0 ? (
+        <NoModel />
+      ) : (
+        <Conversation status={status} exchanges={exchanges} model={model} able={session === "valid"} busy={busy} />
+      )}
     </div>
   );
 }
@@ -85,26 +91,32 @@ function NoModel(): JSX.Element {
 
 interface ConversationProps {
   readonly status: Status;
+  readonly exchanges: readonly ExchangeReport[];
   readonly model: string;
   /** Whether the session lets this page ask. */
   readonly able: boolean;
   readonly busy: boolean;
 }
 
-function Conversation({ status, model, able, busy }: ConversationProps): JSX.Element {
+function Conversation({ status, exchanges, model, able, busy }: ConversationProps): JSX.Element {
   const end = useRef<HTMLDivElement>(null);
   const last = kept.turns.at(-1);
   // follows the answer, unless the person has scrolled up to read
   useEffect(() => {
     const { scrollHeight } = document.documentElement;
     if (scrollHeight - scrollY - innerHeight < 160) end.current?.scrollIntoView({ block: "end" });
-  }, [kept.turns.length, last?.text, last?.report]);
+  }, [kept.turns.length, last?.text, last?.state]);
   const send = (text: string): void => void ask(text, model, status);
   return (
     <>
       <div class="turns" role="log" aria-label="Conversation" aria-busy={busy}>
         {kept.turns.map((turn, index) => (
-          <Answer key={index} turn={turn} status={status} />
+          <Answer
+            key={index}
+            turn={turn}
+            status={status}
+            report={exchanges.find(({ id }) => id === turn.told?.requestId)}
+          />
         ))}
         <div ref={end} class="turns-end" />
       </div>
@@ -119,7 +131,11 @@ function isDemo(model: string): boolean {
   return /(^|[/\s-])demo$/i.test(model);
 }
 
-function Suggestions(props: { readonly model: string; readonly able: boolean; readonly send: (text: string) => void }): JSX.Element {
+function Suggestions(props: {
+  readonly model: string;
+  readonly able: boolean;
+  readonly send: (text: string) => void;
+}): JSX.Element {
   const { model, able, send } = props;
   if (!isDemo(model)) {
     return (
@@ -200,7 +216,7 @@ async function ask(text: string, model: string, status: Status): Promise<void> {
   );
   const messages = lastTurns([...said, { role: "user", content: text }], contextOf(status, model));
   const before = kept.turns;
-  let turn: Turn = { question: text, model, text: "", state: "answering", why: "", told: undefined, report: undefined };
+  let turn: Turn = { question: text, model, text: "", state: "answering", why: "", told: undefined };
   const show = (change: Partial<Turn>): void => {
     turn = { ...turn, ...change };
     keep([...before, turn]);
@@ -211,9 +227,6 @@ async function ask(text: string, model: string, status: Status): Promise<void> {
   const question = { model, messages, signal: stop.signal, ...(isDemo(model) ? { temperature: 0 } : {}) };
   for await (const step of conversation(question)) show(after(turn, step));
   running = undefined;
-  const report: ExchangeReport | undefined = await reportOf(turn.told?.requestId ?? "");
-  // the conversation may have been cleared, or gone on
-  if (kept.turns.includes(turn)) keep(kept.turns.map((one) => (one === turn ? { ...turn, report } : one)));
 }
 
 function after(turn: Turn, step: Step): Partial<Turn> {

@@ -1,10 +1,8 @@
 /**
- * One question and its answer as it comes: asks the node on this origin, reads the stream, and then what the node knows of
- * the exchange. Everything said stays in the memory of this page. Knows no view.
+ * One question and its answer as it comes: asks the node on this origin, and reads the stream. Everything said stays in the memory of this page. Knows no view.
  */
 import { createParser } from "eventsource-parser";
-import { askJson, askNode, messageOf } from "../api.ts";
-import type { ExchangeReport } from "../types.ts";
+import { askNode, messageOf } from "../api.ts";
 
 export interface Message {
   readonly role: "user" | "assistant";
@@ -99,22 +97,6 @@ function toldBy(headers: Headers): Told {
     tier: headers.get("x-sealmesh-attested"),
     evidence: headers.get("x-sealmesh-evidence"),
   };
-}
-
-/** Tries for the report, and the wait between two, ms: it is written when the exchange has ended. */
-const reportTries = 20;
-const reportWaitMs = 100;
-
-/** What the node knows of an exchange when it has ended; undefined when it does not say in time. */
-export async function reportOf(requestId: string): Promise<ExchangeReport | undefined> {
-  for (let left = reportTries; left > 0 && requestId !== ""; left -= 1) {
-    try {
-      return await askJson<ExchangeReport>(`/api/exchanges/${encodeURIComponent(requestId)}`);
-    } catch {
-      await new Promise((resolve) => setTimeout(resolve, reportWaitMs));
-    }
-  }
-  return undefined;
 }
 
 /** Where a model does not say how much it takes, tokens. */

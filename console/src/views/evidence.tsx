@@ -24,7 +24,8 @@ export function Evidence({ report }: { readonly report: AttestationReport }): JS
       <details class="more">
         <summary>Check it yourself</summary>
         <p>
-          Save what <code>{`/api/attestation/${host.endpoint_id}`}</code> answers as <code>attestation.json</code>, and run:
+          Save what <code>{`/api/attestation/${host.endpoint_id}`}</code> answers as <code>attestation.json</code>, and
+          run:
         </p>
         <pre class="command">{report.check.command}</pre>
       </details>
@@ -54,7 +55,9 @@ function Piece({ piece }: { readonly piece: PieceReport }): JSX.Element {
       <Factors rows={[...settled, ...open]} />
       <details class="more">
         <summary>{`What it claims (${piece.claims.length})`}</summary>
-        <Facts rows={piece.claims.map(({ claim, value, by }) => [claim, <Claim key={claim} value={value} by={by} />])} />
+        <Facts
+          rows={piece.claims.map(({ claim, value, by }) => [claim, <Claim key={claim} value={value} by={by} />])}
+        />
       </details>
     </article>
   );
@@ -66,12 +69,10 @@ function Factors({ rows }: { readonly rows: readonly FactorRow[] }): JSX.Element
       {rows.map(({ factor, asks, outcome, sentence }) => (
         <li key={factor} data-factor={factor}>
           <OutcomeBadge outcome={outcome} />
-          <div>
-            <p>
-              <code class="factor">{factor}</code> <span class="muted">{asks}</span>
-            </p>
-            <p>{sentence}</p>
-          </div>
+          <p>
+            <code class="factor">{factor}</code> <span class="muted">{asks}</span>
+          </p>
+          <p>{sentence}</p>
         </li>
       ))}
     </ul>

@@ -28,7 +28,9 @@ export function ExchangesView({ status, exchanges }: ExchangesProps): JSX.Elemen
       <header class="head">
         <div>
           <h1>Exchanges</h1>
-          <p class="lead">The last ones that programs on this machine asked for. What was said in them is kept nowhere.</p>
+          <p class="lead">
+            The last ones that programs on this machine asked for. What was said in them is kept nowhere.
+          </p>
         </div>
       </header>
       <Totals status={status} />
@@ -121,7 +123,12 @@ function List({ status, exchanges }: ExchangesProps): JSX.Element {
         <tbody>
           {exchanges.map((report) => (
             <Fragment key={report.id}>
-              <Row status={status} report={report} open={open === report.id} turn={() => setOpen(open === report.id ? null : report.id)} />
+              <Row
+                status={status}
+                report={report}
+                open={open === report.id}
+                turn={() => setOpen(open === report.id ? null : report.id)}
+              />
               {open === report.id && (
                 <tr class="opened">
                   <td colSpan={8} id={`detail-${report.id}`}>
@@ -162,11 +169,19 @@ function Row({ status, report, open, turn }: RowProps): JSX.Element {
         </button>
       </th>
       <td data-label="Model">{report.model === "" ? <span class="muted">unknown</span> : report.model}</td>
-      <td data-label="Host">{report.host === null ? <span class="muted">nobody</span> : nodeName(status, report.host)}</td>
+      <td data-label="Host">
+        {report.host === null ? <span class="muted">nobody</span> : nodeName(status, report.host)}
+      </td>
       <td data-label="Sealed how">
         <SealBadge sealing={sealingOf(report)} />
       </td>
-      <td data-label="Route">{report.route === "relay" ? "through a relay" : report.route === "local" ? "on this machine" : (report.route ?? "–")}</td>
+      <td data-label="Route">
+        {report.route === "relay"
+          ? "through a relay"
+          : report.route === "local"
+            ? "on this machine"
+            : (report.route ?? "–")}
+      </td>
       <td data-label="First token" class="number">
         {duration(report.first_token_ms)}
       </td>
@@ -190,13 +205,22 @@ function Detail({ status, report }: { readonly status: Status; readonly report: 
           ["Began", dayTime(report.time)],
           ["Took", duration(report.ms)],
           ["First byte", duration(report.first_byte_ms)],
-          ["Prompt tokens", `${count(report.prompt_tokens)}${report.cached_tokens ? `, ${count(report.cached_tokens)} from the cache` : ""}`],
+          [
+            "Prompt tokens",
+            `${count(report.prompt_tokens)}${report.cached_tokens ? `, ${count(report.cached_tokens)} from the cache` : ""}`,
+          ],
           ["Answer tokens", count(report.completion_tokens)],
           ["Tokens per second", rate === null ? "–" : rate.toFixed(1)],
           ["Proven", provenText(report)],
           ["Request id", <code key="id">{report.id}</code>],
         ]}
       />
+      {report.code === "refused" && report.attempts.length === 0 && (
+        <p>
+          No host was asked: the policy of this node refuses all that have the model.{" "}
+          <a href={linkTo({ view: "policy" })}>See why</a>.
+        </p>
+      )}
       {report.attempts.length > 0 && (
         <>
           <h3>Attempts</h3>
@@ -208,7 +232,11 @@ function Detail({ status, report }: { readonly status: Status; readonly report: 
                   ? `through ${nodeName(status, attempt.relay)}`
                   : attempt.route}
                 {attempt.sealed ? ", sealed: " : ", plain: "}
-                {attempt.reason === null ? "answered" : <span class="bad">{`${attempt.outcome}, ${attempt.reason}`}</span>}
+                {attempt.reason === null ? (
+                  "answered"
+                ) : (
+                  <span class="bad">{`${attempt.outcome}, ${attempt.reason}`}</span>
+                )}
                 {attempt.reason !== null && <span class="muted">{` (${processedWords[attempt.processed]})`}</span>}
                 {attempt.failed_ways.map((way, at) => (
                   <p key={at} class="muted">

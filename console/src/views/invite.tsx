@@ -16,7 +16,10 @@ interface InviteProps {
 }
 
 export function InviteView({ status, session }: InviteProps): JSX.Element {
-  const invites = useAsked<{ readonly invites: readonly InviteDocument[] }>(session === "valid" ? "/api/invites" : null, status.peers.length);
+  const invites = useAsked<{ readonly invites: readonly InviteDocument[] }>(
+    session === "valid" ? "/api/invites" : null,
+    status.peers.length,
+  );
   const [made, setMade] = useState<MadeInviteDocument | null>(null);
   return (
     <>
@@ -68,10 +71,13 @@ function MakeForm({ made }: { readonly made: (invite: MadeInviteDocument) => voi
     const form = new FormData(event.currentTarget);
     setBusy(true);
     setFailed("");
-    askJson<MadeInviteDocument>("/api/invites", { method: "POST", body: wishOf(form) }).then(made, (thrown: unknown) => {
-      setBusy(false);
-      setFailed(messageOf(thrown));
-    });
+    askJson<MadeInviteDocument>("/api/invites", { method: "POST", body: wishOf(form) }).then(
+      made,
+      (thrown: unknown) => {
+        setBusy(false);
+        setFailed(messageOf(thrown));
+      },
+    );
   };
   return (
     <form class="card invite-form" onSubmit={submit} aria-labelledby="make-title">
@@ -146,7 +152,13 @@ const tones: Readonly<Record<InviteDocument["state"], Tone>> = {
   revoked: "bad",
 };
 
-function List({ invites, changed }: { readonly invites: readonly InviteDocument[]; readonly changed: () => void }): JSX.Element {
+function List({
+  invites,
+  changed,
+}: {
+  readonly invites: readonly InviteDocument[];
+  readonly changed: () => void;
+}): JSX.Element {
   const now = useNow();
   const [revoking, revoke] = useState<InviteDocument | null>(null);
   if (invites.length === 0) {
@@ -189,7 +201,12 @@ function List({ invites, changed }: { readonly invites: readonly InviteDocument[
                 </td>
                 <td class="number">
                   {invite.revoked === null && (
-                    <button type="button" class="button" aria-label={`Revoke ${invite.note ?? shortId(invite.id)}`} onClick={() => revoke(invite)}>
+                    <button
+                      type="button"
+                      class="button"
+                      aria-label={`Revoke ${invite.note ?? shortId(invite.id)}`}
+                      onClick={() => revoke(invite)}
+                    >
                       Revoke
                     </button>
                   )}
@@ -212,7 +229,9 @@ function List({ invites, changed }: { readonly invites: readonly InviteDocument[
         >
           <p>
             Nobody can join by it any more, and{" "}
-            {revoking.used_by.length === 0 ? "nobody has." : `the ${revoking.used_by.length} that joined by it are put out of the mesh.`}
+            {revoking.used_by.length === 0
+              ? "nobody has."
+              : `the ${revoking.used_by.length} that joined by it are put out of the mesh.`}
           </p>
         </Confirm>
       )}

@@ -39,6 +39,8 @@ export interface Edge {
 export interface Layout {
   readonly width: number;
   readonly height: number;
+  /** Drawn as branches; lines have no room for words. */
+  readonly narrow: boolean;
   readonly self: Point;
   readonly peers: readonly PlacedPeer[];
   readonly rest: readonly PlacedRest[];
@@ -127,7 +129,7 @@ function wide(groups: Groups, width: number): Layout {
   if (groups.relay.rest.length > 0) {
     rest.push({ ...restOf("relay", groups.relay), side: "above", x: relayX(relays - 1), y: padding + 40 });
   }
-  return { width, height, self, peers: placed, rest, edges: edgesOf(self, placed) };
+  return { width, height, narrow: false, self, peers: placed, rest, edges: edgesOf(self, placed) };
 }
 
 function narrow(groups: Groups, width: number): Layout {
@@ -147,7 +149,7 @@ function narrow(groups: Groups, width: number): Layout {
     }
   }
   const edges = edgesOf(self, placed).map((edge) => ({ ...edge, points: steps(edge.points) }));
-  return { width, height: y, self, peers: placed, rest, edges };
+  return { width, height: y, narrow: true, self, peers: placed, rest, edges };
 }
 
 /** Down first and then across, as branches of a tree are drawn. */
@@ -164,10 +166,11 @@ function restOf(role: RoleWord, { rest }: Group): { role: RoleWord; peers: numbe
 
 function edgesOf(self: Point, placed: readonly PlacedPeer[]): readonly Edge[] {
   return placed
-    .filter(({ peer }) => peer.route !== "none" || roleOf(peer) === "host")
+    .filter(({ peer, role }) => peer.route !== "none" || role === "host")
     .map((at) => {
-      const { peer } = at;
-      const relay = placed.find(({ peer: other }) => other.endpoint_id === peer.via);
+      const { peer, role } = at;
+      // what travels to others than hosts is gossip: it has no way that would be worth drawing
+      const relay = role === "host" ? placed.find(({ peer: other }) => other.endpoint_id === peer.via) : undefined;
       const from = relay ?? self;
       const points = relay ? [self, relay, at] : [self, at];
       // nearer to the peer, where the lines are apart

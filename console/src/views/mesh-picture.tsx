@@ -2,7 +2,7 @@
 import type { JSX } from "preact";
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { linkTo } from "../route.ts";
-import { nameOf, ownName, type RoleWord, routeWords, some } from "../words.ts";
+import { nameOf, ownName, type RoleWord, roleOf, routeWords, some } from "../words.ts";
 import type { PeerStatus, Status } from "../types.ts";
 import { type Edge, layoutOf, type PlacedPeer, type PlacedRest, type Point } from "./mesh-layout.ts";
 
@@ -32,10 +32,16 @@ export function MeshPicture({ status }: { readonly status: Status }): JSX.Elemen
             {layout.edges.map((edge) => (
               <Line key={edge.peer.endpoint_id} edge={edge} />
             ))}
+            {!layout.narrow && layout.edges.map((edge) => <Word key={edge.peer.endpoint_id} edge={edge} />)}
           </g>
           <Self at={layout.self} status={status} />
           {layout.peers.map((placed) => (
-            <PeerNode key={placed.peer.endpoint_id} placed={placed} room={roomOf(placed, layout.width)} />
+            <PeerNode
+              key={placed.peer.endpoint_id}
+              placed={placed}
+              room={roomOf(placed, layout.width)}
+              narrow={layout.narrow}
+            />
           ))}
           {layout.rest.map((rest) => (
             <Rest key={rest.role} rest={rest} />
@@ -53,37 +59,35 @@ function roomOf({ x, side }: PlacedPeer, width: number): number {
 }
 
 function Line({ edge }: { readonly edge: Edge }): JSX.Element {
-  const { peer, points, relayed, label } = edge;
-  const asked = peer.models.length > 0;
-  const tone = toneOf(peer, asked);
-  const word = wordOf(peer, asked, relayed);
-  const half = word.length * 3.4 + 9;
-  const [first, ...others] = points;
-  if (first === undefined) return <g />;
-  const d = `M${first.x} ${first.y}${others.map(({ x, y }) => `L${x} ${y}`).join("")}`;
+  const { peer, points, relayed } = edge;
+  const d = points.map(({ x, y }, index) => `${index === 0 ? "M" : "L"}${x} ${y}`).join("");
+  return <path class={`edge ${toneOf(peer)}${relayed ? " relayed" : ""}`} d={d} />;
+}
+
+function Word({ edge: { peer, relayed, label } }: { readonly edge: Edge }): JSX.Element | null {
+  const word = wordOf(peer, relayed);
+  if (word === "") return null;
+  const half = word.length * 3.4 + 10;
   return (
-    <g class={`edge ${tone}${relayed ? " relayed" : ""}`}>
-      <path d={d} />
-      {word !== "" && points.length < 4 && (
-        <>
-          <rect x={label.x - half} y={label.y - 11} width={half * 2} height={22} rx={11} />
-          <text x={label.x} y={label.y + 4} text-anchor="middle">
-            {word}
-          </text>
-        </>
-      )}
+    <g class={`word ${toneOf(peer)}`}>
+      <rect x={label.x - half} y={label.y - 11} width={half * 2} height={22} rx={11} />
+      <text x={label.x} y={label.y + 4} text-anchor="middle">
+        {word}
+      </text>
     </g>
   );
 }
 
-function toneOf({ sealed, route }: PeerStatus, asked: boolean): string {
-  if (!asked) return "calm";
+function toneOf(peer: PeerStatus): string {
+  const { sealed, route } = peer;
+  if (roleOf(peer) !== "host") return "calm";
   if (sealed === "refused") return "bad";
   return route === "none" ? "calm" : sealed === "plain" ? "warn" : "good";
 }
 
-function wordOf({ sealed, route }: PeerStatus, asked: boolean, relayed: boolean): string {
-  if (!asked) return "";
+function wordOf(peer: PeerStatus, relayed: boolean): string {
+  const { sealed, route } = peer;
+  if (roleOf(peer) !== "host") return "";
   if (sealed === "refused") return "refused";
   if (route === "none") return "no route";
   return relayed ? `${sealed}, relayed` : sealed;
@@ -96,19 +100,40 @@ function Self({ at, status }: { readonly at: Point; readonly status: Status }): 
     <a class="node self" href={linkTo({ view: "peer", id: status.endpoint_id })} aria-label={`${name}, this node`}>
       <circle class="halo" cx={at.x} cy={at.y} r={31} />
       <circle class="body" cx={at.x} cy={at.y} r={24} />
-      <path class="glyph" d={`M${at.x} ${at.y - 13}v6M${at.x + 11} ${at.y + 6.5}l-5.2-3M${at.x - 11} ${at.y + 6.5}l5.2-3`} />
+      <path
+        class="glyph"
+        d={`M${at.x} ${at.y - 13}v6M${at.x + 11} ${at.y + 6.5}l-5.2-3M${at.x - 11} ${at.y + 6.5}l5.2-3`}
+      />
       <circle class="glyph" cx={at.x} cy={at.y} r={5} />
-      <text class="name" x={beside ? at.x + 42 : at.x} y={beside ? at.y - 2 : at.y + 52} text-anchor={beside ? "start" : "middle"}>
+      <text
+        class="name"
+        x={beside ? at.x + 42 : at.x}
+        y={beside ? at.y - 2 : at.y + 52}
+        text-anchor={beside ? "start" : "middle"}
+      >
         {short(name, 22)}
       </text>
-      <text class="under" x={beside ? at.x + 42 : at.x} y={beside ? at.y + 16 : at.y + 70} text-anchor={beside ? "start" : "middle"}>
+      <text
+        class="under"
+        x={beside ? at.x + 42 : at.x}
+        y={beside ? at.y + 16 : at.y + 70}
+        text-anchor={beside ? "start" : "middle"}
+      >
         this node
       </text>
     </a>
   );
 }
 
-function PeerNode({ placed, room }: { readonly placed: PlacedPeer; readonly room: number }): JSX.Element {
+interface PeerNodeProps {
+  readonly placed: PlacedPeer;
+  /** Characters that fit beside it. */
+  readonly room: number;
+  /** Its line has no word on it: the word stands here. */
+  readonly narrow: boolean;
+}
+
+function PeerNode({ placed, room, narrow }: PeerNodeProps): JSX.Element {
   const { peer, role, side, x, y } = placed;
   const refused = role === "host" && peer.sealed === "refused";
   const name = nameOf(peer);
@@ -118,16 +143,27 @@ function PeerNode({ placed, room }: { readonly placed: PlacedPeer; readonly room
   const { tier } = peer.attestation;
   const spoken = `${name}, ${role}${refused ? ", refused" : role === "host" ? `, ${peer.sealed}` : ""}, ${routeWords[peer.route]}`;
   return (
-    <a class={`node ${role}${refused ? " refused" : ""}`} href={linkTo({ view: "peer", id: peer.endpoint_id })} aria-label={spoken}>
+    <a
+      class={`node ${role}${refused ? " refused" : ""}`}
+      href={linkTo({ view: "peer", id: peer.endpoint_id })}
+      aria-label={spoken}
+    >
       <Shape role={role} x={x} y={y} />
       <text class="name" x={textX} y={textY} text-anchor={anchor}>
         {short(name, room)}
       </text>
       <text class="under" x={textX} y={textY + 17} text-anchor={anchor}>
         {role === "host" && (
-          <tspan class={tier === "none" ? "tier" : "tier proven"}>{tier === "none" ? "no proof" : `tier ${tier}`}</tspan>
+          <tspan class={tier === "none" ? "tier" : "tier proven"}>
+            {tier === "none" ? "no proof" : `tier ${tier}`}
+          </tspan>
         )}
-        {role === "host" ? short(` · ${peer.models.join(", ")}`, Math.max(3, room - 9)) : role}
+        {role !== "host"
+          ? role
+          : short(
+              ` · ${narrow ? wordOf(peer, peer.route === "relay") : peer.models.join(", ")}`,
+              Math.max(3, room - 9),
+            )}
       </text>
     </a>
   );
@@ -139,7 +175,10 @@ function Shape({ role, x, y }: { readonly role: RoleWord; readonly x: number; re
       return (
         <>
           <rect class="body" x={x - 17} y={y - 17} width={34} height={34} rx={9} />
-          <path class="glyph" d={`M${x - 8} ${y - 4.5}h16M${x - 8} ${y + 4.5}h16M${x - 3.5} ${y - 9}v0M${x - 8.5} ${y - 9}h17v18h-17Z`} />
+          <path
+            class="glyph"
+            d={`M${x - 8} ${y - 4.5}h16M${x - 8} ${y + 4.5}h16M${x - 3.5} ${y - 9}v0M${x - 8.5} ${y - 9}h17v18h-17Z`}
+          />
         </>
       );
     case "relay":
@@ -165,10 +204,20 @@ function Rest({ rest: { role, peers, refused, x, y, side } }: { readonly rest: P
     <a class="node rest" href="#/mesh" onClick={toList} aria-label={`${some(peers, role)} more, in the list`}>
       <circle class="body" cx={x} cy={y} r={15} />
       <path class="glyph" d={`M${x - 6} ${y}h0.1M${x} ${y}h0.1M${x + 6} ${y}h0.1`} />
-      <text class="name" x={textX} y={side === "above" ? y - 42 : y - 3} text-anchor={side === "right" ? "start" : side === "left" ? "end" : "middle"}>
+      <text
+        class="name"
+        x={textX}
+        y={side === "above" ? y - 42 : y - 3}
+        text-anchor={side === "right" ? "start" : side === "left" ? "end" : "middle"}
+      >
         {`${peers} more`}
       </text>
-      <text class="under" x={textX} y={side === "above" ? y - 25 : y + 14} text-anchor={side === "right" ? "start" : side === "left" ? "end" : "middle"}>
+      <text
+        class="under"
+        x={textX}
+        y={side === "above" ? y - 25 : y + 14}
+        text-anchor={side === "right" ? "start" : side === "left" ? "end" : "middle"}
+      >
         {refused > 0 ? `in the list, ${refused} refused` : "in the list"}
       </text>
     </a>

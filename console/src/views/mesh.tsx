@@ -47,9 +47,9 @@ function summaryOf({ peers, models, mesh_name: name }: Status): string {
 function Legend(): JSX.Element {
   return (
     <ul class="legend" aria-label="Lines">
-      <li class="good">sealed: only the host can read the prompt</li>
+      <li class="good">sealed: readable by the host alone</li>
       <li class="warn">plain: readable on the way</li>
-      <li class="bad">refused: gets no prompt</li>
+      <li class="bad">refused: no prompt</li>
       <li class="dashed">dashed: through a relay</li>
     </ul>
   );
@@ -74,7 +74,9 @@ function PeerList({ peers }: { readonly peers: readonly PeerStatus[] }): JSX.Ele
   const [wanted, setWanted] = useState("");
   const word = wanted.trim().toLowerCase();
   const fits = (peer: PeerStatus): boolean =>
-    [nameOf(peer), peer.endpoint_id, roleOf(peer), peer.sealed, ...peer.models].some((text) => text.toLowerCase().includes(word));
+    [nameOf(peer), peer.endpoint_id, roleOf(peer), peer.sealed, ...peer.models].some((text) =>
+      text.toLowerCase().includes(word),
+    );
   const shown = peers.filter(fits).toSorted((a, b) => rank(a) - rank(b) || nameOf(a).localeCompare(nameOf(b)));
   return (
     <section id="peers" aria-labelledby="peers-title">
@@ -137,14 +139,25 @@ function Row({ peer, peers }: { readonly peer: PeerStatus; readonly peers: reado
       </th>
       <td data-label="Role">{role}</td>
       <td data-label="Route">{via ? `through ${nameOf(via)}` : routeWords[peer.route]}</td>
-      <td data-label="Prompts">{role === "host" ? <SealBadge sealing={peer.sealed} /> : <span class="muted">takes none</span>}</td>
-      <td data-label="Proof">{role === "host" ? <TierBadge tier={peer.attestation.tier} /> : <span class="muted">–</span>}</td>
-      <td data-label="Models">{peer.models.length === 0 ? <span class="muted">–</span> : <span class="models">{peer.models.join(", ")}</span>}</td>
-      <td data-label="Round trip" class="number">
+      <td data-label="Prompts" class={blank(role !== "host")}>
+        {role === "host" ? <SealBadge sealing={peer.sealed} /> : <span class="muted">takes none</span>}
+      </td>
+      <td data-label="Proof" class={blank(role !== "host")}>
+        {role === "host" ? <TierBadge tier={peer.attestation.tier} /> : <span class="muted">–</span>}
+      </td>
+      <td data-label="Models" class={blank(peer.models.length === 0)}>
+        {peer.models.length === 0 ? <span class="muted">–</span> : <span class="models">{peer.models.join(", ")}</span>}
+      </td>
+      <td data-label="Round trip" class={peer.rtt_ms === null ? "number blank" : "number"}>
         {duration(peer.rtt_ms)}
       </td>
     </tr>
   );
+}
+
+/** A cell that says nothing has no line on a phone. */
+function blank(says: boolean): string | undefined {
+  return says ? "blank" : undefined;
 }
 
 function Changes({ changes }: { readonly changes: readonly Change[] }): JSX.Element | null {

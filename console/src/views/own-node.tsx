@@ -36,7 +36,12 @@ export function OwnNode({ status }: { readonly status: Status }): JSX.Element {
           rows={[
             ["Running now", `${count(admission.running)} of at most ${count(admission.max_running)}`],
             ["Waiting", `${count(admission.queued)} of at most ${count(admission.max_queued)}`],
-            ["Carried for others", status.relays_for_others ? `${some(relayed.streams, "stream")}, ${count(relayed.bytes)} bytes` : "it does not relay"],
+            [
+              "Carried for others",
+              status.relays_for_others
+                ? `${some(relayed.streams, "stream")}, ${count(relayed.bytes)} bytes`
+                : "it does not relay",
+            ],
           ]}
         />
       </section>
@@ -46,7 +51,8 @@ export function OwnNode({ status }: { readonly status: Status }): JSX.Element {
         {evidence.map(({ kind, note, issued_at: issued, why }) => (
           <p key={kind}>
             <Badge tone={why === null ? "calm" : "warn"}>{kind}</Badge>{" "}
-            {why ?? (issued === null ? "not made yet" : `made ${dayTime(issued)}`)} {note !== null && <span class="muted">{note}</span>}
+            {why ?? (issued === null ? "not made yet" : `made ${dayTime(issued)}`)}{" "}
+            {note !== null && <span class="muted">{note}</span>}
           </p>
         ))}
       </section>

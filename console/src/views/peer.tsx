@@ -13,6 +13,7 @@ import { Evidence } from "./evidence.tsx";
 import { OwnNode } from "./own-node.tsx";
 import { PinCard } from "./pin.tsx";
 import { Posture } from "./posture.tsx";
+import { Inline } from "./prose.tsx";
 
 export interface PeerViewProps {
   /** Endpoint id, or the beginning of one. */
@@ -51,7 +52,15 @@ export function Back(): JSX.Element {
   );
 }
 
-function Known({ peer, status, session }: { readonly peer: PeerStatus; readonly status: Status; readonly session: Session }): JSX.Element {
+function Known({
+  peer,
+  status,
+  session,
+}: {
+  readonly peer: PeerStatus;
+  readonly status: Status;
+  readonly session: Session;
+}): JSX.Element {
   const { endpoint_id: id, attestation } = peer;
   const role = roleOf(peer);
   // asked anew when the view opens, and again when something about the peer has changed
@@ -111,14 +120,19 @@ function Known({ peer, status, session }: { readonly peer: PeerStatus; readonly 
   );
 }
 
-function Decision(props: { readonly peer: PeerStatus; readonly explained: ReturnType<typeof useAsked<ExplainReport>> }): JSX.Element {
+function Decision(props: {
+  readonly peer: PeerStatus;
+  readonly explained: ReturnType<typeof useAsked<ExplainReport>>;
+}): JSX.Element {
   const { peer, explained } = props;
   const { allowed, refusal } = peer.attestation;
   const text = explained.value?.hosts[0]?.text;
   return (
     <section class={allowed ? "notice good" : "notice bad"} aria-label="Decision">
       <p class="notice-title">{allowed ? "It may be asked." : "It is refused: no prompt goes there."}</p>
-      <p>{text ?? refusal ?? ""}</p>
+      <p>
+        <Inline text={text ?? refusal ?? ""} />
+      </p>
     </section>
   );
 }

@@ -19,13 +19,17 @@ const standings: Readonly<Record<NonNullable<PeerStatus["attestation"]["pin"]>, 
   none: "No key is pinned for it.",
   "first-contact": "It was met in this session. From the next one on, its key counts as pinned, unless it changes.",
   agrees: "It shows the key that is pinned for it.",
-  disagrees: "It shows another key than the one that is pinned for it. Until you say that this is right, it is refused.",
+  disagrees:
+    "It shows another key than the one that is pinned for it. Until you say that this is right, it is refused.",
 };
 
 export function PinCard({ peer, session, asked }: PinCardProps): JSX.Element {
   const { fingerprint, pin } = peer.attestation;
   const id = peer.endpoint_id;
-  const pins = useAsked<{ readonly pins: readonly PinDocument[] }>(session === "valid" ? "/api/pins" : null, `${pin} ${fingerprint}`);
+  const pins = useAsked<{ readonly pins: readonly PinDocument[] }>(
+    session === "valid" ? "/api/pins" : null,
+    `${pin} ${fingerprint}`,
+  );
   const own = pins.value?.pins.filter(({ endpoint_id }) => endpoint_id === id) ?? [];
   const [dialog, open] = useState<"pin" | "forget" | null>(null);
   const done = (): void => {
@@ -36,7 +40,13 @@ export function PinCard({ peer, session, asked }: PinCardProps): JSX.Element {
   return (
     <section class="card" aria-labelledby="pin-title">
       <h2 id="pin-title">Pinned key</h2>
-      <p>{pin === null ? "It has shown no key that could be pinned." : confirmed ? "You have confirmed the key that it shows." : standings[pin]}</p>
+      <p>
+        {pin === null
+          ? "It has shown no key that could be pinned."
+          : confirmed
+            ? "You have confirmed the key that it shows."
+            : standings[pin]}
+      </p>
       {fingerprint !== null && (
         <p>
           <span class="label">The key that it shows</span>

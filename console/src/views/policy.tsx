@@ -7,6 +7,7 @@ import { Empty, Shown } from "../parts/states.tsx";
 import { linkTo } from "../route.ts";
 import type { PolicyHost, PolicyReport, Status } from "../types.ts";
 import { shortId, some } from "../words.ts";
+import { Inline } from "./prose.tsx";
 
 /** What is tried; null: as it is. */
 interface WhatIf {
@@ -28,7 +29,10 @@ function pathOf({ tier, encryption, hardened }: WhatIf): string {
 export function PolicyView({ status }: { readonly status: Status }): JSX.Element {
   const [trying, setTrying] = useState(asItIs);
   // what follows from the policy changes with what the peers show
-  const version = JSON.stringify([status.policy, status.peers.map(({ attestation, sealed, models }) => [attestation, sealed, models])]);
+  const version = JSON.stringify([
+    status.policy,
+    status.peers.map(({ attestation, sealed, models }) => [attestation, sealed, models]),
+  ]);
   const now = useAsked<PolicyReport>("/api/policy", version);
   const tried = useAsked<PolicyReport>(trying === asItIs ? null : pathOf(trying), version);
   const shown = trying === asItIs ? now : tried;
@@ -108,7 +112,11 @@ function WhatIfForm({ trying, change, policy }: WhatIfProps): JSX.Element {
       </div>
       <label class="field">
         <span class="label">Evidence of tier</span>
-        <select class="input" value={tier} onChange={({ currentTarget }) => change({ ...trying, tier: currentTarget.value })}>
+        <select
+          class="input"
+          value={tier}
+          onChange={({ currentTarget }) => change({ ...trying, tier: currentTarget.value })}
+        >
           {tierOptions.map(([value, text]) => (
             <option key={value} value={value}>
               {text}
@@ -131,7 +139,11 @@ function WhatIfForm({ trying, change, policy }: WhatIfProps): JSX.Element {
   );
 }
 
-function Check(props: { readonly text: string; readonly value: boolean; readonly change: (value: boolean) => void }): JSX.Element {
+function Check(props: {
+  readonly text: string;
+  readonly value: boolean;
+  readonly change: (value: boolean) => void;
+}): JSX.Element {
   const { text, value, change } = props;
   return (
     <label class="check">
@@ -141,7 +153,13 @@ function Check(props: { readonly text: string; readonly value: boolean; readonly
   );
 }
 
-function Hosts({ report, now }: { readonly report: PolicyReport; readonly now: PolicyReport | undefined }): JSX.Element {
+function Hosts({
+  report,
+  now,
+}: {
+  readonly report: PolicyReport;
+  readonly now: PolicyReport | undefined;
+}): JSX.Element {
   if (report.hosts.length === 0) {
     return (
       <Empty title="There is no other host">
@@ -154,17 +172,29 @@ function Hosts({ report, now }: { readonly report: PolicyReport; readonly now: P
   return (
     <ul class="decisions">
       {report.hosts.map((host) => (
-        <Decision key={`${host.endpoint_id} ${host.models.join(" ")}`} host={host} before={report.what_if ? sameIn(now, host) : undefined} />
+        <Decision
+          key={`${host.endpoint_id} ${host.models.join(" ")}`}
+          host={host}
+          before={report.what_if ? sameIn(now, host) : undefined}
+        />
       ))}
     </ul>
   );
 }
 
 function sameIn(report: PolicyReport | undefined, host: PolicyHost): PolicyHost | undefined {
-  return report?.hosts.find(({ endpoint_id: id, models }) => id === host.endpoint_id && models.join() === host.models.join());
+  return report?.hosts.find(
+    ({ endpoint_id: id, models }) => id === host.endpoint_id && models.join() === host.models.join(),
+  );
 }
 
-function Decision({ host, before }: { readonly host: PolicyHost; readonly before: PolicyHost | undefined }): JSX.Element {
+function Decision({
+  host,
+  before,
+}: {
+  readonly host: PolicyHost;
+  readonly before: PolicyHost | undefined;
+}): JSX.Element {
   const { endpoint_id: id, decision, reasons, sentence, tier, route, models } = host;
   const allowed = decision === "allow";
   const changed = before !== undefined && before.decision !== decision;
@@ -182,12 +212,17 @@ function Decision({ host, before }: { readonly host: PolicyHost; readonly before
       </div>
       <p class="muted">{models.join(", ")}</p>
       {allowed || reasons.length === 0 ? (
-        <p>{sentence}</p>
+        <p>
+          <Inline text={sentence} />
+        </p>
       ) : (
         <ul class="reasons">
           {reasons.map(({ rule, code, sentence: why }) => (
             <li key={`${rule} ${code}`}>
-              <code>{code}</code> <span>{why}</span>
+              <code>{code}</code>{" "}
+              <span>
+                <Inline text={why} />
+              </span>
               {rule !== code && <span class="muted">{` (${rule})`}</span>}
             </li>
           ))}

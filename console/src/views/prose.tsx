@@ -35,17 +35,23 @@ export function Prose({ text }: { readonly text: string }): JSX.Element {
             <code>{block.text}</code>
           </pre>
         ) : (
-          block.text.split(/\n{2,}/).map((paragraph, at) => <p key={`${index} ${at}`}>{inline(paragraph)}</p>)
+          block.text.split(/\n{2,}/).map((paragraph, at) => (
+            <p key={`${index} ${at}`}>
+              <Inline text={paragraph} />
+            </p>
+          ))
         ),
       )}
     </div>
   );
 }
 
-function inline(text: string): readonly (string | JSX.Element)[] {
-  return text.split(/(`[^`\n]+`|\*\*[^*\n]+\*\*)/).map((part, index) => {
+/** A piece of a sentence, also of the node's own ones: they have names of tiers in backticks. */
+export function Inline({ text }: { readonly text: string }): JSX.Element {
+  const parts = text.split(/(`[^`\n]+`|\*\*[^*\n]+\*\*)/).map((part, index) => {
     if (part.length > 2 && part.startsWith("`")) return <code key={index}>{part.slice(1, -1)}</code>;
     if (part.length > 4 && part.startsWith("**")) return <strong key={index}>{part.slice(2, -2)}</strong>;
     return part;
   });
+  return <>{parts}</>;
 }

@@ -6,11 +6,15 @@ import { CopyButton } from "../parts/controls.tsx";
 import type { MadeInviteDocument } from "../types.ts";
 import { dayTime, timeLeft } from "../words.ts";
 
+const theInvite = "The invite";
+
 export function Token({ made, close }: { readonly made: MadeInviteDocument; readonly close: () => void }): JSX.Element {
   const { token, invite } = made;
   const now = useNow();
   const commands: readonly (readonly [string, string])[] = [
-    ...(invite?.role === "client" || invite?.role === "relay" ? [] : [["On a machine with models", `sealmesh serve --engine auto --join ${token}`] as const]),
+    ...(invite?.role === "client" || invite?.role === "relay"
+      ? []
+      : [["On a machine with models", `sealmesh serve --engine auto --join ${token}`] as const]),
     ...(invite?.role === "relay" ? [] : [["On a machine that asks", `sealmesh client --join ${token}`] as const]),
     ...(invite?.role === "relay" ? [["On a machine that relays", `sealmesh relay --join ${token}`] as const] : []),
   ];
@@ -35,7 +39,7 @@ export function Token({ made, close }: { readonly made: MadeInviteDocument; read
       <div class="token-body">
         <QrCode text={token} />
         <div class="token-texts">
-          <Pasted label="The invite" text={token} />
+          <Pasted label={theInvite} text={token} />
           {commands.map(([label, text]) => (
             <Pasted key={label} label={label} text={text} />
           ))}
@@ -52,7 +56,7 @@ function Pasted({ label, text }: { readonly label: string; readonly text: string
         <span class="label">{label}</span>
         <CopyButton text={text} label={label.toLowerCase()} wide />
       </div>
-      <pre class="command" tabIndex={0}>
+      <pre class={label === theInvite ? "command" : "command line"} tabIndex={0}>
         {text}
       </pre>
     </div>
