@@ -1,0 +1,118 @@
+/**
+ * A mesh with something to see, as real processes: a host with the demo model and a TPM, a host that is reached through a
+ * relay alone, a host without evidence, a relay, and the client whose console it is, which demands evidence.
+ *
+ *     desk ──── gpu-box        --model demo.gguf, TPM: tier vendor
+ *       ├─ edge-relay ── studio-mac   scripted engine, TPM, out of the client's direct reach
+ *       └────── old-laptop     scripted engine, no evidence: refused
+ *
+ * Needs swtpm and Linux (support/udp-forwarder.ts).
+ */
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { until } from "./e2e.ts";
+import { type EngineProcess, startEngineProcess } from "./engine-server.ts";
+import { demoModel, type NodeProcess, startProcess, tempDir } from "./processes.ts";
+import { startTpmMaker, type Swtpm, type TpmMaker } from "./swtpm.ts";
+import { apart, forwardTo, inviteVia, type UdpForwarder } from "./udp-forwarder.ts";
+
+export interface ConsoleMesh {
+  readonly gpuBox: NodeProcess;
+  readonly studioMac: NodeProcess;
+  readonly oldLaptop: NodeProcess;
+  readonly relay: NodeProcess;
+  /** The node of the console. */
+  readonly desk: NodeProcess;
+  /** Of studio-mac: its answers come word for word. */
+  readonly slowEngine: EngineProcess;
+  /** Of gpu-box. */
+  readonly tpm: Swtpm;
+  /** With the session in it. */
+  readonly link: () => string;
+  /** Starts `desk` again in its directory, at its port. */
+  readonly startDesk: () => Promise<NodeProcess>;
+  close(): Promise<void>;
+}
+
+export const slowModel = "qwen3-30b-a3b";
+export const refusedModel = "mistral-small-3.2";
+
+export async function startConsoleMesh(): Promise<ConsoleMesh> {
+  const directory = tempDir();
+  const file = (name: string, text: string | Uint8Array): string => {
+    writeFileSync(join(directory, name), text, { mode: 0o600 });
+    return join(directory, name);
+  };
+  const maker: TpmMaker = await startTpmMaker();
+  const [tpm, otherTpm] = [await maker.makeTpm(), await maker.makeTpm()];
+  file("maker.der", maker.intermediate);
+  const hostConfig = file("host.toml", `[attest]\ntpm_certificates = ["maker.der"]\nrefresh = 2\n`);
+  const proof = ({ place }: Swtpm): string[] => ["--tpm", place, "--config", hostConfig];
+  const [slowEngine, plainEngine] = await Promise.all([
+    startEngineProcess({ models: [slowModel, "gemma-3-12b"], text: prose, tokens: 60, tokenMs: 40 }),
+    startEngineProcess({ models: [refusedModel] }),
+  ]);
+  // its sockets are looked up from outside, which a hardened process allows to nobody but root
+  const apartHost = ["--bind", apart.host, "--no-hardening", ...proof(otherTpm)];
+  const studioMac = await startProcess(["serve", "--engine", slowEngine.url, "--name", "studio-mac", ...apartHost]);
+  const forwarder: UdpForwarder = await forwardTo(studioMac.pid);
+  const viaForwarder = ["--join", inviteVia(studioMac.ready.invite, forwarder.address)];
+  const relay = await startProcess(["relay", "--name", "edge-relay", ...viaForwarder]);
+  const joining = ["--join", relay.ready.invite];
+  const deskDirectory = tempDir();
+  const deskConfig = file(
+    "desk.toml",
+    `[policy]\nroots = [${JSON.stringify(file("root.der", maker.root))}]\nevidence_max_age = 6\n[challenge]\ninterval = 2\n`,
+  );
+  let ports: readonly string[] = [];
+  const startDesk = async (): Promise<NodeProcess> => {
+    const settings = ["--config", deskConfig, "--data-dir", deskDirectory, "--bind", apart.client];
+    const demands = ["--require-attested-hosts=key", "--name", "desk", ...settings, ...ports];
+    const node = await startProcess(["client", ...joining, ...demands]);
+    ports = ["--console", new URL(node.ready.console_url ?? "").port];
+    return node;
+  };
+  const [gpuBox, oldLaptop, desk] = await Promise.all([
+    startProcess(["serve", "--model", demoModel, "--name", "gpu-box", ...proof(tpm), ...joining]),
+    startProcess(["serve", "--engine", plainEngine.url, "--name", "old-laptop", ...joining]),
+    startDesk(),
+  ]);
+  const mesh: ConsoleMesh = {
+    gpuBox,
+    studioMac,
+    oldLaptop,
+    relay,
+    desk,
+    slowEngine,
+    tpm,
+    startDesk,
+    link: () => {
+      const [url, token] = readFileSync(join(deskDirectory, "session"), "utf8").split("\n");
+      return `${url?.replace("127.0.0.1", "localhost")}/#session=${token}`;
+    },
+    close: async () => {
+      forwarder.close();
+      await Promise.all([slowEngine.kill(), plainEngine.kill(), maker.close()]);
+    },
+  };
+  await until("all is known", () => isKnown(mesh), 20_000);
+  return mesh;
+}
+
+async function isKnown({ desk, gpuBox, studioMac, oldLaptop }: ConsoleMesh): Promise<boolean> {
+  const { peers } = await desk.status();
+  const at = ({ ready }: NodeProcess): string => {
+    const peer = peers.find(({ endpoint_id: id }) => id === ready.endpoint_id);
+    return `${peer?.route} ${peer?.sealed} ${peer?.attestation.tier}`;
+  };
+  return (
+    at(gpuBox) === "direct sealed vendor" &&
+    at(studioMac) === "relay sealed vendor" &&
+    at(oldLaptop) === "direct refused none"
+  );
+}
+
+/** What studio-mac says, slowly. */
+const prose =
+  "A relay carries sealed bytes from the node that asks to the host that answers. It knows who asks whom, when, and how " +
+  "much; it has no key, so it cannot read a word. If it drops, reorders or cuts what it carries, both ends notice.";
