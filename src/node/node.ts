@@ -255,9 +255,10 @@ class RunningNode implements Node {
       });
       consoleUrl = await listen(admin, config.console, "http", "--console");
       this.#closers.push(() => closeServer(admin));
-      this.#closers.push(() => {
+      this.#closers.push(async () => {
         this.#events.close();
         this.#log.close();
+        await sleep(1); // their streams end as streams do, before the connections are cut
       });
       session = openSession(config.dataDir, consoleUrl);
       this.#closers.push(() => session.close());

@@ -93,6 +93,15 @@ describe("nobody answers", () => {
     expect((await send(node, "/v1/models", { method: "GET", headers: right }, "")).status).toBe(200);
   });
 
+  it("E_SESSION: at the console port, the token of an earlier start", async () => {
+    const { consoleUrl = "" } = await testMesh().start("client", { headless: false, console: "0" });
+    const headers = { authorization: `Bearer ${"A".repeat(43)}` };
+    for (const path of ["/api/pins", "/v1/models"]) {
+      const answer = await fetch(new URL(path, consoleUrl), { headers });
+      expectRow({ status: answer.status, text: await answer.text() }, "E_SESSION");
+    }
+  });
+
   it("E_NO_HOST: any model would do, and there is none", async () => {
     const answer = await call(await testMesh().start("client"), prompt({ model: "auto" }));
     expectRow(answer, "E_NO_HOST");

@@ -29,7 +29,7 @@ async function ask(gate: GateRules, headers: Readonly<Record<string, string>>, m
   return { ...answer, status: Number(answer.head.slice(9, 12)), header };
 }
 
-describe("the Host header", () => {
+describe("E5: the Host header at the API port", () => {
   it.each(["localhost", "LOCALHOST:PORT", "127.0.0.1:PORT", "[::1]:PORT"])("%s is this machine", async (host) => {
     expect((await ask(loopback, { host })).status).toBe(200);
     expect((await ask(network, { host })).status).toBe(200);
@@ -60,7 +60,7 @@ describe("the Host header", () => {
   );
 });
 
-describe("the Origin header", () => {
+describe("E5: the Origin header at the API port", () => {
   it.each([
     "https://evil.example",
     "http://localhost",

@@ -17,7 +17,7 @@ export interface TestNode extends Node {
 }
 
 /** Parts that a test puts in the place of the node's own. */
-export type TestParts = Pick<NodeOptions, "collectors" | "hardening" | "measurement">;
+export type TestParts = Pick<NodeOptions, "collectors" | "hardening" | "measurement" | "onStopAsked">;
 
 export interface TestMesh {
   readonly network: MemoryNetwork;

@@ -244,14 +244,17 @@ describe("a tier that is not reached", () => {
       rule: "stale",
       demand: "--require-attested-hosts=vendor",
       lacks: ["fresh"],
+      reasons: [{ code: "too-old", sentence: "Its own time is older than allowed." }],
       text: "--require-attested-hosts=vendor: stale: Its own time is older than allowed.",
     });
   });
 
   it("names each lacking factor with its reason and sentence", () => {
     const piece = tpm({ verdict: { chain: unknown("no-chain"), "key-residence": unknown("not-activated") } });
-    const { text, lacks } = refused(proving(piece), attested("vendor"));
+    const { text, lacks, reasons } = refused(proving(piece), attested("vendor"));
     expect(lacks).toEqual(["chain", "key-residence"]);
+    expect(reasons.map(({ code }) => code)).toEqual(["no-chain", "not-activated"]);
+    expect(reasons[0]?.sentence).toBe("No certificate came with it.");
     expect(text).toContain("Its tpm2 evidence reaches `key`.");
     expect(text).toContain("chain (no-chain): No certificate came with it.");
     expect(text).toContain("key-residence (not-activated): Nothing has shown yet");
