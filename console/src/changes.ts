@@ -1,5 +1,5 @@
 /** What is worth a line between one status and the next: who came and went, and whose standing has changed. Pure. */
-import { nameOf } from "./words.ts";
+import { nameOf, peerSealing } from "./words.ts";
 import type { PeerStatus, Status } from "./types.ts";
 
 export interface News {
@@ -25,10 +25,10 @@ export function changesBetween(before: Status, after: Status): readonly News[] {
 function changesOf(old: PeerStatus, peer: PeerStatus): readonly News[] {
   const name = nameOf(peer);
   const news: News[] = [];
-  if (old.sealed !== peer.sealed) {
-    if (peer.sealed === "refused") news.push({ text: `${name} is refused now`, tone: "bad" });
-    else
-      news.push({ text: `${name} may be asked now, ${peer.sealed}`, tone: peer.sealed === "plain" ? "bad" : "good" });
+  const [was, is] = [peerSealing(old), peerSealing(peer)];
+  if (was !== is && is !== "unasked") {
+    if (is === "refused") news.push({ text: `${name} is refused now`, tone: "bad" });
+    else news.push({ text: `${name} may be asked now, ${is}`, tone: is === "plain" ? "bad" : "good" });
   }
   const tier = peer.attestation.tier;
   if (old.attestation.tier !== tier) {

@@ -23,6 +23,20 @@ export function roleOf({ role, models }: PeerStatus): RoleWord {
   return role === "Client" ? "client" : "relay";
 }
 
+/** How a prompt to a host would travel. unasked: nobody has looked yet whether it shows what is demanded. */
+export type PeerSealing = "sealed" | "plain" | "refused" | "unasked";
+
+export function peerSealing({ sealed, attestation }: PeerStatus): PeerSealing {
+  return sealed === "refused" && attestation.rule === "not-asked" ? "unasked" : sealed;
+}
+
+export const peerSealingWords: Readonly<Record<PeerSealing, string>> = {
+  sealed: "sealed",
+  plain: "plain",
+  refused: "refused",
+  unasked: "not asked yet",
+};
+
 export const routeWords: Readonly<Record<PeerStatus["route"], string>> = {
   direct: "direct",
   relay: "through a relay",

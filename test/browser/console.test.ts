@@ -75,16 +75,19 @@ describe.skipIf(missing !== undefined)("the console", () => {
 
   it("shows who is there, how a prompt would travel and what is proven, in a picture and in a list", async () => {
     expect(await page.evaluate("location.hash")).toBe("#/mesh");
+    await reads(row(mesh.gpuBox), /gpu-box.*not asked yet/);
+    await page.getByText("3 hosts have not been asked for evidence yet.").waitFor();
+    await page.getByRole("button", { name: "Ask now" }).click();
     await reads(row(mesh.gpuBox), /gpu-box.*host.*direct.*sealed.*tier vendor.*demo/);
     await reads(row(mesh.studioMac), /studio-mac.*host.*through edge-relay.*sealed.*tier vendor/);
     await reads(row(mesh.oldLaptop), /old-laptop.*host.*direct.*refused.*no proof/);
     await reads(row(mesh.relay), /edge-relay.*relay.*direct/);
     for (const spoken of [
-      "gpu-box, host, sealed, direct",
-      "studio-mac, host, sealed, through a relay",
-      "old-laptop, host, refused, direct",
-      "edge-relay, relay, direct",
-      "desk, this node",
+      /gpu-box tier vendor · demo, host, sealed, direct/,
+      /studio-mac tier vendor · .*, host, sealed, through a relay/,
+      /old-laptop no proof · .*, host, refused, direct/,
+      /edge-relay relay, direct/,
+      /desk this node/,
     ]) {
       await page.locator(".picture").getByRole("link", { name: spoken }).waitFor();
     }
@@ -97,8 +100,8 @@ describe.skipIf(missing !== undefined)("the console", () => {
   it("shows a host that joins, and that leaves, without being asked", async () => {
     const before = await page.evaluate("performance.timeOrigin");
     const guest = await startHost("guest-model", {}, mesh.relay);
-    await reads(row(guest.node), /host.*direct.*refused.*guest-model/);
-    await page.getByText("5 peers, 4 hosts, 5 models; 2 hosts refused").waitFor();
+    await reads(row(guest.node), /host.*direct.*not asked yet.*guest-model/);
+    await page.getByText("5 peers, 4 hosts, 5 models; 1 host refused").waitFor();
     await guest.node.stop();
     await row(guest.node).waitFor({ state: "detached" });
     const changes = await page.locator(".changes").textContent();
@@ -112,7 +115,10 @@ describe.skipIf(missing !== undefined)("the console", () => {
     try {
       await row(mesh.gpuBox).getByText("refused").waitFor({ timeout: 20_000 });
       await reads(page.locator(".changes"), "gpu-box is refused now");
-      await page.locator(".picture").getByRole("link", { name: "gpu-box, host, refused, direct" }).waitFor();
+      await page
+        .locator(".picture")
+        .getByRole("link", { name: /gpu-box no proof.*, host, refused, direct/ })
+        .waitFor();
     } finally {
       process.kill(mesh.tpm.pid(), "SIGCONT");
     }

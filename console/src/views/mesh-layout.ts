@@ -3,7 +3,7 @@
  * relays above. The same mesh gives the same picture, in px of the place there is. More peers than fit are one entry.
  * Pure: knows no screen and no colour.
  */
-import { nameOf, type RoleWord, roleOf } from "../words.ts";
+import { nameOf, peerSealing, type RoleWord, roleOf } from "../words.ts";
 import type { PeerStatus } from "../types.ts";
 
 export interface Point {
@@ -78,9 +78,13 @@ function groupsOf(peers: readonly PeerStatus[]): Groups {
 
 /** Those that may be asked first, so that they are in the picture; then by name, and by id where names are the same. */
 function order(a: PeerStatus, b: PeerStatus): number {
-  const refused = Number(a.sealed === "refused") - Number(b.sealed === "refused");
+  const refused = Number(isRefused(a)) - Number(isRefused(b));
   if (refused !== 0) return refused;
   return compare(nameOf(a), nameOf(b)) || compare(a.endpoint_id, b.endpoint_id);
+}
+
+function isRefused(peer: PeerStatus): boolean {
+  return peerSealing(peer) === "refused";
 }
 
 function compare(a: string, b: string): number {
@@ -161,7 +165,7 @@ function steps(points: readonly Point[]): readonly Point[] {
 }
 
 function restOf(role: RoleWord, { rest }: Group): { role: RoleWord; peers: number; refused: number } {
-  return { role, peers: rest.length, refused: rest.filter(({ sealed }) => sealed === "refused").length };
+  return { role, peers: rest.length, refused: rest.filter(isRefused).length };
 }
 
 function edgesOf(self: Point, placed: readonly PlacedPeer[]): readonly Edge[] {

@@ -2,7 +2,7 @@
 import type { JSX } from "preact";
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { linkTo } from "../route.ts";
-import { nameOf, ownName, type RoleWord, roleOf, routeWords, some } from "../words.ts";
+import { nameOf, ownName, peerSealing, peerSealingWords, type RoleWord, roleOf, routeWords } from "../words.ts";
 import type { PeerStatus, Status } from "../types.ts";
 import { type Edge, layoutOf, type PlacedPeer, type PlacedRest, type Point } from "./mesh-layout.ts";
 
@@ -78,49 +78,59 @@ function Word({ edge: { peer, relayed, label } }: { readonly edge: Edge }): JSX.
   );
 }
 
+const tones = { sealed: "good", plain: "warn", refused: "bad", unasked: "calm" } as const;
+
 function toneOf(peer: PeerStatus): string {
-  const { sealed, route } = peer;
-  if (roleOf(peer) !== "host") return "calm";
-  if (sealed === "refused") return "bad";
-  return route === "none" ? "calm" : sealed === "plain" ? "warn" : "good";
+  const sealing = peerSealing(peer);
+  if (roleOf(peer) !== "host" || (peer.route === "none" && sealing !== "refused")) return "calm";
+  return tones[sealing];
 }
 
 function wordOf(peer: PeerStatus, relayed: boolean): string {
-  const { sealed, route } = peer;
+  const sealing = peerSealing(peer);
   if (roleOf(peer) !== "host") return "";
-  if (sealed === "refused") return "refused";
-  if (route === "none") return "no route";
-  return relayed ? `${sealed}, relayed` : sealed;
+  if (sealing === "refused") return "refused";
+  if (peer.route === "none") return "no route";
+  return relayed ? `${peerSealingWords[sealing]}, relayed` : peerSealingWords[sealing];
+}
+
+interface CaptionProps extends Point {
+  readonly side: PlacedPeer["side"] | "below";
+  readonly name: string;
+  /** The line below it; what comes first may stand out. */
+  readonly first?: { readonly text: string; readonly proven: boolean };
+  readonly under: string;
+}
+
+/** What stands beside a node of the picture. */
+function Caption({ x, y, side, name, first, under }: CaptionProps): JSX.Element {
+  const anchor = side === "right" ? "start" : side === "left" ? "end" : "middle";
+  const across = side === "right" ? x + 28 : side === "left" ? x - 28 : x;
+  const down = side === "above" ? y - 42 : side === "below" ? y + 52 : y - 3;
+  return (
+    <>
+      <text class="name" x={across} y={down} text-anchor={anchor}>
+        {name}
+      </text>{" "}
+      <text class="under" x={across} y={down + 17} text-anchor={anchor}>
+        {first && <tspan class={first.proven ? "tier proven" : "tier"}>{first.text}</tspan>}
+        {under}
+      </text>
+    </>
+  );
 }
 
 function Self({ at, status }: { readonly at: Point; readonly status: Status }): JSX.Element {
-  const name = ownName(status);
-  const beside = at.x < 60;
+  const { x, y } = at;
+  const name = short(ownName(status), 22);
+  const beside = x < 60;
   return (
-    <a class="node self" href={linkTo({ view: "peer", id: status.endpoint_id })} aria-label={`${name}, this node`}>
-      <circle class="halo" cx={at.x} cy={at.y} r={31} />
-      <circle class="body" cx={at.x} cy={at.y} r={24} />
-      <path
-        class="glyph"
-        d={`M${at.x} ${at.y - 13}v6M${at.x + 11} ${at.y + 6.5}l-5.2-3M${at.x - 11} ${at.y + 6.5}l5.2-3`}
-      />
-      <circle class="glyph" cx={at.x} cy={at.y} r={5} />
-      <text
-        class="name"
-        x={beside ? at.x + 42 : at.x}
-        y={beside ? at.y - 2 : at.y + 52}
-        text-anchor={beside ? "start" : "middle"}
-      >
-        {short(name, 22)}
-      </text>
-      <text
-        class="under"
-        x={beside ? at.x + 42 : at.x}
-        y={beside ? at.y + 16 : at.y + 70}
-        text-anchor={beside ? "start" : "middle"}
-      >
-        this node
-      </text>
+    <a class="node self" href={linkTo({ view: "peer", id: status.endpoint_id })}>
+      <circle class="halo" cx={x} cy={y} r={31} />
+      <circle class="body" cx={x} cy={y} r={24} />
+      <path class="glyph" d={`M${x} ${y - 13}v6M${x + 11} ${y + 6.5}l-5.2-3M${x - 11} ${y + 6.5}l5.2-3`} />
+      <circle class="glyph" cx={x} cy={y} r={5} />
+      <Caption x={beside ? x + 14 : x} y={y} side={beside ? "right" : "below"} name={name} under="this node" />
     </a>
   );
 }
@@ -135,36 +145,23 @@ interface PeerNodeProps {
 
 function PeerNode({ placed, room, narrow }: PeerNodeProps): JSX.Element {
   const { peer, role, side, x, y } = placed;
-  const refused = role === "host" && peer.sealed === "refused";
-  const name = nameOf(peer);
-  const anchor = side === "right" ? "start" : side === "left" ? "end" : "middle";
-  const textX = side === "right" ? x + 28 : side === "left" ? x - 28 : x;
-  const textY = side === "above" ? y - 42 : y - 3;
+  const isHost = role === "host";
+  const sealing = peerSealing(peer);
   const { tier } = peer.attestation;
-  const spoken = `${name}, ${role}${refused ? ", refused" : role === "host" ? `, ${peer.sealed}` : ""}, ${routeWords[peer.route]}`;
+  const name = short(nameOf(peer), room);
+  const first = isHost ? { text: tier === "none" ? "no proof" : `tier ${tier}`, proven: tier !== "none" } : undefined;
+  const more = narrow ? wordOf(peer, peer.route === "relay") : peer.models.join(", ");
+  const under = isHost ? short(` · ${more}`, Math.max(3, room - 9)) : role;
+  // as it reads on the screen, and then what lines and forms say
+  const spoken = [`${name} ${first?.text ?? ""}${under}`, ...(isHost ? ["host", peerSealingWords[sealing]] : [])];
   return (
     <a
-      class={`node ${role}${refused ? " refused" : ""}`}
+      class={`node ${role}${isHost && sealing === "refused" ? " refused" : ""}`}
       href={linkTo({ view: "peer", id: peer.endpoint_id })}
-      aria-label={spoken}
+      aria-label={[...spoken, routeWords[peer.route]].join(", ")}
     >
       <Shape role={role} x={x} y={y} />
-      <text class="name" x={textX} y={textY} text-anchor={anchor}>
-        {short(name, room)}
-      </text>
-      <text class="under" x={textX} y={textY + 17} text-anchor={anchor}>
-        {role === "host" && (
-          <tspan class={tier === "none" ? "tier" : "tier proven"}>
-            {tier === "none" ? "no proof" : `tier ${tier}`}
-          </tspan>
-        )}
-        {role !== "host"
-          ? role
-          : short(
-              ` · ${narrow ? wordOf(peer, peer.route === "relay") : peer.models.join(", ")}`,
-              Math.max(3, room - 9),
-            )}
-      </text>
+      <Caption x={x} y={y} side={side} name={name} under={under} {...(first ? { first } : {})} />
     </a>
   );
 }
@@ -199,27 +196,12 @@ function Shape({ role, x, y }: { readonly role: RoleWord; readonly x: number; re
 }
 
 function Rest({ rest: { role, peers, refused, x, y, side } }: { readonly rest: PlacedRest }): JSX.Element {
-  const textX = side === "right" ? x + 28 : side === "left" ? x - 28 : x;
+  const under = refused > 0 ? `${refused} refused, in the list` : "in the list";
   return (
-    <a class="node rest" href="#/mesh" onClick={toList} aria-label={`${some(peers, role)} more, in the list`}>
+    <a class="node rest" href="#/mesh" onClick={toList} aria-label={`${peers} more ${under}, ${role}s`}>
       <circle class="body" cx={x} cy={y} r={15} />
       <path class="glyph" d={`M${x - 6} ${y}h0.1M${x} ${y}h0.1M${x + 6} ${y}h0.1`} />
-      <text
-        class="name"
-        x={textX}
-        y={side === "above" ? y - 42 : y - 3}
-        text-anchor={side === "right" ? "start" : side === "left" ? "end" : "middle"}
-      >
-        {`${peers} more`}
-      </text>
-      <text
-        class="under"
-        x={textX}
-        y={side === "above" ? y - 25 : y + 14}
-        text-anchor={side === "right" ? "start" : side === "left" ? "end" : "middle"}
-      >
-        {refused > 0 ? `in the list, ${refused} refused` : "in the list"}
-      </text>
+      <Caption x={x} y={y} side={side} name={`${peers} more`} under={under} />
     </a>
   );
 }

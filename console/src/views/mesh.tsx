@@ -1,12 +1,13 @@
 /** View 1: who is in the mesh, how a prompt would travel to each, and what each has proven. A picture, and the same as a list. */
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
+import { askNode } from "../api.ts";
 import type { Change } from "../live.ts";
 import { SealBadge, TierBadge } from "../parts/badges.tsx";
 import { Copyable } from "../parts/controls.tsx";
 import { Empty } from "../parts/states.tsx";
 import { linkTo } from "../route.ts";
-import { clockTime, duration, nameOf, roleOf, routeWords, shortId, some } from "../words.ts";
+import { clockTime, duration, nameOf, peerSealing, roleOf, routeWords, shortId, some } from "../words.ts";
 import type { PeerStatus, Status } from "../types.ts";
 import { MeshPicture } from "./mesh-picture.tsx";
 
@@ -30,6 +31,7 @@ export function MeshView(props: { readonly status: Status; readonly changes: rea
         <MeshPicture status={status} />
         <Legend />
       </section>
+      <Unasked peers={status.peers} />
       {status.peers.length === 0 ? <Alone status={status} /> : <PeerList peers={status.peers} />}
       <Changes changes={changes} />
     </>
@@ -38,10 +40,31 @@ export function MeshView(props: { readonly status: Status; readonly changes: rea
 
 function summaryOf({ peers, models, mesh_name: name }: Status): string {
   const hosts = peers.filter((peer) => roleOf(peer) === "host");
-  const refused = hosts.filter(({ sealed }) => sealed === "refused").length;
+  const refused = hosts.filter((host) => peerSealing(host) === "refused").length;
   const parts = [some(peers.length, "peer"), some(hosts.length, "host"), some(models.length, "model")];
   const said = `${name === null ? "" : `${name}: `}${parts.join(", ")}`;
   return refused === 0 ? said : `${said}; ${some(refused, "host")} refused`;
+}
+
+/** Asked by one click: for a node evidence costs something, and it asks only when a prompt is to go out. */
+function Unasked({ peers }: { readonly peers: readonly PeerStatus[] }): JSX.Element | null {
+  const [asking, setAsking] = useState(false);
+  const unasked = peers.filter((peer) => roleOf(peer) === "host" && peerSealing(peer) === "unasked");
+  if (unasked.length === 0) return null;
+  const ask = async (): Promise<void> => {
+    setAsking(true);
+    // one after the other: what they show comes with the next status
+    for (const { endpoint_id: id } of unasked) await askNode(`/api/attestation/${id}`).catch(() => undefined);
+    setAsking(false);
+  };
+  return (
+    <div class="notice calm row">
+      <p>{`${some(unasked.length, "host")} ${unasked.length === 1 ? "has" : "have"} not been asked for evidence yet.`}</p>
+      <button type="button" class="button" disabled={asking} onClick={() => void ask()}>
+        {asking ? "Asking …" : "Ask now"}
+      </button>
+    </div>
+  );
 }
 
 function Legend(): JSX.Element {
@@ -74,7 +97,7 @@ function PeerList({ peers }: { readonly peers: readonly PeerStatus[] }): JSX.Ele
   const [wanted, setWanted] = useState("");
   const word = wanted.trim().toLowerCase();
   const fits = (peer: PeerStatus): boolean =>
-    [nameOf(peer), peer.endpoint_id, roleOf(peer), peer.sealed, ...peer.models].some((text) =>
+    [nameOf(peer), peer.endpoint_id, roleOf(peer), peerSealing(peer), ...peer.models].some((text) =>
       text.toLowerCase().includes(word),
     );
   const shown = peers.filter(fits).toSorted((a, b) => rank(a) - rank(b) || nameOf(a).localeCompare(nameOf(b)));
@@ -140,7 +163,7 @@ function Row({ peer, peers }: { readonly peer: PeerStatus; readonly peers: reado
       <td data-label="Role">{role}</td>
       <td data-label="Route">{via ? `through ${nameOf(via)}` : routeWords[peer.route]}</td>
       <td data-label="Prompts" class={blank(role !== "host")}>
-        {role === "host" ? <SealBadge sealing={peer.sealed} /> : <span class="muted">takes none</span>}
+        {role === "host" ? <SealBadge sealing={peerSealing(peer)} /> : <span class="muted">takes none</span>}
       </td>
       <td data-label="Proof" class={blank(role !== "host")}>
         {role === "host" ? <TierBadge tier={peer.attestation.tier} /> : <span class="muted">–</span>}

@@ -8,7 +8,7 @@ import { Icon } from "../parts/icon.tsx";
 import { Empty, Shown } from "../parts/states.tsx";
 import type { Session } from "../session.ts";
 import type { AttestationReport, ExplainReport, PeerStatus, Status } from "../types.ts";
-import { count, duration, nameOf, roleOf, routeWords } from "../words.ts";
+import { count, duration, nameOf, type PeerSealing, peerSealing, roleOf, routeWords } from "../words.ts";
 import { Evidence } from "./evidence.tsx";
 import { OwnNode } from "./own-node.tsx";
 import { PinCard } from "./pin.tsx";
@@ -80,7 +80,7 @@ function Known({
         </div>
         <p class="badges">
           <Badge tone="calm">{role}</Badge>
-          {role === "host" && <SealBadge sealing={peer.sealed} />}
+          {role === "host" && <SealBadge sealing={peerSealing(peer)} />}
           {role === "host" && <TierBadge tier={attestation.tier} />}
         </p>
       </header>
@@ -120,16 +120,27 @@ function Known({
   );
 }
 
+const titleOf: Readonly<Record<PeerSealing, string>> = {
+  sealed: "It may be asked.",
+  plain: "It may be asked, in the clear.",
+  refused: "It is refused: no prompt goes there.",
+  unasked: "It has not been asked for its evidence yet.",
+};
+
 function Decision(props: {
   readonly peer: PeerStatus;
   readonly explained: ReturnType<typeof useAsked<ExplainReport>>;
 }): JSX.Element {
   const { peer, explained } = props;
   const { allowed, refusal } = peer.attestation;
+  const sealing = peerSealing(peer);
   const text = explained.value?.hosts[0]?.text;
   return (
-    <section class={allowed ? "notice good" : "notice bad"} aria-label="Decision">
-      <p class="notice-title">{allowed ? "It may be asked." : "It is refused: no prompt goes there."}</p>
+    <section
+      class={allowed ? "notice good" : sealing === "unasked" ? "notice calm" : "notice bad"}
+      aria-label="Decision"
+    >
+      <p class="notice-title">{titleOf[sealing]}</p>
       <p>
         <Inline text={text ?? refusal ?? ""} />
       </p>

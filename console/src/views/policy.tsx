@@ -197,6 +197,7 @@ function Decision({
 }): JSX.Element {
   const { endpoint_id: id, decision, reasons, sentence, tier, route, models } = host;
   const allowed = decision === "allow";
+  const unasked = reasons.some(({ rule }) => rule === "not-asked");
   const changed = before !== undefined && before.decision !== decision;
   return (
     <li class={`card decision ${allowed ? "good" : "bad"}`} data-host={id}>
@@ -206,7 +207,7 @@ function Decision({
         </h3>
         <p class="badges">
           {changed && <span class="changed">{allowed ? "refused as it is" : "passes as it is"}</span>}
-          <SealBadge sealing={allowed ? (route ?? "none") : "refused"} />
+          <SealBadge sealing={allowed ? (route ?? "none") : unasked ? "unasked" : "refused"} />
           <TierBadge tier={tier} />
         </p>
       </div>
