@@ -26,7 +26,7 @@ function changesOf(old: PeerStatus, peer: PeerStatus): readonly News[] {
   const name = nameOf(peer);
   const news: News[] = [];
   const [was, is] = [peerSealing(old), peerSealing(peer)];
-  if (was !== is && is !== "unasked") {
+  if (was !== is && is !== "unasked" && is !== "old") {
     if (is === "refused") news.push({ text: `${name} is refused now`, tone: "bad" });
     else news.push({ text: `${name} may be asked now, ${is}`, tone: is === "plain" ? "bad" : "good" });
   }

@@ -23,11 +23,15 @@ export function roleOf({ role, models }: PeerStatus): RoleWord {
   return role === "Client" ? "client" : "relay";
 }
 
-/** How a prompt to a host would travel. unasked: nobody has looked yet whether it shows what is demanded. */
-export type PeerSealing = "sealed" | "plain" | "refused" | "unasked";
+/**
+ * How a prompt to a host would travel. unasked, old: nobody has looked whether it shows what is demanded, or not lately; it is
+ * asked before a prompt goes there.
+ */
+export type PeerSealing = "sealed" | "plain" | "refused" | "unasked" | "old";
 
 export function peerSealing({ sealed, attestation }: PeerStatus): PeerSealing {
-  return sealed === "refused" && attestation.rule === "not-asked" ? "unasked" : sealed;
+  if (sealed !== "refused") return sealed;
+  return attestation.rule === "not-asked" ? "unasked" : attestation.rule === "stale" ? "old" : "refused";
 }
 
 export const peerSealingWords: Readonly<Record<PeerSealing, string>> = {
@@ -35,6 +39,7 @@ export const peerSealingWords: Readonly<Record<PeerSealing, string>> = {
   plain: "plain",
   refused: "refused",
   unasked: "not asked yet",
+  old: "proof is old",
 };
 
 export const routeWords: Readonly<Record<PeerStatus["route"], string>> = {

@@ -62,7 +62,7 @@ export async function startConsoleMesh(): Promise<ConsoleMesh> {
   const deskDirectory = tempDir();
   const deskConfig = file(
     "desk.toml",
-    `[policy]\nroots = [${JSON.stringify(file("root.der", maker.root))}]\nevidence_max_age = 6\n[challenge]\ninterval = 2\n`,
+    `[policy]\nroots = [${JSON.stringify(file("root.der", maker.root))}]\n[challenge]\ninterval = 2\n`,
   );
   let ports: readonly string[] = [];
   const startDesk = async (): Promise<NodeProcess> => {

@@ -19,13 +19,14 @@ export function Badge(props: {
   );
 }
 
-export type Sealing = "sealed" | "plain" | "refused" | "unasked" | "local" | "none";
+export type Sealing = "sealed" | "plain" | "refused" | "unasked" | "old" | "local" | "none";
 
 const sealings: Readonly<Record<Sealing, { readonly tone: Tone; readonly icon: IconName; readonly word: string }>> = {
   sealed: { tone: "good", icon: "sealed", word: "sealed" },
   plain: { tone: "warn", icon: "plain", word: "plain" },
   refused: { tone: "bad", icon: "refused", word: "refused" },
   unasked: { tone: "calm", icon: "unknown", word: "not asked yet" },
+  old: { tone: "warn", icon: "stale", word: "proof is old" },
   local: { tone: "calm", icon: "sealed", word: "on this machine" },
   none: { tone: "calm", icon: "unknown", word: "not sent" },
 };

@@ -10,6 +10,9 @@ import type { InviteDocument, MadeInviteDocument, Status } from "../types.ts";
 import { count, dayTime, shortId, timeLeft } from "../words.ts";
 import { Token, useNow } from "./token.tsx";
 
+/** From one look at the list to the next, ms. */
+const lookMs = 3_000;
+
 interface InviteProps {
   readonly status: Status;
   readonly session: Session;
@@ -18,7 +21,8 @@ interface InviteProps {
 export function InviteView({ status, session }: InviteProps): JSX.Element {
   const invites = useAsked<{ readonly invites: readonly InviteDocument[] }>(
     session === "valid" ? "/api/invites" : null,
-    status.peers.length,
+    // who joins by one is a peer in a moment; what else changes is seen a little later
+    `${status.peers.map(({ id }) => id).join()} ${Math.floor(useNow() / lookMs)}`,
   );
   const [made, setMade] = useState<MadeInviteDocument | null>(null);
   return (

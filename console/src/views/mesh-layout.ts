@@ -76,11 +76,18 @@ function groupsOf(peers: readonly PeerStatus[]): Groups {
   return { host: group("host"), client: group("client"), relay: group("relay") };
 }
 
-/** Those that may be asked first, so that they are in the picture; then by name, and by id where names are the same. */
+/** Those that may be asked first, so that they are in the picture; then those behind a relay; by name, and by id where names are the same. */
 function order(a: PeerStatus, b: PeerStatus): number {
   const refused = Number(isRefused(a)) - Number(isRefused(b));
   if (refused !== 0) return refused;
+  // next to the relays, so that lines do not cross
+  const relayed = Number(b.route === "relay") - Number(a.route === "relay");
+  if (relayed !== 0) return relayed;
   return compare(nameOf(a), nameOf(b)) || compare(a.endpoint_id, b.endpoint_id);
+}
+
+function isHost(peer: PeerStatus): boolean {
+  return roleOf(peer) === "host";
 }
 
 function isRefused(peer: PeerStatus): boolean {
@@ -181,5 +188,6 @@ function edgesOf(self: Point, placed: readonly PlacedPeer[]): readonly Edge[] {
       const share = 0.56;
       const label = { x: from.x + (at.x - from.x) * share, y: from.y + (at.y - from.y) * share };
       return { peer, points, relayed: peer.route === "relay", label };
-    });
+    })
+    .toSorted((a, b) => Number(isHost(a.peer)) - Number(isHost(b.peer))); // what may carry prompts is drawn last, and seen
 }

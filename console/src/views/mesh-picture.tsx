@@ -78,7 +78,7 @@ function Word({ edge: { peer, relayed, label } }: { readonly edge: Edge }): JSX.
   );
 }
 
-const tones = { sealed: "good", plain: "warn", refused: "bad", unasked: "calm" } as const;
+const tones = { sealed: "good", plain: "warn", refused: "bad", unasked: "calm", old: "warn" } as const;
 
 function toneOf(peer: PeerStatus): string {
   const sealing = peerSealing(peer);

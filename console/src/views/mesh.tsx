@@ -49,17 +49,17 @@ function summaryOf({ peers, models, mesh_name: name }: Status): string {
 /** Asked by one click: for a node evidence costs something, and it asks only when a prompt is to go out. */
 function Unasked({ peers }: { readonly peers: readonly PeerStatus[] }): JSX.Element | null {
   const [asking, setAsking] = useState(false);
-  const unasked = peers.filter((peer) => roleOf(peer) === "host" && peerSealing(peer) === "unasked");
+  const unasked = peers.filter((peer) => roleOf(peer) === "host" && ["unasked", "old"].includes(peerSealing(peer)));
   if (unasked.length === 0) return null;
   const ask = async (): Promise<void> => {
     setAsking(true);
-    // one after the other: what they show comes with the next status
-    for (const { endpoint_id: id } of unasked) await askNode(`/api/attestation/${id}`).catch(() => undefined);
+    // one after the other: what they show comes with the next status, and is kept fresh from then on
+    for (const { endpoint_id: id } of unasked) await askNode(`/api/explain/${id}`).catch(() => undefined);
     setAsking(false);
   };
   return (
     <div class="notice calm row">
-      <p>{`${some(unasked.length, "host")} ${unasked.length === 1 ? "has" : "have"} not been asked for evidence yet.`}</p>
+      <p>{`${some(unasked.length, "host")} ${unasked.length === 1 ? "has" : "have"} not been asked for evidence lately.`}</p>
       <button type="button" class="button" disabled={asking} onClick={() => void ask()}>
         {asking ? "Asking …" : "Ask now"}
       </button>

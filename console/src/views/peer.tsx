@@ -125,6 +125,7 @@ const titleOf: Readonly<Record<PeerSealing, string>> = {
   plain: "It may be asked, in the clear.",
   refused: "It is refused: no prompt goes there.",
   unasked: "It has not been asked for its evidence yet.",
+  old: "Its evidence is too old. It is asked for newer one before a prompt goes there.",
 };
 
 function Decision(props: {
@@ -137,7 +138,7 @@ function Decision(props: {
   const text = explained.value?.hosts[0]?.text;
   return (
     <section
-      class={allowed ? "notice good" : sealing === "unasked" ? "notice calm" : "notice bad"}
+      class={allowed ? "notice good" : sealing === "unasked" || sealing === "old" ? "notice calm" : "notice bad"}
       aria-label="Decision"
     >
       <p class="notice-title">{titleOf[sealing]}</p>

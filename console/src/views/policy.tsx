@@ -198,6 +198,7 @@ function Decision({
   const { endpoint_id: id, decision, reasons, sentence, tier, route, models } = host;
   const allowed = decision === "allow";
   const unasked = reasons.some(({ rule }) => rule === "not-asked");
+  const old = reasons.some(({ rule }) => rule === "stale");
   const changed = before !== undefined && before.decision !== decision;
   return (
     <li class={`card decision ${allowed ? "good" : "bad"}`} data-host={id}>
@@ -207,7 +208,7 @@ function Decision({
         </h3>
         <p class="badges">
           {changed && <span class="changed">{allowed ? "refused as it is" : "passes as it is"}</span>}
-          <SealBadge sealing={allowed ? (route ?? "none") : unasked ? "unasked" : "refused"} />
+          <SealBadge sealing={allowed ? (route ?? "none") : unasked ? "unasked" : old ? "old" : "refused"} />
           <TierBadge tier={tier} />
         </p>
       </div>
