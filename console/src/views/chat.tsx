@@ -7,7 +7,8 @@ import { linkTo } from "../route.ts";
 import type { Session } from "../session.ts";
 import type { ExchangeReport, Status } from "../types.ts";
 import { Answer, type Turn } from "./answer.tsx";
-import { conversation, lastTurns, type Message, type Step } from "./conversation.ts";
+import { conversation, type Step } from "./conversation.ts";
+import { lastTurns, type Message } from "./history.ts";
 
 interface ChatProps {
   readonly status: Status;

@@ -3,11 +3,7 @@
  */
 import { createParser } from "eventsource-parser";
 import { askNode, messageOf } from "../api.ts";
-
-export interface Message {
-  readonly role: "user" | "assistant";
-  readonly content: string;
-}
+import type { Message } from "./history.ts";
 
 /** What the answer's headers say of who gave it. */
 export interface Told {
@@ -97,27 +93,4 @@ function toldBy(headers: Headers): Told {
     tier: headers.get("x-sealmesh-attested"),
     evidence: headers.get("x-sealmesh-evidence"),
   };
-}
-
-/** Where a model does not say how much it takes, tokens. */
-const usualContext = 8_192;
-/** Turns at most: a conversation on this page is short. */
-const mostTurns = 24;
-
-/**
- * The last turns that leave room for an answer: as many messages from the end as fit into about a third of the context, at
- * four characters a token. The newest is always there.
- * @param contextLength tokens; null: the model does not say
- */
-export function lastTurns(messages: readonly Message[], contextLength: number | null): readonly Message[] {
-  let room = (contextLength ?? usualContext) * 1.3;
-  let from = messages.length;
-  while (from > 0 && messages.length - from < mostTurns) {
-    room -= messages[from - 1]?.content.length ?? 0;
-    if (room < 0 && from < messages.length) break;
-    from -= 1;
-  }
-  // a history that begins with an answer has no question to it
-  while (from < messages.length - 1 && messages[from]?.role === "assistant") from += 1;
-  return messages.slice(from);
 }
