@@ -7,9 +7,9 @@ export const defaults = {
   consolePort: 3131,
   /**
    * Those who follow what changes: pages and commands of one person. A status twice a second is as much as anybody can see;
-   * every two seconds it is looked for what nothing tells of. Half a minute of exchanges may wait for a page that is slow.
+   * every second it is looked for what nothing tells of. Half a minute of exchanges may wait for a page that is slow.
    */
-  events: { listeners: 16, waiting: 64, aliveMs: 15_000, unreadMs: 60_000, everyMs: 500, lookMs: 2_000 },
+  events: { listeners: 16, waiting: 64, aliveMs: 15_000, unreadMs: 60_000, everyMs: 500, lookMs: 1_000 },
   /** Log entries in memory, about 200 bytes each, and those who follow them. */
   logRing: { entries: 1_000, listeners: 16, waiting: 1_000, aliveMs: 15_000, unreadMs: 60_000 },
   /** QUIC socket: all interfaces, a port of the system's choice. */

@@ -76,7 +76,7 @@ export class Feed {
 
   /** Ends the streams of all listeners. */
   close(): void {
-    for (const listener of [...this.#listeners]) listener.close();
+    for (const listener of this.#listeners) listener.close();
   }
 
   #closed(reader: Reader): void {
@@ -87,7 +87,7 @@ export class Feed {
   }
 
   #look(): void {
-    for (const listener of [...this.#listeners]) {
+    for (const listener of this.#listeners) {
       if (listener.unreadFor() > this.#options.unreadMs) listener.giveUp();
       else listener.keepAlive();
     }

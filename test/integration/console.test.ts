@@ -1,8 +1,7 @@
 /** The console port of whole nodes: what it tells as it happens, what can be tried, pinned and asked, and the end. */
 import { describe, expect, it, vi } from "vitest";
 import type { EndpointId } from "../../src/base/brand.ts";
-import { openAiStreamEvents } from "../support/console.ts";
-import { consoleOf, type NodeConsole } from "../support/console.ts";
+import { consoleOf, type NodeConsole, readerOf } from "../support/console.ts";
 import type {
   ConfirmedPinsDocument,
   ExchangeReport,
@@ -54,7 +53,7 @@ describe("the events of a node", () => {
     await engine.close();
   });
 
-  it("tell when a host loses its attestation, though nothing else happens", async () => {
+  it("tell when a host loses its attestation", async () => {
     const mesh = attackedMesh();
     const engine = await startEngineServer({ text: "fine" });
     const first = await enclaveHost(mesh, engine.url);
@@ -191,7 +190,7 @@ describe("models asked at the console port", () => {
       prompt({ stream: true }),
       leaving.signal,
     );
-    const reader = openAiStreamEvents(answer);
+    const reader = readerOf(answer);
     await reader.read();
     leaving.abort();
     await eventually("the engine is free", () => asked(engine)[0]?.disconnectedAt !== undefined);
@@ -204,7 +203,7 @@ describe("models asked at the console port", () => {
     const engine = await startEngineServer({ contentBytes: 64 * 1024 * 1024 });
     const node = await testMesh().start("serve", { ...withConsole, engine: [engine.url] });
     const answer = await consoleOf(node).ask("POST", "/v1/chat/completions", prompt({ stream: true }));
-    const reader = openAiStreamEvents(answer);
+    const reader = readerOf(answer);
     await reader.read();
     // what fits into sockets and queues has gone out, and no more
     let before = -1;

@@ -5,6 +5,7 @@ import { request } from "node:https";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { Flags } from "../../src/node/config.ts";
+import { consoleOf } from "../support/console.ts";
 import { startEngineServer } from "../support/engine-server.ts";
 import { eventually, temporaryDirectory, testMesh, type TestNode } from "../support/mesh.ts";
 import { certificate, certificateKey } from "../support/tls-files.ts";
@@ -105,13 +106,24 @@ describe("without TLS", () => {
 });
 
 describe("the console", () => {
-  it("may ask the API from its own port, whichever it got", async () => {
+  it("asks models at its own port; the API port is another origin, and lets it in no more than others", async () => {
     const node = await testMesh().start("client", { headless: false, console: "0" });
-    const { port } = new URL(node.consoleUrl ?? "");
-    const allowed = await fetch(`${node.apiUrl}/v1/models`, { headers: { origin: `http://localhost:${port}` } });
-    expect(allowed.headers.get("access-control-allow-origin")).toBe(`http://localhost:${port}`);
-    const other = await fetch(`${node.apiUrl}/v1/models`, { headers: { origin: "http://localhost:1" } });
-    expect(other.status).toBe(403);
+    const { origin } = new URL(node.consoleUrl ?? "");
+    const own = await consoleOf(node).ask("GET", "/v1/models");
+    expect(own.status).toBe(200);
+    for (const from of [origin, "http://localhost:1"]) {
+      const other = await fetch(`${node.apiUrl}/v1/models`, { headers: { origin: from } });
+      expect(other.status).toBe(403);
+      expect(other.headers.get("access-control-allow-origin")).toBeNull();
+    }
+  });
+
+  it("asks models without an API key and without TLS, where the API port demands both", async () => {
+    const { apiKeyFile, tlsCert, tlsKey } = files();
+    const node = await testMesh().start("client", { apiKeyFile, tlsCert, tlsKey, headless: false, console: "0" });
+    expect(node.apiUrl).toMatch(/^https:/);
+    expect((await consoleOf(node).ask("GET", "/v1/models")).status).toBe(200);
+    expect((await fetch(new URL("/v1/models", node.consoleUrl))).status).toBe(401);
   });
 });
 

@@ -42,14 +42,14 @@ export function consoleOf(node: TestNode): NodeConsole {
 }
 
 /** The pieces of a streamed answer, for whoever reads some of them. */
-export function openAiStreamEvents({ body }: Response): ReadableStreamDefaultReader<Uint8Array> {
+export function readerOf({ body }: Response): ReadableStreamDefaultReader<Uint8Array> {
   if (!body) throw new Error("the answer has no body");
   return body.getReader() as ReadableStreamDefaultReader<Uint8Array>;
 }
 
 function eventsOf(answer: Response): ConsoleEvents {
   if (answer.status !== 200) throw new Error(`status ${answer.status}`);
-  const reader = openAiStreamEvents(answer);
+  const reader = readerOf(answer);
   const decoder = new TextDecoder();
   const waiting: { readonly name: string | undefined; readonly data: string }[] = [];
   const parser = createParser({ onEvent: ({ event, data }) => void waiting.push({ name: event, data }) });

@@ -94,7 +94,10 @@ export function adminApp(parts: AdminParts): Hono {
   const app = new Hono();
   app.use(async (context, next) => {
     await next();
-    for (const [name, value] of Object.entries(answerHeaders)) context.res.headers.set(name, value);
+    const { headers } = context.res;
+    for (const [name, value] of Object.entries(answerHeaders)) headers.set(name, value);
+    // what is true now, or secret: files say otherwise of themselves
+    if (!headers.has("cache-control")) headers.set("cache-control", "no-store");
   });
   app.use(async (context, next) => {
     refuseForeignPages(context.req.header());

@@ -13,8 +13,16 @@ export function outgoingOf(context: Context): ServerResponse | undefined {
   return (context.env as Bindings | undefined)?.outgoing;
 }
 
+const streamHeaders = {
+  "content-type": "text/event-stream; charset=utf-8",
+  "cache-control": "no-store",
+  "x-accel-buffering": "no",
+};
+
 /** @param open gets what ends the connection of a reader that takes nothing @throws whatever it throws */
 export function eventStream(context: Context, open: (letGo: () => void) => Listener): Response {
+  // a HEAD is answered by what answers a GET, and nobody would read
+  if (context.req.method === "HEAD") return context.body(null, 200, streamHeaders);
   const outgoing = outgoingOf(context);
   const listener = open(() => void outgoing?.destroy());
   let ended = false;
@@ -33,9 +41,5 @@ export function eventStream(context: Context, open: (letGo: () => void) => Liste
     },
     { highWaterMark: 0 }, // what nobody reads waits in the feed, where it is bounded
   );
-  return context.body(body, 200, {
-    "content-type": "text/event-stream; charset=utf-8",
-    "cache-control": "no-store",
-    "x-accel-buffering": "no",
-  });
+  return context.body(body, 200, streamHeaders);
 }

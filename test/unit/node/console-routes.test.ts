@@ -56,6 +56,18 @@ describe("/api/events", () => {
     events.close();
   });
 
+  it("takes no place for who asks for its head alone", async () => {
+    const events = new NodeEvents({ ...quickEvents, status: () => ({ pid: 1 }) as Status });
+    const ask = consoleOf({ events });
+    for (let count = 0; count < 5; count += 1) {
+      const answer = await ask("/api/events", { method: "HEAD" });
+      expect(answer.status).toBe(200);
+      expect(answer.headers.get("content-type")).toContain("text/event-stream");
+    }
+    await (await ask("/api/events")).body?.cancel();
+    events.close();
+  });
+
   it("ends with the node", async () => {
     const events = new NodeEvents({ ...quickEvents, status: () => ({ pid: 1 }) as Status });
     const reader = readerOf(await consoleOf({ events })("/api/events"));
@@ -173,6 +185,7 @@ it.each(["/", "/assets/x.js", "/api/status", "/api/events", "/api/pins", "/api/n
     for (const headers of [{}, { host: "evil.example" }]) {
       const answer = await ask(path, { headers });
       for (const [name, value] of Object.entries(answerHeaders)) expect(answer.headers.get(name)).toBe(value);
+      expect(answer.headers.get("cache-control")).toBe("no-store");
       await answer.body?.cancel();
     }
   },

@@ -54,7 +54,7 @@ describe("a feed", () => {
     const feed = new Feed(options);
     const first = feed.open([], nobody);
     feed.open([], nobody);
-    await expectCode("E_BUSY", () => feed.open([], nobody));
+    expectCode("E_BUSY", () => feed.open([], nobody));
     first.close();
     first.close();
     expect(feed.listeners).toBe(1);

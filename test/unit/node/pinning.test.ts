@@ -71,9 +71,9 @@ describe("pins of a running node", () => {
     ["answers no more", [tpm({ challenge: "missed" })]],
     ["answered wrongly", [tpm({ challenge: "failed" })]],
     ["shows no key that holds", [tpm({ claims: {} })]],
-  ])("are not made when the host %s", async (_what, pieces) => {
+  ])("are not made when the host %s", (_what, pieces) => {
     const { pinning, pins, told } = pinningOf(...pieces);
-    await expectCode("E_INPUT", () => pinning.confirm(id, key));
+    expectCode("E_INPUT", () => pinning.confirm(id, key));
     expect(pins.book).toBe(emptyPinBook);
     expect(told.changes).toBe(0);
   });
