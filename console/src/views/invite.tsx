@@ -139,7 +139,10 @@ function MakeForm({ made }: { readonly made: (invite: MadeInviteDocument) => voi
 
 /** What is left out is as the node would have it. */
 function wishOf(form: FormData): object {
-  const text = (name: string): string => String(form.get(name) ?? "").trim();
+  const text = (name: string): string => {
+    const value = form.get(name);
+    return typeof value === "string" ? value.trim() : "";
+  };
   return {
     expires_seconds: Number(text("life")),
     delegable: form.has("delegable"),

@@ -1,11 +1,11 @@
 /** This node itself: its engines, how it is closed, what it shows to others, what it carries for them. */
 import type { JSX } from "preact";
+import { Back } from "../parts/back.tsx";
 import { Badge } from "../parts/badges.tsx";
 import { Id } from "../parts/controls.tsx";
 import { Facts } from "../parts/facts.tsx";
 import type { EngineStatus, Status } from "../types.ts";
 import { count, dayTime, ownName, some } from "../words.ts";
-import { Back } from "./peer.tsx";
 import { Doors, factsOf } from "./posture.tsx";
 
 export function OwnNode({ status }: { readonly status: Status }): JSX.Element {

@@ -4,7 +4,7 @@ import { useAsked } from "../api.ts";
 import { Badge, SealBadge, TierBadge } from "../parts/badges.tsx";
 import { Id } from "../parts/controls.tsx";
 import { Facts } from "../parts/facts.tsx";
-import { Icon } from "../parts/icon.tsx";
+import { Back } from "../parts/back.tsx";
 import { Empty, Shown } from "../parts/states.tsx";
 import type { Session } from "../session.ts";
 import type { AttestationReport, ExplainReport, PeerStatus, Status } from "../types.ts";
@@ -40,15 +40,6 @@ function Gone({ id }: { readonly id: string }): JSX.Element {
         </p>
       </Empty>
     </>
-  );
-}
-
-export function Back(): JSX.Element {
-  return (
-    <a class="back" href="#/mesh">
-      <Icon name="back" />
-      Mesh
-    </a>
   );
 }
 

@@ -2,7 +2,7 @@
 import type { JSX } from "preact";
 import { Badge, type Tone } from "../parts/badges.tsx";
 import { Facts } from "../parts/facts.tsx";
-import type { PeerStatus, Status } from "../types.ts";
+import type { PeerStatus } from "../types.ts";
 
 const standings: Readonly<Record<PeerStatus["posture"]["standing"], string>> = {
   signed: "Its own word, signed. It proves nothing.",
@@ -27,7 +27,7 @@ export function Posture({ posture, build }: Pick<PeerStatus, "posture" | "build"
 
 type Said = NonNullable<PeerStatus["posture"]["said"]>;
 
-export function factsOf(said: Said | Status["posture"]): readonly (readonly [string, JSX.Element | string])[] {
+export function factsOf(said: Said): readonly (readonly [string, JSX.Element | string])[] {
   return [
     ["Platform", said.platform],
     ["Engine", said.engine === "external" ? "another program, of which nothing is said" : said.engine],
