@@ -37,7 +37,7 @@ describe.skipIf(missing !== undefined)("the console", () => {
     watched = await open({ colorScheme: "light" });
     ({ page } = watched);
     await page.goto(mesh.link());
-  });
+  }, 150_000);
 
   afterAll(async () => {
     await browser?.close();

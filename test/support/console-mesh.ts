@@ -54,10 +54,10 @@ export async function startConsoleMesh(): Promise<ConsoleMesh> {
   ]);
   // its sockets are looked up from outside, which a hardened process allows to nobody but root
   const apartHost = ["--bind", apart.host, "--no-hardening", ...proof(otherTpm)];
-  const studioMac = await startProcess(["serve", "--engine", slowEngine.url, "--name", "studio-mac", ...apartHost]);
+  const studioMac = await startNode(["serve", "--engine", slowEngine.url, "--name", "studio-mac", ...apartHost]);
   const forwarder: UdpForwarder = await forwardTo(studioMac.pid);
   const viaForwarder = ["--join", inviteVia(studioMac.ready.invite, forwarder.address)];
-  const relay = await startProcess(["relay", "--name", "edge-relay", ...viaForwarder]);
+  const relay = await startNode(["relay", "--name", "edge-relay", ...viaForwarder]);
   const joining = ["--join", relay.ready.invite];
   const deskDirectory = tempDir();
   const deskConfig = file(
@@ -68,13 +68,13 @@ export async function startConsoleMesh(): Promise<ConsoleMesh> {
   const startDesk = async (): Promise<NodeProcess> => {
     const settings = ["--config", deskConfig, "--data-dir", deskDirectory, "--bind", apart.client];
     const demands = ["--require-attested-hosts=key", "--name", "desk", ...settings, ...ports];
-    const node = await startProcess(["client", ...joining, ...demands]);
+    const node = await startNode(["client", ...joining, ...demands]);
     ports = ["--console", new URL(node.ready.console_url ?? "").port];
     return node;
   };
   const [gpuBox, oldLaptop, desk] = await Promise.all([
-    startProcess(["serve", "--model", demoModel, "--name", "gpu-box", ...proof(tpm), ...joining]),
-    startProcess(["serve", "--engine", plainEngine.url, "--name", "old-laptop", ...joining]),
+    startNode(["serve", "--model", demoModel, "--name", "gpu-box", ...proof(tpm), ...joining]),
+    startNode(["serve", "--engine", plainEngine.url, "--name", "old-laptop", ...joining]),
     startDesk(),
   ]);
   const mesh: ConsoleMesh = {
@@ -95,8 +95,13 @@ export async function startConsoleMesh(): Promise<ConsoleMesh> {
       await Promise.all([slowEngine.kill(), plainEngine.kill(), maker.close()]);
     },
   };
-  await until("all is known", () => isKnown(mesh), 20_000);
+  await until("all is known", () => isKnown(mesh), 40_000);
   return mesh;
+}
+
+/** Six programs that start at once on two cores take their time. */
+function startNode(args: readonly string[]): Promise<NodeProcess> {
+  return startProcess(args, { readyMs: 60_000 });
 }
 
 async function isKnown({ desk, gpuBox, studioMac, oldLaptop }: ConsoleMesh): Promise<boolean> {
