@@ -8,8 +8,9 @@
  *
  * Needs swtpm and Linux (support/udp-forwarder.ts).
  */
-import { readFileSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { readSession } from "../../src/node/session.ts";
 import { until } from "./e2e.ts";
 import { type EngineProcess, startEngineProcess } from "./engine-server.ts";
 import { demoModel, type NodeProcess, startProcess, tempDir } from "./processes.ts";
@@ -27,8 +28,6 @@ export interface ConsoleMesh {
   readonly slowEngine: EngineProcess;
   /** Of gpu-box. */
   readonly tpm: Swtpm;
-  /** With the session in it. */
-  readonly link: () => string;
   /** Starts `desk` again in its directory, at its port. */
   readonly startDesk: () => Promise<NodeProcess>;
   close(): Promise<void>;
@@ -36,6 +35,13 @@ export interface ConsoleMesh {
 
 export const slowModel = "qwen3-30b-a3b";
 export const refusedModel = "mistral-small-3.2";
+
+/** Of a node's console, with the session in it, as `sealmesh console` prints it. */
+export function consoleLink({ dataDir }: NodeProcess): string {
+  const session = readSession(dataDir);
+  if (!session) throw new Error("no node with a console runs there");
+  return `${session.consoleUrl.replace("127.0.0.1", "localhost")}/#session=${session.token}`;
+}
 
 export async function startConsoleMesh(): Promise<ConsoleMesh> {
   const directory = tempDir();
@@ -86,10 +92,6 @@ export async function startConsoleMesh(): Promise<ConsoleMesh> {
     slowEngine,
     tpm,
     startDesk,
-    link: () => {
-      const [url, token] = readFileSync(join(deskDirectory, "session"), "utf8").split("\n");
-      return `${url?.replace("127.0.0.1", "localhost")}/#session=${token}`;
-    },
     close: async () => {
       forwarder.close();
       await Promise.all([slowEngine.kill(), plainEngine.kill(), maker.close()]);

@@ -65,7 +65,7 @@ function Totals({ status }: { readonly status: Status }): JSX.Element {
     ["sealed", sealing.sealed, "good"],
     ["plain", sealing.plain, sealing.plain > 0 ? "warn" : ""],
     ["on this machine", sealing.local, ""],
-    ["failed or refused", failed, failed > 0 ? "bad" : ""],
+    ["not whole", failed, failed > 0 ? "bad" : ""],
     ["tokens answered", tokens, ""],
   ];
   return (

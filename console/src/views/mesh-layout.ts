@@ -149,7 +149,7 @@ function narrow(groups: Groups, width: number): Layout {
   const rest: PlacedRest[] = [];
   let y = self.y + 84;
   for (const role of ["relay", "host", "client"] as const) {
-    const x = role === "relay" ? 84 : 136;
+    const x = role === "relay" ? 76 : 112;
     for (const peer of groups[role].shown) {
       placed.push({ peer, role, side: "right", x, y });
       y += slot + 8;

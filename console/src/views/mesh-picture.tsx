@@ -55,7 +55,7 @@ export function MeshPicture({ status }: { readonly status: Status }): JSX.Elemen
 /** Characters that fit beside a peer. */
 function roomOf({ x, side }: PlacedPeer, width: number): number {
   const px = side === "above" ? 136 : side === "right" ? width - x - 34 : x - 34;
-  return Math.max(6, Math.floor(px / 7.6));
+  return Math.max(6, Math.floor(px / 7.2));
 }
 
 function Line({ edge }: { readonly edge: Edge }): JSX.Element {
@@ -149,8 +149,9 @@ function PeerNode({ placed, room, narrow }: PeerNodeProps): JSX.Element {
   const sealing = peerSealing(peer);
   const { tier } = peer.attestation;
   const name = short(nameOf(peer), room);
-  const first = isHost ? { text: tier === "none" ? "no proof" : `tier ${tier}`, proven: tier !== "none" } : undefined;
-  const more = narrow ? wordOf(peer, peer.route === "relay") : peer.models.join(", ");
+  const proof = tier === "none" ? "no proof" : `tier ${tier}`;
+  const first = isHost ? { text: proof, proven: tier !== "none" } : undefined;
+  const more = narrow ? wordOf(peer, false) : peer.models.join(", ");
   const under = isHost ? short(` · ${more}`, Math.max(3, room - 9)) : role;
   // as it reads on the screen, and then what lines and forms say
   const spoken = [`${name} ${first?.text ?? ""}${under}`, ...(isHost ? ["host", peerSealingWords[sealing]] : [])];

@@ -48,7 +48,7 @@ export function PolicyView({ status }: { readonly status: Status }): JSX.Element
         <section class="card" aria-labelledby="demands-title">
           <h2 id="demands-title">This node demands</h2>
           <Shown asked={now} what="the policy">
-            {(report) => <Demands demanded={report.demanded} />}
+            {(report) => <Demands demanded={report.demanded} policy={status.policy} />}
           </Shown>
         </section>
         <WhatIfForm trying={trying} change={setTrying} policy={status.policy} />
@@ -71,16 +71,39 @@ function summaryOf({ hosts }: PolicyReport): string {
   return `${allowed} of ${some(hosts.length, "host")}`;
 }
 
-function Demands({ demanded }: { readonly demanded: readonly string[] }): JSX.Element {
-  if (demanded.length === 0) {
-    return <p>Nothing: every member that has a model may get prompts for it.</p>;
-  }
+function Demands(props: { readonly demanded: readonly string[]; readonly policy: Status["policy"] }): JSX.Element {
+  const { demanded, policy } = props;
+  const open = [
+    ...(policy.require_attested_hosts === null ? ["evidence"] : []),
+    ...(policy.require_encryption
+      ? []
+      : ["that prompts are always sealed: a host without a key gets them in the clear"]),
+    ...(policy.require_hardened ? [] : ["that hosts say they are hardened"]),
+  ];
   return (
-    <ul class="plain-list">
-      {demanded.map((one) => (
-        <li key={one}>{one}</li>
-      ))}
-    </ul>
+    <>
+      {demanded.length === 0 && <p>Nothing: every member that has a model may get prompts for it.</p>}
+      <ul class="plain-list">
+        {demanded.map((one) => (
+          <li key={one}>
+            <Inline text={one} />
+          </li>
+        ))}
+      </ul>
+      {open.length > 0 && (
+        <>
+          <h3 class="label">It does not demand</h3>
+          <ul class="plain-list open">
+            {open.map((one) => (
+              <li key={one}>{one}</li>
+            ))}
+          </ul>
+        </>
+      )}
+      <p class="muted">
+        Flags and <code>config.toml</code> say so, and the invite that it joined by; docs/policy.md lists all demands.
+      </p>
+    </>
   );
 }
 
