@@ -79,14 +79,19 @@ interface AxeViolation {
   readonly nodes: readonly { readonly html: string; readonly failureSummary: string }[];
 }
 
-/** Serious and critical faults that axe-core finds in the page as it is, one line each. */
-export async function faultsOf(page: Page): Promise<readonly string[]> {
+/**
+ * Serious and critical faults that axe-core finds in the page as it is, one line each.
+ * @param rules these alone, such as "color-contrast" for what another theme can change. @default all
+ */
+export async function faultsOf(page: Page, rules?: readonly string[]): Promise<readonly string[]> {
   if (!(await page.evaluate("'axe' in window"))) await page.evaluate(axeSource);
   // what fades in would be judged by colours that are there for a moment
   await page.evaluate(
     "Promise.all(document.getAnimations().map((one) => one.effect.getTiming().iterations === Infinity || one.finished))",
   );
-  const violations = (await page.evaluate("axe.run(document).then(({ violations }) => violations)")) as AxeViolation[];
+  const options = JSON.stringify(rules ? { runOnly: rules } : {});
+  const run = `axe.run(document, ${options}).then(({ violations }) => violations)`;
+  const violations = (await page.evaluate(run)) as AxeViolation[];
   return violations
     .filter(({ impact }) => impact === "serious" || impact === "critical")
     .flatMap(({ id, nodes }) =>

@@ -36,7 +36,8 @@ export function PinCard({ peer, session, asked }: PinCardProps): JSX.Element {
     pins.again();
     asked.again();
   };
-  const confirmed = own.some(({ confirmed: by, key }) => by && key === fingerprint);
+  const isShown = ({ key }: PinDocument): boolean => key === fingerprint;
+  const confirmed = own.some((one) => one.confirmed && isShown(one));
   return (
     <section class="card" aria-labelledby="pin-title">
       <h2 id="pin-title">Pinned key</h2>
@@ -49,16 +50,18 @@ export function PinCard({ peer, session, asked }: PinCardProps): JSX.Element {
       </p>
       {fingerprint !== null && (
         <p>
-          <span class="label">The key that it shows</span>
+          <span class="label">{["The key that it shows", ...own.filter(isShown).map(pinnedText)].join(", ")}</span>
           <Fingerprint hex={fingerprint} />
         </p>
       )}
-      {own.map((one) => (
-        <p key={one.kind}>
-          <span class="label">{`Pinned ${one.confirmed ? "by you" : "at the first contact"}, ${dayTime(one.pinned_at)}`}</span>
-          <Fingerprint hex={one.key} differs={fingerprint !== null && one.key !== fingerprint} />
-        </p>
-      ))}
+      {own
+        .filter((one) => !isShown(one))
+        .map((one) => (
+          <p key={one.kind}>
+            <span class="label">{`Another key, ${pinnedText(one)}`}</span>
+            <Fingerprint hex={one.key} differs={fingerprint !== null} />
+          </p>
+        ))}
       <NeedsSession session={session} todo="To confirm or forget keys" />
       {session === "valid" && (
         <div class="actions start">
@@ -85,7 +88,10 @@ export function PinCard({ peer, session, asked }: PinCardProps): JSX.Element {
           }}
           close={() => open(null)}
         >
-          <p>Compare it with what that machine itself shows, on its own screen. If they are the same, confirm it.</p>
+          <p>
+            Compare it with what whoever runs that machine reads out there, from <code>sealmesh verify</code> with its
+            own id. If both are the same, confirm it.
+          </p>
           <Fingerprint hex={fingerprint} />
           <p class="muted">From then on the host is refused whenever it shows another key.</p>
         </Confirm>
@@ -109,6 +115,10 @@ export function PinCard({ peer, session, asked }: PinCardProps): JSX.Element {
       )}
     </section>
   );
+}
+
+function pinnedText({ confirmed, pinned_at: at }: PinDocument): string {
+  return `pinned ${confirmed ? "by you" : "at the first contact"}, ${dayTime(at)}`;
 }
 
 /** In groups of four digits, so that two people can compare it. */
