@@ -50,6 +50,9 @@ export interface Layout {
 /** Peers of one role that are shown one by one; with all three roles full the picture has 24. */
 export const shownOfRole: Readonly<Record<RoleWord, number>> = { host: 12, client: 7, relay: 5 };
 
+/** With more hosts behind relays, lines over the relays would cross: dashes alone say it then, and the list names the relay. */
+const drawnOverRelays = 4;
+
 const slot = 64;
 const padding = 40;
 /** Below this the picture is a list of branches: names need their width, px. */
@@ -67,8 +70,11 @@ interface Group {
 type Groups = Readonly<Record<RoleWord, Group>>;
 
 function groupsOf(peers: readonly PeerStatus[]): Groups {
+  // relays that lead to a host are in the picture first: a line goes over them
+  const ways = new Set(peers.map(({ via }) => via));
+  const leads = (peer: PeerStatus): number => Number(roleOf(peer) === "relay" && ways.has(peer.endpoint_id));
   const group = (role: RoleWord): Group => {
-    const all = peers.filter((peer) => roleOf(peer) === role).toSorted(order);
+    const all = peers.filter((peer) => roleOf(peer) === role).toSorted((a, b) => leads(b) - leads(a) || order(a, b));
     // the last place is for "and so many more"
     const places = all.length <= shownOfRole[role] ? all.length : shownOfRole[role] - 1;
     return { shown: all.slice(0, places), rest: all.slice(places) };
@@ -91,7 +97,7 @@ function isHost(peer: PeerStatus): boolean {
 }
 
 function isRefused(peer: PeerStatus): boolean {
-  return peerSealing(peer) === "refused";
+  return isHost(peer) && peerSealing(peer) === "refused";
 }
 
 function compare(a: string, b: string): number {
@@ -110,7 +116,10 @@ function wide(groups: Groups, width: number): Layout {
   const middle = top + (height - padding - top) / 2;
   const hasClients = size(groups.client) > 0;
   // without anybody on the left the whole picture moves there
-  const self = { x: Math.round(width * (hasClients ? 0.46 : 0.26)), y: middle };
+  const self = {
+    x: Math.round(width * (hasClients ? 0.46 : rows === 1 && size(groups.host) + relays === 0 ? 0.5 : 0.26)),
+    y: middle,
+  };
   const hostX = Math.round(width * 0.72);
   const clientX = Math.round(width * 0.2);
   const placed: PlacedPeer[] = [];
@@ -176,12 +185,16 @@ function restOf(role: RoleWord, { rest }: Group): { role: RoleWord; peers: numbe
 }
 
 function edgesOf(self: Point, placed: readonly PlacedPeer[]): readonly Edge[] {
+  const behind = placed.filter(({ peer, role }) => role === "host" && peer.via !== null).length;
   return placed
     .filter(({ peer, role }) => peer.route !== "none" || role === "host")
     .map((at) => {
       const { peer, role } = at;
       // what travels to others than hosts is gossip: it has no way that would be worth drawing
-      const relay = role === "host" ? placed.find(({ peer: other }) => other.endpoint_id === peer.via) : undefined;
+      const relay =
+        role === "host" && behind <= drawnOverRelays
+          ? placed.find(({ peer: other }) => other.endpoint_id === peer.via)
+          : undefined;
       const from = relay ?? self;
       const points = relay ? [self, relay, at] : [self, at];
       // nearer to the peer, where the lines are apart

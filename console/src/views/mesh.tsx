@@ -29,7 +29,7 @@ export function MeshView(props: { readonly status: Status; readonly changes: rea
       </header>
       <section class="card flush" aria-label="Picture">
         <MeshPicture status={status} />
-        <Legend />
+        {status.peers.length > 0 && <Legend />}
       </section>
       <Unasked peers={status.peers} />
       {status.peers.length === 0 ? <Alone status={status} /> : <PeerList peers={status.peers} />}

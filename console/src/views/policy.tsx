@@ -77,7 +77,7 @@ function Demands(props: { readonly demanded: readonly string[]; readonly policy:
     ...(policy.require_attested_hosts === null ? ["evidence"] : []),
     ...(policy.require_encryption
       ? []
-      : ["that prompts are always sealed: a host without a key gets them in the clear"]),
+      : ["that prompts are always sealed: a host without a key may get them in the clear"]),
     ...(policy.require_hardened ? [] : ["that hosts say they are hardened"]),
   ];
   return (
