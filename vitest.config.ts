@@ -21,7 +21,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: "process",
-          include: ["test/e2e/**/*.test.ts", "test/package/**/*.test.ts"],
+          include: ["test/{e2e,browser,package}/**/*.test.ts"],
           fileParallelism: false,
           testTimeout: 60_000,
           hookTimeout: 60_000,

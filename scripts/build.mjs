@@ -1,37 +1,54 @@
-// Compiles src/ to dist/ and makes the command executable. Skips the work when dist/ is newer than every source. A failed
-// build leaves the old dist/ as it is, and a running process never sees half of a new one.
+// Compiles src/ to dist/ and console/ to dist/console/, and makes the command executable. Skips what is newer than every
+// source of it. A failed build leaves the old dist/ as it is, and a running process never sees half of a new one.
 import { spawnSync } from "node:child_process";
-import { chmodSync, existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
+import { chmodSync, cpSync, existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { keepPublicDeclarations } from "./declarations.mjs";
 
 const root = join(import.meta.dirname, "..");
 const dist = join(root, "dist");
 const entry = "cli/main.js";
-
+const page = "console/index.html";
 const { exports: exported } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 
-const newestSource = Math.max(
-  ...readdirSync(join(root, "src"), { recursive: true, withFileTypes: true })
-    // a folder changes when a file in it is deleted
-    .map((file) => statSync(join(file.parentPath, file.name)).mtimeMs),
-  ...["tsconfig.json", "package.json"].map((file) => statSync(join(root, file)).mtimeMs),
-);
+/** A folder changes when a file in it is deleted. */
+const newestIn = (folder) =>
+  readdirSync(join(root, folder), { recursive: true, withFileTypes: true }).map(
+    (file) => statSync(join(file.parentPath, file.name)).mtimeMs,
+  );
+const newestOf = (...files) => files.map((file) => statSync(join(root, file)).mtimeMs);
+const isOlder = (made, sources) =>
+  !existsSync(join(dist, made)) || statSync(join(dist, made)).mtimeMs < Math.max(...sources);
 
-if (!existsSync(join(dist, entry)) || statSync(join(dist, entry)).mtimeMs < newestSource) {
-  const fresh = join(root, `dist.${process.pid}`);
-  const old = `${fresh}.old`;
-  const tsc = join(root, "node_modules/typescript/bin/tsc");
-  const { status } = spawnSync(process.execPath, [tsc, "-p", root, "--outDir", fresh], { stdio: "inherit" });
-  if (status === 0) {
-    keepPublicDeclarations(
-      fresh,
-      Object.values(exported).flatMap(({ types }) => types ?? []),
-    );
-    chmodSync(join(fresh, entry), 0o755);
-    if (existsSync(dist)) renameSync(dist, old);
-    renameSync(fresh, dist);
-  }
-  for (const leftover of [fresh, old]) rmSync(leftover, { recursive: true, force: true });
-  process.exitCode = status ?? 1;
+const codeIsOld = isOlder(entry, [...newestIn("src"), ...newestOf("tsconfig.json", "package.json")]);
+const pageIsOld = isOlder(page, [...newestIn("console"), ...newestOf("models/demo.json", "package.json")]);
+
+const fresh = join(root, `dist.${process.pid}`);
+const old = `${fresh}.old`;
+const run = (tool, ...args) =>
+  spawnSync(process.execPath, [join(root, "node_modules", tool), ...args], { cwd: root, stdio: "inherit" }).status ?? 1;
+/** The new one comes into the place of the old one in a moment. */
+const replace = (made, place) => {
+  if (existsSync(place)) renameSync(place, old);
+  renameSync(made, place);
+};
+
+let status = 0;
+if (codeIsOld) status = run("typescript/bin/tsc", "-p", root, "--outDir", fresh);
+if (pageIsOld && status === 0) {
+  status = run("vite/bin/vite.js", "build", "--config", "console/vite.config.ts", "--outDir", join(fresh, "console"));
 }
+if (status === 0 && codeIsOld) {
+  keepPublicDeclarations(
+    fresh,
+    Object.values(exported).flatMap(({ types }) => types ?? []),
+  );
+  chmodSync(join(fresh, entry), 0o755);
+  const kept = { recursive: true, preserveTimestamps: true };
+  if (!pageIsOld) cpSync(join(dist, "console"), join(fresh, "console"), kept);
+  replace(fresh, dist);
+} else if (status === 0 && pageIsOld) {
+  replace(join(fresh, "console"), join(dist, "console"));
+}
+for (const leftover of [fresh, old]) rmSync(leftover, { recursive: true, force: true });
+process.exitCode = status;

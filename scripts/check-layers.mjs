@@ -1,9 +1,11 @@
 // Holds the source to its layers: a file imports from layers below its own, or from its own folder. Also: each outside
-// package has one home, pure folders have no network, and a few properties are read in one place only.
+// package has one home, pure folders have no network, and a few properties are read in one place only. The console takes
+// from the node's source the types of its console port, and nothing that runs.
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 
-const source = join(import.meta.dirname, "..", "src");
+const root = join(import.meta.dirname, "..");
+const source = join(root, "src");
 
 /** Folder or file below src/ -> rank. Equal ranks are siblings and do not import one another. */
 const ranks = {
@@ -60,6 +62,10 @@ const onlyIn = [
 
 const importPattern = /(?:(?<=[\s}])from\s*|\bimport\s*\(\s*|^\s*import\s+)(["'])([^"']+)\1/gm;
 
+/** What the console is made with, and its one file that looks at the node's source: at this file alone. */
+const consolePackages = ["preact", "preact/hooks", "eventsource-parser", "uqr"];
+const consoleTypes = { from: "console/src/types.ts", to: "src/node/http/admin.ts" };
+
 const complaints = [];
 const complain = (file, what) => complaints.push(`src/${file}: ${what}`);
 const isIn = (file, places) =>
@@ -99,6 +105,25 @@ function checkPackage(file, name) {
   const owner = Object.keys(homes).find((known) => name === known || name.startsWith(`${known}/`));
   if (owner === undefined) complain(file, `${name} has no home in scripts/check-layers.mjs`);
   else if (!isIn(file, homes[owner])) complain(file, `${name} belongs into ${homes[owner].join(" or ")}`);
+}
+
+for (const entry of readdirSync(join(root, "console/src"), { recursive: true, withFileTypes: true })) {
+  if (!entry.isFile() || !/\.tsx?$/.test(entry.name)) continue;
+  const path = join(entry.parentPath, entry.name);
+  const file = relative(root, path);
+  const text = readFileSync(path, "utf8");
+  for (const [, , name] of text.matchAll(importPattern)) {
+    const target = name.startsWith(".") ? relative(root, join(dirname(path), name)) : undefined;
+    const isOwn = target ? target.startsWith("console/src/") : consolePackages.includes(name);
+    if (!isOwn && !(file === consoleTypes.from && target === consoleTypes.to)) {
+      complaints.push(
+        `${file}: imports ${name}; the console has ${consolePackages.join(", ")}, and types from ${consoleTypes.from}`,
+      );
+    }
+  }
+  if (file === consoleTypes.from && /^(import|export)(?! type\b)/m.test(text)) {
+    complaints.push(`${file}: takes types alone`);
+  }
 }
 
 for (const complaint of complaints) console.error(complaint);

@@ -8,6 +8,7 @@ const bin = (name) => join(root, "node_modules/.bin", name);
 const steps = [
   { name: "types", command: bin("tsc"), args: ["-p", "tsconfig.json", "--noEmit"] },
   { name: "types of the tests", command: bin("tsc"), args: ["-p", "tsconfig.test.json"] },
+  { name: "types of the console", command: bin("tsc"), args: ["-p", "console/tsconfig.json"] },
   { name: "lint", command: bin("oxlint"), args: ["--type-aware", "--deny-warnings"] },
   { name: "format", command: bin("oxfmt"), args: ["--check"] },
   { name: "layers", command: process.execPath, args: ["scripts/check-layers.mjs"] },

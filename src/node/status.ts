@@ -207,6 +207,8 @@ export interface PeerAttestation {
   readonly challenge: ChallengeStanding | null;
   readonly pin: PinStanding["standing"] | null;
   readonly allowed: boolean;
+  /** The rule that refuses it, as docs/policy.md lists them: not-asked says that nobody has looked yet. */
+  readonly rule: string | null;
   /** Why not, in a sentence or two. */
   readonly refusal: string | null;
   /** Why there is no evidence, or no newer one. */
@@ -316,6 +318,7 @@ function peerAttestation(proof: HostProof, decision: Decision): PeerAttestation 
     challenge: piece?.challenge ?? null,
     pin: piece?.pin.standing ?? null,
     allowed: decision.kind === "allow",
+    rule: decision.kind === "refuse" ? decision.refusal.rule : null,
     refusal: decision.kind === "refuse" ? decision.refusal.text : null,
     why: proof.why ?? null,
     evidence: proof.pieces.map(pieceStatus),

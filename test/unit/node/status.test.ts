@@ -123,6 +123,7 @@ describe("what a peer has proven", () => {
       challenge: "answered",
       pin: "first-contact",
       allowed: true,
+      rule: null,
       refusal: null,
       why: null,
     });
@@ -143,6 +144,7 @@ describe("what a peer has proven", () => {
       challenge: null,
       pin: null,
       allowed: true,
+      rule: null,
       refusal: null,
       why: "it does not answer",
       evidence: [],
