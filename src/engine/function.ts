@@ -80,7 +80,12 @@ async function send(
   answer: FunctionSettings["answer"],
 ): Promise<HttpAnswer> {
   if (signal.aborted) throw abortError(signal);
-  const request = new Request(url, { method, headers: { ...headers }, body: body ? new Uint8Array(body) : null, signal });
+  const request = new Request(url, {
+    method,
+    headers: { ...headers },
+    body: body ? new Uint8Array(body) : null,
+    signal,
+  });
   let given: unknown;
   const calling = Promise.resolve().then(() => answer(request));
   // one that answers too late has a body that nobody will read
