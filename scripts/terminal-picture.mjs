@@ -37,7 +37,7 @@ export function terminalPicture(screen, { columns, title }) {
         const weight = own.bold ? ' font-weight="600"' : "";
         // fixed columns, whatever font the reader has
         const length = (text.length * cell.width).toFixed(1);
-        return `<text x="${x.toFixed(1)}" y="${y.toFixed(1)}" fill="${own.colour}"${weight} textLength="${length}" xml:space="preserve">${escaped(text)}</text>`;
+        return `<text x="${x.toFixed(1)}" y="${y.toFixed(1)}" fill="${own.dim ? colours.dim : own.colour}"${weight} textLength="${length}" xml:space="preserve">${escaped(text)}</text>`;
       })
       .join("");
   });
@@ -57,7 +57,7 @@ export function terminalPicture(screen, { columns, title }) {
   ].join("\n");
 }
 
-const plain = { colour: colours.text, bold: false };
+const plain = { colour: colours.text, bold: false, dim: false };
 
 /** Pieces of one line that look alike, each with the column it starts at. */
 function spansOf(line, start) {
@@ -81,9 +81,8 @@ function styled(style, codes) {
   for (const code of codes.split(";").map(Number)) {
     if (code === 0) next = plain;
     else if (code === 1) next = { ...next, bold: true };
-    else if (code === 2) next = { ...next, colour: colours.dim };
-    else if (code === 22)
-      next = { ...next, bold: false, colour: next.colour === colours.dim ? colours.text : next.colour };
+    else if (code === 2) next = { ...next, dim: true };
+    else if (code === 22) next = { ...next, bold: false, dim: false };
     else if (code === 39) next = { ...next, colour: colours.text };
     else if (code >= 90 && code <= 97) next = { ...next, colour: colours[code - 60] };
     else if (colours[code] !== undefined) next = { ...next, colour: colours[code] };

@@ -124,9 +124,12 @@ export function neededSession(flags: SessionFlags): Readonly<Record<string, stri
   throw new MeshError("E_INPUT", `${where}: is it running? Name another one with --data-dir and --console`);
 }
 
-/** Opens the console with all that the session allows: a secret, for as long as the node runs. */
+/**
+ * Opens the console with all that the session allows: a secret, for as long as the node runs. By its address, not as
+ * "localhost": a browser may try that name's IPv6 address first, where another user's program can listen and read the link.
+ */
 export function consoleLink({ consoleUrl: url, token }: KnownSession): string {
-  return `http://localhost:${new URL(url).port}/#session=${token}`;
+  return `http://127.0.0.1:${new URL(url).port}/#session=${token}`;
 }
 
 /** Where a URL of this machine leads. */

@@ -258,12 +258,17 @@ function sayReady(node: Node, mode: Mode, format: OutputFormat, link: string | u
     labelled("mesh", [meshText(mesh)], paint),
     ...(mode === "relay" ? [] : [labelled("models", models.length > 0 ? models : [noModelsText(node, mode)], paint)]),
     "",
-    ...(invite === ""
-      ? ["This node may not invite others."]
-      : ["Others join with", `  sealmesh client --join ${invite}`]),
+    ...inviteLines(mode, invite),
     "",
   ];
   printLine(lines.join("\n"));
+}
+
+/** A host is there to be joined; others make an invite when somebody needs one. */
+function inviteLines(mode: Mode, invite: string): readonly string[] {
+  if (invite === "") return ["This node may not invite others."];
+  if (mode === "serve") return ["Others join with", `  sealmesh client --join ${invite}`];
+  return ["`sealmesh invite` makes an invite, by which others join."];
 }
 
 function meshText({ mode, name, why }: Status["mesh"]): string {

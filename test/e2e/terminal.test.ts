@@ -87,11 +87,16 @@ describe.skipIf(tmuxMissing !== undefined)("a new user in a terminal", () => {
     },
   );
 
+  it("asks what is in the way: doctor", async () => {
+    await holds("doctor", ofThisMachine(await user.run("sealmesh doctor", 20_000)));
+  });
+
   it("talks: chat", async () => {
     user.type("clear; sealmesh chat");
     await user.shows(/\n> $|\n>$/);
     user.type("What is sealmesh?");
     await user.shows(/first after/);
+    user.keep("chat");
     user.type("/info");
     await user.shows(/1 turn so far/);
     user.type("/model nothing");
@@ -106,6 +111,7 @@ describe.skipIf(tmuxMissing !== undefined)("a new user in a terminal", () => {
     await host.shows(/(answered +laptop[^]*){2}/);
     await holds("serve-at-work", sinceReady(host.screen()));
     await client.shows(/asked demo +gpu-box +direct +sealed/);
+    client.keep("client");
   });
 
   it("reads what happened: logs", async () => {
@@ -123,6 +129,22 @@ describe.skipIf(tmuxMissing !== undefined)("a new user in a terminal", () => {
     await holds("nobody-there", await user.run(`sealmesh status --console ${ports[3]}`));
   });
 });
+
+/** What doctor says of the machine below it depends on that; which things it looks at, and how it says it, does not. */
+function ofThisMachine(text: string): string {
+  const checks = text.split(/\n(?= {2}(?:ok|warn|fail|skip) )/);
+  const stable = /^ {2}\w+ +(?:node|settings|ports|data-directory) /;
+  const shown = checks.map((check) =>
+    /^ {2}\w/.test(check) && !stable.test(check)
+      ? check.replace(/^ {2}\w+ +([\w-]+ +)[^]*?(?=\n\n|$)/, "  ....  $1...")
+      : check,
+  );
+  return shown
+    .join("\n")
+    .replace(/^(sealmesh \S+) on .*$/m, "$1 on ...")
+    .replace(/^\d+ failures?, .*$/m, "...")
+    .replace(/\b\d+ (?:GB|MB) free/g, "79 GB free");
+}
 
 /** What comes before depends on how fast the machine is. */
 function sinceReady(screen: string): string {

@@ -4,7 +4,10 @@
  */
 import { execFileSync, spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { pause } from "./e2e.ts";
+import { root } from "./processes.ts";
 
 /** Why terminals cannot be tested here; undefined when they can. */
 export const tmuxMissing: string | undefined =
@@ -44,6 +47,13 @@ export class Terminal {
   /** What stands there now, without empty lines at the end; a line that the terminal broke is two. */
   screen(): string {
     return this.#tmux("capture-pane", "-p").trimEnd();
+  }
+
+  /** Keeps the screen with its colours, for pictures: scripts/screenshots.mjs draws some. */
+  keep(name: string): void {
+    const folder = join(root, ".test-results/terminal");
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, `${name}.ansi`), this.#tmux("capture-pane", "-e", "-p"));
   }
 
   /** Presses keys: Enter, C-c, C-d. */
