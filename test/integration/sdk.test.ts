@@ -334,7 +334,7 @@ describe("serve", () => {
     [/an id has/, { models: [{ id: "a\u0000" }] }],
     [/whole number of tokens/, { models: [{ id: "a", contextLength: 0.5 }] }],
     [/belong to a function/, { engine: { url: "http://127.0.0.1:1/v1" }, models: [{ id: "a" }] }],
-    [/^engine takes a URL/, { engine: { url: "ollama" }, models: [] }],
+    [/^engine takes a URL/, { engine: { url: "nowhere" }, models: [] }],
     [/^maxRunning takes a number/, { maxRunning: 0 }],
   ])("refuses what cannot be served: %s", async (message, options) => {
     await expect(hostOf(scriptedFunction().answer, options)).rejects.toThrow(message);
