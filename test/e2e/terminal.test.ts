@@ -22,10 +22,12 @@ describe.skipIf(tmuxMissing !== undefined)("a new user in a terminal", () => {
   let user: Terminal;
 
   beforeAll(async () => {
-    const bin = binDirectory();
+    const prefix = tempDir();
+    const npm = { npm_config_prefix: prefix, npm_config_update_notifier: "false" };
     const cwd = root;
     ports = await freePorts(4);
-    const [there, here] = [home(bin), home(bin)];
+    const there = home(join(prefix, "bin"));
+    const here: typeof there = { ...home(join(prefix, "bin")), ...npm };
     host = new Terminal({ ...size, cwd, env: there });
     client = new Terminal({ ...size, cwd, env: here });
     user = new Terminal({ ...size, cwd, env: here });
@@ -46,6 +48,10 @@ describe.skipIf(tmuxMissing !== undefined)("a new user in a terminal", () => {
     expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(size.columns);
     await expect(`${masked(text, ports)}\n`).toMatchFileSnapshot(`terminal/${name}.txt`);
   };
+
+  it("installs, as the README says: npm link, in a clone that is built", async () => {
+    await holds("install", await user.run("npm run --silent build && npm link", 60_000));
+  });
 
   it("sees what there is: sealmesh", async () => {
     await holds("help", await user.run("sealmesh"));
@@ -262,6 +268,7 @@ function masked(text: string, ports: readonly number[]): string {
       .replace(/(round trip +)(?:<1|\d+) ms/g, "$15 ms")
       .replace(/ {2,}(?:<1|\d+) m?s(?= |$)/gm, (cell) => "5 ms".padStart(cell.length))
       .replace(/ (?:<1|\d+) m?s(?=$|[ ,;])/gm, " 5 ms")
+      .replace(/^(added 1 package in) \S+$/m, "$1 500ms")
       .replace(/^( +up +)\d+ (?:s|min|ms)$/gm, "$15 s")
   );
 }
