@@ -25,8 +25,11 @@ const pageIsOld = isOlder(page, [...newestIn("console"), ...newestOf("models/dem
 
 const fresh = join(root, `dist.${process.pid}`);
 const old = `${fresh}.old`;
+// whoever builds may have NODE_ENV set: with another one the page has paths of this machine in it
+const env = { ...process.env, NODE_ENV: "production" };
 const run = (tool, ...args) =>
-  spawnSync(process.execPath, [join(root, "node_modules", tool), ...args], { cwd: root, stdio: "inherit" }).status ?? 1;
+  spawnSync(process.execPath, [join(root, "node_modules", tool), ...args], { cwd: root, env, stdio: "inherit" })
+    .status ?? 1;
 /** The new one comes into the place of the old one in a moment. */
 const replace = (made, place) => {
   if (existsSync(place)) renameSync(place, old);

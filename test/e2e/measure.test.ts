@@ -39,7 +39,7 @@ interface Measured {
 }
 
 /** What `npm run build` reads. */
-const sources = ["src", "scripts", "package.json", "tsconfig.json", "README.md", "LICENSE"];
+const sources = ["src", "console", "models", "scripts", "package.json", "tsconfig.json", "README.md", "LICENSE"];
 
 function run(command: string, args: readonly string[], cwd: string): string {
   const { status, stdout, stderr, error } = spawnSync(command, args, { cwd, encoding: "utf8", timeout: 60_000 });

@@ -85,7 +85,7 @@ describe("the installed package", () => {
     const serve = ["serve", "--model", join(project.installed, "models/demo.gguf"), "--port", "0", "--headless"];
     const words = [...serve, "--bind", "127.0.0.1:0", "--data-dir", "state", "--config", "none"];
     const host = startIn(project, ["node_modules/sealmesh/dist/cli/main.js", ...words]);
-    await host.says(/npm install node-llama-cpp/);
+    await host.says(/sealmesh engine install/);
     host.kill("SIGTERM");
     expect((await host.ended).code).toBe(0);
   });
