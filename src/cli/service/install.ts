@@ -63,14 +63,10 @@ export function unitFor(options: Pick<InstallOptions, "words" | "program"> & Pla
   }
   if (scope === "system") refusePrivate([...program, ...plan.paths], program);
   const folder = credentialFolder(options);
-  // what was handed over before and is not given anew stays
-  const kept = credentialNames.filter(
-    (name) => !plan.credentials.some((credential) => credential.name === name) && existsSync(join(folder, name)),
-  );
+  const names = [...plan.credentials.map(({ name }) => name), ...staying(plan, folder)];
   const secrets = plan.credentials.map((credential) => ({ credential, path: join(folder, credential.name) }));
   // as the machine will see it
   const seen = (name: string): string => join("/", credentialFolder({ ...options, root: "/" }), name);
-  const names = [...plan.credentials.map(({ name }) => name), ...kept];
   const unit = systemdUnit({
     scope,
     program,
@@ -79,6 +75,12 @@ export function unitFor(options: Pick<InstallOptions, "words" | "program"> & Pla
     groups: scope === "system" ? groupsOf(root) : [],
   });
   return { unit, secrets, plan };
+}
+
+/** An invite stays, given anew or not: the node may not have joined yet, and one that has does not look at it. */
+function staying({ credentials }: ServicePlan, folder: string): readonly string[] {
+  const isAnew = credentials.some(({ name }) => name === "join");
+  return !isAnew && existsSync(join(folder, "join")) ? ["join"] : [];
 }
 
 /** A service of the machine cannot look into homes. @throws E_CONFIG */
@@ -113,6 +115,15 @@ export function install(options: InstallOptions): void {
     makeFolder(dirname(path), 0o700);
     writeAtomic(path, text);
     say(`wrote ${path} (0600), from ${credential.flag}`);
+  }
+  // a secret of other flags would count without them: a key without its certificate, an owner that nobody named
+  const folder = credentialFolder(options);
+  const wanted = new Set([...plan.credentials.map(({ name }) => name), ...staying(plan, folder)]);
+  for (const name of credentialNames) {
+    const path = join(folder, name);
+    if (wanted.has(name) || !existsSync(path)) continue;
+    remove(path);
+    say(`removed ${path}: it was not given anew`);
   }
   const file = unitFile(options);
   const replaced = existsSync(file);
@@ -157,8 +168,10 @@ function secretText({ from, flag }: Credential): string {
   }
 }
 
+/** @param mode of the last folder alone: what is above it is for others too, /etc/sealmesh for the service's own user */
 function makeFolder(path: string, mode: number): void {
   try {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
     mkdirSync(path, { recursive: true, mode });
   } catch (cause) {
     const how = systemCode(cause) === "EACCES" ? "; run it as root, or with --user" : "";

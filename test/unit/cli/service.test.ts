@@ -179,6 +179,28 @@ describe("installing", () => {
     expect(again.said[0]).toBe(`replaced ${unitFile(given)}`);
   });
 
+  it("lets go of secrets whose flag is not given anew: a key without its certificate ends each start", () => {
+    const keys = join(folder, "some-keys");
+    writeFileSync(keys, "0123456789abcdef\n");
+    install(options({ words: ["client", "--join", secret, "--api-key-file", keys], live: false }));
+    const stored = join(root, "home/me/.config/sealmesh/credentials/api-keys");
+    expect(readFileSync(stored, "utf8")).toContain("0123456789abcdef");
+    const again = options({ words: ["client"], live: false });
+    install(again);
+    expect(again.said).toContain(`removed ${stored}: it was not given anew`);
+    expect(existsSync(stored)).toBe(false);
+    expect(readFileSync(unitFile(again), "utf8").match(/^LoadCredential=.*$/gm)).toHaveLength(1);
+  });
+
+  it("closes the folder of secrets and none above it, which the service's own user must look into", () => {
+    const keys = join(folder, "more-keys");
+    writeFileSync(keys, "0123456789abcdef\n");
+    const fresh = join(folder, "image");
+    install(options({ scope: "system", root: fresh, words: ["client", "--api-key-file", "/var/lib/keys"], live: false }, keys));
+    const mode = (path: string): number => statSync(join(fresh, path)).mode & 0o777;
+    expect([mode("etc"), mode("etc/sealmesh"), mode("etc/sealmesh/credentials")]).toEqual([0o755, 0o755, 0o700]);
+  });
+
   it("removes what it wrote, and nothing else", () => {
     const systemctl = standInSystemctl(folder);
     vi.stubEnv("PATH", `${systemctl.folder}:${process.env["PATH"]}`);
