@@ -267,7 +267,8 @@ function sayReady(node: Node, mode: Mode, format: OutputFormat, link: string | u
 /** A host is there to be joined; others make an invite when somebody needs one. */
 function inviteLines(mode: Mode, invite: string): readonly string[] {
   if (invite === "") return ["This node may not invite others."];
-  if (mode === "serve") return ["Others join with", `  sealmesh client --join ${invite}`];
+  // elsewhere it would stay in a journal, which others may read
+  if (mode === "serve" && process.stdout.isTTY) return ["Others join with", `  sealmesh client --join ${invite}`];
   return ["`sealmesh invite` makes an invite, by which others join."];
 }
 

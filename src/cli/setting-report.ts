@@ -79,6 +79,8 @@ function originOf(
       return { kind: place, name: flagName(setting) ?? "" };
     case "variable":
       return { kind: place, name: variableName(setting) ?? "" };
+    case "standard":
+      return { kind: "variable", name: setting.standardVariable ?? "" };
     case "credential":
       return { kind: place, name: String(value) };
     case "file": {
@@ -108,8 +110,9 @@ function valueText(value: unknown): string {
   return parts.length === 0 ? "none" : withoutControls(parts.map(String).join(", "));
 }
 
-/** An address may have a name and password in it, as some engines want it. */
+/** An address may have a name and password in it, or a key in what is asked: `vllm=http://a:b@host/`, `https://host/x?signature=...`. */
 function withoutPasswords(value: unknown): unknown {
   if (Array.isArray(value)) return (value as readonly unknown[]).map(withoutPasswords);
-  return typeof value === "string" ? value.replace(/^([a-z][a-z0-9+.-]*:\/\/)[^/@\s]*@/i, "$1***@") : value;
+  if (typeof value !== "string" || !/:\/\//.test(value)) return value;
+  return value.replace(/(:\/\/)[^/@\s]*@/, "$1***@").replace(/\?[^#\s]*/, "?***");
 }

@@ -23,6 +23,8 @@ export type ModelAnswer =
       readonly kind: "bytes";
       readonly offset: number;
       readonly bytes: number | undefined;
+      /** The answer says where it ends; otherwise a connection that breaks looks like the end. */
+      readonly endIsTold: boolean;
       readonly etag: string | undefined;
       readonly sha256: string | undefined;
       readonly body: HttpAnswer["body"];
@@ -115,7 +117,8 @@ function judged(answer: HttpAnswer, told: Told, url: URL, request: ModelRequest)
   const common = { etag, sha256, body, discard };
   if (status === 200) {
     const bytes = size(headers["content-length"]) ?? told.bytes;
-    return { kind: "bytes", offset: 0, bytes, ...common };
+    const endIsTold = bytes !== undefined || /\bchunked\b/i.test(headers["transfer-encoding"] ?? "");
+    return { kind: "bytes", offset: 0, bytes, endIsTold, ...common };
   }
   const [, from, total] =
     /^bytes ([0-9]{1,20})-[0-9]{1,20}\/([0-9]{1,20}|\*)$/.exec(headers["content-range"] ?? "") ?? [];
@@ -126,7 +129,7 @@ function judged(answer: HttpAnswer, told: Told, url: URL, request: ModelRequest)
     (begun.etag === undefined || etag === undefined || etag === begun.etag) &&
     (begun.bytes === undefined || bytes === undefined || bytes === begun.bytes) &&
     sameSum(begun, sha256);
-  if (fits) return { kind: "bytes", offset: begun.length, ...common, bytes: bytes ?? begun.bytes };
+  if (fits) return { kind: "bytes", offset: begun.length, ...common, bytes: bytes ?? begun.bytes, endIsTold: true };
   discard();
   return { kind: "stale" };
 }

@@ -194,6 +194,10 @@ class Download {
 
   async #receive(answer: Bytes, alive: () => void): Promise<Outcome> {
     const sha256 = this.#expected(answer.sha256);
+    if (!answer.endIsTold && sha256 === undefined) {
+      const what = `${shown(this.#file.url.href)} does not say how long it is, and nobody vouches for it: cut short, it would pass for whole.`;
+      throw new MeshError("E_INPUT", `${what} Give its checksum: #sha256=HEX`);
+    }
     this.#total = answer.bytes;
     await this.#refuseFull(answer);
     const part = await this.#files.openPart(answer.offset, { bytes: answer.bytes, etag: answer.etag, sha256 });

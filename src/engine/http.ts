@@ -12,9 +12,10 @@ import { abortError } from "../base/deadline.ts";
 import { isMeshError, MeshError } from "../base/errors.ts";
 import { parseJsonText } from "../base/json.ts";
 
-/** Until a connection stands, and how long one may stand idle, ms. */
+/** Until a connection stands, TLS included, ms. */
 const connectMs = 10_000;
-const idleMs = 10_000;
+/** How long one may stand idle, ms: less than engines give it. Those of uvicorn (vLLM, SGLang) close after 5 s, and say so nowhere. */
+const idleMs = 4_000;
 
 /** A started answer: status and head are known, the body is still on its way. */
 export interface HttpAnswer {
@@ -47,17 +48,16 @@ export interface HttpRequest {
  * theirs into the signal.
  *
  * @param onDisconnect a connection of the pool has ended, whoever ended it, idle or not
+ * @param patienceMs   until a connection stands
  */
-export function httpClient(onDisconnect?: () => void): HttpClient {
+export function httpClient(onDisconnect?: () => void, patienceMs: number = connectMs): HttpClient {
   const pool = { keepAlive: true, timeout: idleMs };
   const agents = { "http:": new HttpAgent(pool), "https:": new HttpsAgent(pool) };
   const open = new Set<Socket>();
   return {
     async send({ method, url, headers, body, signal }) {
       const secure = url.protocol === "https:";
-      const agent = secure ? agents["https:"] : agents["http:"];
-      let answer: IncomingMessage;
-      try {
+      const begin = (agent: HttpAgent | false): ClientRequest => {
         const request = (secure ? httpsRequest : httpRequest)(url, { method, headers, agent });
         request.on("socket", (socket) => {
           if (!open.has(socket)) {
@@ -67,9 +67,17 @@ export function httpClient(onDisconnect?: () => void): HttpClient {
               onDisconnect?.();
             });
           }
-          refuseSlow(request, socket);
+          refuseSlow(request, socket, { stands: secure ? "secureConnect" : "connect", patienceMs });
         });
-        answer = await answerOf(request, body, signal);
+        return request;
+      };
+      let answer: IncomingMessage;
+      const pooled = begin(secure ? agents["https:"] : agents["http:"]);
+      try {
+        answer = await answerOf(pooled, body, signal).catch((thrown: unknown) => {
+          if (!wasClosedIdle(pooled, thrown) || signal.aborted) throw thrown;
+          return answerOf(begin(false), body, signal);
+        });
       } catch (thrown) {
         throw socketError(thrown, signal);
       }
@@ -117,13 +125,25 @@ function answerOf(request: ClientRequest, body: Uint8Array | undefined, signal: 
   });
 }
 
+/** The engine closed a connection that stood idle, in the moment in which it was taken. Nothing came back: it has not begun. */
+function wasClosedIdle(request: ClientRequest, thrown: unknown): boolean {
+  const code = thrown instanceof Error && "code" in thrown ? thrown.code : undefined;
+  return request.reusedSocket && (code === "ECONNRESET" || code === "EPIPE");
+}
+
+interface Patience {
+  /** The event by which a connection stands. */
+  readonly stands: "connect" | "secureConnect";
+  readonly patienceMs: number;
+}
+
 /** A connection that is not there in time. */
-function refuseSlow(request: ClientRequest, socket: Socket): void {
+function refuseSlow(request: ClientRequest, socket: Socket, { stands, patienceMs }: Patience): void {
   if (!socket.connecting) return;
   const timer = setTimeout(() => {
     request.destroy(Object.assign(new Error("no connection in time"), { code: "ETIMEDOUT" }));
-  }, connectMs);
-  for (const event of ["connect", "close"] as const) socket.once(event, () => clearTimeout(timer));
+  }, patienceMs);
+  for (const event of [stands, "close"] as const) socket.once(event, () => clearTimeout(timer));
 }
 
 async function* readAll(stream: AsyncIterable<Uint8Array>, signal: AbortSignal): AsyncGenerator<Uint8Array> {

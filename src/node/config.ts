@@ -42,7 +42,7 @@ import { type FindingConfig, findingConfig, type FindingRequest, placesOf } from
 import { downloadPath, type ModelDownload } from "./models.ts";
 import { readSmall, shellQuoted, systemCode } from "./own-files.ts";
 import type { OwnerSettings } from "./ownership.ts";
-import { type Credentials, filledIn, givenFor, type Place, type Sources } from "./settings/given.ts";
+import { type Credentials, filledIn, givenFor, type Place, places, type Sources } from "./settings/given.ts";
 import { flagName, type Setting } from "./settings/setting.ts";
 import { settings } from "./settings/settings.ts";
 import { type TelemetrySettings, telemetrySettings } from "./telemetry-config.ts";
@@ -320,14 +320,19 @@ function refuseFlagsOfAskers(flags: Flags): void {
   }
 }
 
-/** `--listen` and `--port` say the same in two ways: the one from the nearer place counts. */
+/** Settings that say the same thing in two ways: of each pair the one from the nearer place counts. */
+const rivals: readonly (readonly [keyof Flags, keyof Flags])[] = [
+  ["listen", "port"],
+  ["headless", "console"],
+];
+
 function withoutWeaker(flags: Flags, sources: Sources): Flags {
-  const rank = (flag: keyof Flags): number =>
-    ["flag", "variable", "credential", "file"].indexOf(placeOf(flag, sources) ?? "");
-  const { listen, port: portGiven } = flags;
-  if (listen === undefined || portGiven === undefined || rank("listen") === rank("port")) return flags;
-  const { listen: _listen, port: _port, ...others } = flags;
-  return rank("listen") < rank("port") ? { ...others, listen } : { ...others, port: portGiven };
+  const rank = (flag: keyof Flags): number => places.findIndex((place) => place === placeOf(flag, sources));
+  const weaker = rivals.flatMap(([one, other]) => {
+    if (flags[one] === undefined || flags[other] === undefined || rank(one) === rank(other)) return [];
+    return rank(one) < rank(other) ? [other] : [one];
+  });
+  return Object.fromEntries(Object.entries(flags).filter(([name]) => !weaker.some((flag) => flag === name)));
 }
 
 /** @throws E_USAGE */
@@ -338,14 +343,15 @@ function relaySettings(flags: Flags): RelaySettings {
   };
 }
 
-/** The standard variables count where ours say nothing, before the file. @throws E_CONFIG */
-function telemetry({ otlpEndpoint }: Flags, sources: Sources): TelemetrySettings | undefined {
-  const { OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_HEADERS, OTEL_SERVICE_NAME } = sources.variables;
-  const { otlp_headers_file: file, service_name: name } = sources.file.telemetry;
-  const isOurs = ["flag", "variable"].includes(placeOf("otlpEndpoint", sources) ?? "");
+/** @throws E_CONFIG */
+function telemetry({ otlpEndpoint: endpoint }: Flags, sources: Sources): TelemetrySettings | undefined {
+  const { OTEL_EXPORTER_OTLP_HEADERS, OTEL_SERVICE_NAME } = sources.variables;
+  const { otlp_endpoint: inFile, otlp_headers_file: headersFile, service_name: name } = sources.file.telemetry;
+  // a secret for the file's collector is not for another one that a variable or a flag names
+  const file = endpoint === inFile ? headersFile : undefined;
   const headers = OTEL_EXPORTER_OTLP_HEADERS || undefined;
   return telemetrySettings({
-    endpoint: isOurs ? otlpEndpoint : OTEL_EXPORTER_OTLP_ENDPOINT || otlpEndpoint,
+    endpoint,
     headers: headers ?? (file === undefined ? undefined : readSmallFile(file, "[telemetry] otlp_headers_file")),
     serviceName: OTEL_SERVICE_NAME || name,
   });

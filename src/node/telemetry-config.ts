@@ -26,6 +26,13 @@ export function telemetrySettings({ endpoint, headers, serviceName }: TelemetryR
       "takes the base URL of a collector that speaks OTLP over HTTP, such as http://127.0.0.1:4318, or none";
     throw new MeshError("E_CONFIG", `--otlp-endpoint ${takes}; what it is to be shown goes into its headers`);
   }
+  const inTheClear = url.protocol === "http:" && !["127.0.0.1", "localhost", "[::1]"].includes(url.hostname);
+  if (inTheClear && (headers ?? "").trim() !== "") {
+    throw new MeshError(
+      "E_CONFIG",
+      "the collector's headers are a secret, and would travel in the clear: name it with https, or leave them out",
+    );
+  }
   url.pathname = `${url.pathname.replace(/\/+$/, "")}/v1/traces`;
   return { url: url.href, headers: headersFrom(headers ?? ""), serviceName: serviceName ?? "sealmesh" };
 }

@@ -17,6 +17,8 @@ export interface ModelServerOptions {
   ignoresRange?: boolean;
   /** Says no size. */
   withoutLength?: boolean;
+  /** Says neither a size nor where an answer ends: the end of the connection is its end. */
+  endsByClosing?: boolean;
   /** Breaks the connection behind so many bytes of an answer, as often as there are entries. */
   cuts?: number[];
   /** Says nothing more behind so many bytes of an answer, once. */
@@ -68,7 +70,8 @@ function answer(request: IncomingMessage, response: ServerResponse, options: Mod
     return void response.writeHead(416, { "content-range": `bytes */${content.length}` }).end();
   }
   const rest = content.subarray(from ?? 0);
-  if (!options.withoutLength && !response.hasHeader("content-length"))
+  if (options.endsByClosing) response.useChunkedEncodingByDefault = false;
+  else if (!options.withoutLength && !response.hasHeader("content-length"))
     response.setHeader("content-length", rest.length);
   if (from !== undefined) {
     response.setHeader("content-range", `bytes ${from}-${content.length - 1}/${content.length}`);

@@ -2,6 +2,7 @@
 import { type ErrorCode, errorTable, isMeshError, MeshError } from "../../base/errors.ts";
 import { countOf, isRecord, type Json, parseJsonText } from "../../base/json.ts";
 import { sseReader } from "../../openai/sse.ts";
+import { speakable } from "./lines.ts";
 
 export interface Message {
   readonly role: "system" | "user" | "assistant";
@@ -148,7 +149,8 @@ export function apiError(text: string, status: number): MeshError {
   const error = isRecord(document) && isRecord(document["error"]) ? document["error"] : {};
   const { message, code } = error;
   const known = Object.entries(errorTable).find(([, row]) => row.code === code);
-  const said = typeof message === "string" ? message : `the node answers with status ${status}`;
+  // it may be a host's own, and goes to a terminal
+  const said = typeof message === "string" ? speakable(message) : `the node answers with status ${status}`;
   if (!known) return new MeshError("E_ENGINE", said);
   const [name, { hint }] = known;
   return new MeshError(name as ErrorCode, said.endsWith(hint) ? said.slice(0, -hint.length).trimEnd() : said);

@@ -19,7 +19,7 @@ export const doctor: Command = {
   description:
     "Looks at the node that runs here, or at what one would find: settings, engine, ports, data directory, network, iroh relays " +
     "that are set, clock, hardening, TPM or Secure Enclave, graphics. Changes nothing, asks nobody but this machine and " +
-    "those relays, and prints no secrets and no addresses, so that the output can be shown to others. Ends with 0 unless a " +
+    "those relays, and prints no secrets, so that the output can be shown to others. Ends with 0 unless a " +
     "check has failed.",
   examples: [
     { what: "this machine", line: "sealmesh doctor" },

@@ -57,6 +57,7 @@ export function unitFor(options: Pick<InstallOptions, "words" | "program"> & Pla
   readonly plan: ServicePlan;
 } {
   const plan = servicePlan(options.words);
+  refuseSecretAddresses(plan.words);
   const { scope, root, program } = options;
   if (scope === "system" && plan.words.includes("--data-dir")) {
     throw new MeshError("E_USAGE", "leave --data-dir out: the service has its own, /var/lib/sealmesh");
@@ -81,6 +82,14 @@ export function unitFor(options: Pick<InstallOptions, "words" | "program"> & Pla
 function staying({ credentials }: ServicePlan, folder: string): readonly string[] {
   const isAnew = credentials.some(({ name }) => name === "join");
   return !isAnew && existsSync(join(folder, "join")) ? ["join"] : [];
+}
+
+/** Everybody can read a unit. @throws E_USAGE */
+function refuseSecretAddresses(words: readonly string[]): void {
+  const isSecret = (word: string): boolean => /:\/\/(?:[^/@\s]*@|[^#\s]*\?)/.test(word);
+  if (!words.some(isSecret)) return;
+  const what = "an address among the flags has a password or a key in it, which everybody could read in the unit";
+  throw new MeshError("E_USAGE", `${what}: put it into the configuration file`);
 }
 
 /** A service of the machine cannot look into homes. @throws E_CONFIG */

@@ -1,5 +1,5 @@
 /**
- * What was given for each setting, and where: a flag wins over its variable, which wins over a credential of the service
+ * What was given for each setting, and where: a flag wins over its variable, which wins over a standard one, over a credential of the service
  * manager, which wins over the file. Pure: variables, the file and the names of credentials come in. Called by config.ts,
  * which gets flags with everything filled in, and for `sealmesh config show`, which tells where each came from.
  */
@@ -23,7 +23,9 @@ export interface Credentials {
   readonly names: readonly string[];
 }
 
-export type Place = "flag" | "variable" | "credential" | "file";
+/** Strongest first; "standard" is a variable that other programs read too. */
+export const places = ["flag", "variable", "standard", "credential", "file"] as const;
+export type Place = (typeof places)[number];
 
 /** What one place says of one setting, in the form that its flag has, or its type in the file. */
 export interface Given {
@@ -37,7 +39,7 @@ export interface Given {
  */
 export function givenFor(setting: Setting, sources: Sources): readonly Given[] {
   const found: Given[] = [];
-  for (const place of ["flag", "variable", "credential", "file"] as const) {
+  for (const place of places) {
     const value = valueAt(place, setting, sources);
     if (value === undefined) continue;
     found.push({ place, value });
@@ -78,6 +80,11 @@ function valueAt(place: Place, setting: Setting, { flags, variables, file, crede
     }
     case "variable": {
       const name = variableName(setting);
+      const text = name === undefined ? undefined : variables[name];
+      return name === undefined || text === undefined || text === "" ? undefined : readVariable(name, text, setting);
+    }
+    case "standard": {
+      const { standardVariable: name } = setting;
       const text = name === undefined ? undefined : variables[name];
       return name === undefined || text === undefined || text === "" ? undefined : readVariable(name, text, setting);
     }

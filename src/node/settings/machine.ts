@@ -211,6 +211,7 @@ export const machineSettings: readonly Setting[] = [
     flag: "otlpEndpoint",
     syntax: "--otlp-endpoint <url>",
     variable: "OTLP_ENDPOINT",
+    standardVariable: "OTEL_EXPORTER_OTLP_ENDPOINT",
     key: "telemetry.otlp_endpoint",
     doc:
       "tell an OpenTelemetry collector of each exchange, over OTLP/HTTP; never content; none: no, whatever else says so " +
@@ -222,5 +223,11 @@ export const machineSettings: readonly Setting[] = [
     key: "telemetry.otlp_headers_file",
     doc: "file with what the collector wants to be shown: name=value, one a line, values percent-encoded",
   },
-  { group: "file", key: "telemetry.service_name", doc: "service.name in its spans", standard: "sealmesh" },
+  {
+    group: "file",
+    standardVariable: "OTEL_SERVICE_NAME",
+    key: "telemetry.service_name",
+    doc: "service.name in its spans",
+    standard: "sealmesh",
+  },
 ];

@@ -39,6 +39,8 @@ export interface Setting {
   readonly key?: string;
   /** Without SEALMESH_. */
   readonly variable?: string;
+  /** Whole name of one that other programs read too; ours goes first. */
+  readonly standardVariable?: string;
   /** Name of the file in $CREDENTIALS_DIRECTORY that is taken where neither flag nor variable names one. */
   readonly credential?: string;
   /** @default "text" */

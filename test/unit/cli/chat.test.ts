@@ -162,6 +162,9 @@ describe("what is said of an answer", () => {
     const message = "No. Pick a model that /v1/models lists, or start a host that serves this one.";
     const error = apiError(JSON.stringify({ error: { message, code: "model_not_found" } }), 404);
     expect([error.code, error.message]).toEqual(["E_MODEL", "No."]);
+    // what a host says of its failure goes to a terminal, too
+    const evil = JSON.stringify({ error: { message: "a\u001b[2Jb\u202ec", code: "engine_error" } });
+    expect(apiError(evil, 502).message).toBe("a\ufffd[2Jb\ufffdc");
     expect(apiError("<html>", 502)).toMatchObject({ code: "E_ENGINE", message: "the node answers with status 502" });
   });
 });

@@ -264,7 +264,7 @@ it("stop asks with the session, and returns when the process has ended", async (
 });
 
 it("console prints the link with the session of the node of the data directory, and of no other", async () => {
-  expect((await printed(consoleCommand, [])).out).toMatch(/^http:\/\/localhost:\d+\/#session=[\w-]{43}\n$/);
+  expect((await printed(consoleCommand, [])).out).toMatch(/^http:\/\/127\.0\.0\.1:\d+\/#session=[\w-]{43}\n$/);
   const other = createServer((_request, response) => response.end(JSON.stringify(status))).listen(0, "127.0.0.1");
   await once(other, "listening");
   const { port } = other.address() as AddressInfo;

@@ -1,5 +1,5 @@
 /** `sealmesh service`: units that systemd takes, without a secret in them, and what installing does, below another root. */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
@@ -193,10 +193,11 @@ describe("installing", () => {
   });
 
   it("closes the folder of secrets and none above it, which the service's own user must look into", () => {
-    const keys = join(folder, "more-keys");
-    writeFileSync(keys, "0123456789abcdef\n");
     const fresh = join(folder, "image");
-    install(options({ scope: "system", root: fresh, words: ["client", "--api-key-file", "/var/lib/keys"], live: false }, keys));
+    const words = ["client", "--join", secret];
+    install(
+      options({ scope: "system", root: fresh, words, live: false, program: ["/usr/bin/node", "/usr/lib/main.js"] }),
+    );
     const mode = (path: string): number => statSync(join(fresh, path)).mode & 0o777;
     expect([mode("etc"), mode("etc/sealmesh"), mode("etc/sealmesh/credentials")]).toEqual([0o755, 0o755, 0o700]);
   });
@@ -240,6 +241,15 @@ describe("installing", () => {
     const data = options({ ...homely, words: ["serve", "--data-dir", "/srv/x"] });
     expect(refusal(() => unitFor(data))).toContain("/var/lib/sealmesh");
   });
+
+  it.each(["https://example.org/m.gguf?signature=sesame", "https://u:sesame@example.org/m.gguf"])(
+    "refuses %s, which everybody could read in the unit",
+    (model) => {
+      const said = refusal(() => unitFor(options({ words: ["serve", "--model", model] })));
+      expect(said).toContain("E_USAGE");
+      expect(said).not.toContain("sesame");
+    },
+  );
 
   it("takes the groups that are there, so that the service can start", () => {
     mkdirSync(join(root, "etc"), { recursive: true });

@@ -70,6 +70,21 @@ function filesIn(directory: string): readonly string[] {
 }
 
 describe("a model that is broken off", () => {
+  test("is not taken for whole where nobody says how long it is, but for its checksum", async () => {
+    const server = await serverOf({ content: demo.subarray(0, demo.length - 1000), endsByClosing: true });
+    const cacheDir = cache();
+    for (const name of ["m.gguf", "m-00001-of-00002.gguf"]) {
+      const { code, message } = await failureOf(download(`${server.url}/${name}`, { cacheDir }));
+      expect(code).toBe("E_INPUT");
+      expect(message).toContain("does not say how long it is");
+    }
+    expect(filesIn(cacheDir).filter((name) => name.endsWith(".gguf"))).toEqual([]);
+    server.options.content = demo;
+    const sha256 = createHash("sha256").update(demo).digest("hex");
+    const [file] = await download(`${server.url}/m.gguf#sha256=${sha256}`, { cacheDir });
+    expect(file).toMatchObject({ bytes: demo.length, sha256 });
+  });
+
   test("is gone on with, byte for byte", async () => {
     const server = await serverOf({ cuts: [300_000, 300_000] });
     const cacheDir = cache();

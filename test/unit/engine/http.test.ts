@@ -60,3 +60,50 @@ test("a body that is cut short is no whole one, and says so", async () => {
   expect(unreachableBecause(error)).toBeUndefined();
   await client.close();
 });
+
+test("an idle connection that the engine closes as it is taken costs nothing: a new one is asked", async () => {
+  let connections = 0;
+  let asked = 0;
+  const server = createServer((socket) => {
+    connections += 1;
+    let first = connections === 1;
+    socket.on("error", () => undefined);
+    socket.on("data", () => {
+      asked += 1;
+      if (connections === 1 && !first) return socket.resetAndDestroy();
+      first = false;
+      return socket.write("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+    });
+  });
+  servers.push(server);
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
+  const client = httpClient();
+  const ask = async (): Promise<string> => {
+    const { signal } = new AbortController();
+    const { body: stream } = await client.send({ method: "POST", url, headers: {}, body: new Uint8Array(3), signal });
+    let text = "";
+    for await (const piece of stream) text += new TextDecoder().decode(piece);
+    return text;
+  };
+  expect(await ask()).toBe("ok");
+  expect(await ask()).toBe("ok");
+  expect({ connections, asked }).toEqual({ connections: 2, asked: 3 });
+  await client.close();
+});
+
+test("an engine that accepts and never shakes hands is given up in time", async () => {
+  const server = createServer((socket) => socket.on("error", () => undefined));
+  servers.push(server);
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const url = new URL(`https://127.0.0.1:${(server.address() as AddressInfo).port}/`);
+  const client = httpClient(undefined, 50);
+  const { signal } = new AbortController();
+  const error = toMeshError(
+    await client.send({ method: "GET", url, headers: {}, signal }).catch((thrown: unknown) => thrown),
+  );
+  expect(error.code).toBe("E_ENGINE");
+  await client.close();
+});

@@ -180,6 +180,15 @@ describe("one setting, said in three ways, is one setting", () => {
     ]);
   });
 
+  it("--headless and --console: the one that is said nearer counts", () => {
+    vi.stubEnv("SEALMESH_HEADLESS", "1");
+    expect(resolveConfig("client", {}).console).toBeUndefined();
+    expect(resolveConfig("client", { console: "34567" }).console?.port).toBe(34_567);
+    vi.stubEnv("SEALMESH_HEADLESS", "");
+    vi.stubEnv("SEALMESH_CONSOLE", "34567");
+    expect(resolveConfig("client", { headless: true }).console).toBeUndefined();
+  });
+
   it("--listen and --port: the one that is said nearer counts, and both at once are a mistake", () => {
     vi.stubEnv("SEALMESH_PORT", "7");
     expect(resolveConfig("client", { listen: "127.0.0.1:8" }).api?.port).toBe(8);

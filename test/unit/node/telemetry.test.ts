@@ -244,10 +244,27 @@ describe("settings", () => {
     expect(said("none")).toBeUndefined();
     vi.stubEnv("OTEL_EXPORTER_OTLP_HEADERS", "a=1");
     vi.stubEnv("OTEL_SERVICE_NAME", "s");
+    vi.stubEnv("SEALMESH_OTLP_ENDPOINT", "https://ours.invalid");
     expect(resolveConfig("client", { config: file }).telemetry).toMatchObject({
       headers: { a: "1" },
       serviceName: "s",
     });
     vi.unstubAllEnvs();
+  });
+
+  it("the headers in a file are for the file's collector alone, and travel to no other machine in the clear", () => {
+    const folder = temporaryDirectory();
+    const file = join(folder, "config.toml");
+    writeFileSync(join(folder, "headers"), "authorization=Bearer%20s3cret", { mode: 0o600 });
+    const told = (endpoint: string): string =>
+      `[telemetry]\notlp_endpoint = "${endpoint}"\notlp_headers_file = "headers"\n`;
+    writeFileSync(file, told("https://file.invalid"), { mode: 0o600 });
+    const headers = (flags: object): unknown => resolveConfig("client", { config: file, ...flags }).telemetry?.headers;
+    expect(headers({})).toEqual({ authorization: "Bearer s3cret" });
+    expect(headers({ otlpEndpoint: "https://flag.invalid" })).toEqual({});
+    writeFileSync(file, told("http://file.invalid"), { mode: 0o600 });
+    expect(() => headers({})).toThrow("in the clear");
+    writeFileSync(file, told("http://127.0.0.1:4318"), { mode: 0o600 });
+    expect(headers({})).toEqual({ authorization: "Bearer s3cret" });
   });
 });
