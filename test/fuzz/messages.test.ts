@@ -6,7 +6,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { utf8 } from "../../src/base/bytes.ts";
-import { isMeshError } from "../../src/base/errors.ts";
 import type { Json } from "../../src/base/json.ts";
 import { checkChat } from "../../src/openai/chat.ts";
 import { messagesAnswer } from "../../src/openai/messages/answer.ts";
@@ -16,37 +15,9 @@ import { openAiErrorAnswer } from "../../src/openai/foreign.ts";
 import { run } from "../unit/openai/messages/message-stream.ts";
 import { plan } from "../unit/openai/messages/plan.ts";
 import { chunk, done, usageChunk } from "../unit/openai/responses/chat-stream.ts";
+import { caseMs, known, meshErrorOr } from "../support/adapter-fuzz.ts";
 
 const numRuns = Number(process.env["SEALMESH_FUZZ_RUNS"] ?? 300);
-const caseMs = 1_000;
-
-/** Runs it; anything but a value or a MeshError is a failure. */
-function meshErrorOr<T>(work: () => T): T | undefined {
-  const started = performance.now();
-  try {
-    return work();
-  } catch (thrown) {
-    if (!isMeshError(thrown)) throw thrown;
-    return undefined;
-  } finally {
-    expect(performance.now() - started).toBeLessThan(caseMs);
-  }
-}
-
-/** Objects with fields that the adapter knows, and values of any kind in them: mostly wrong, sometimes right. */
-function known(fields: readonly string[], words: readonly string[]): fc.Arbitrary<unknown> {
-  const { value } = fc.letrec<{ value: unknown }>((tie) => ({
-    value: fc.oneof(
-      { maxDepth: 5, withCrossShrink: true },
-      fc.constantFrom(...words),
-      fc.constantFrom(null, true, false, 0, 1, -1, 1.5),
-      fc.jsonValue({ maxDepth: 1 }),
-      fc.array(tie("value"), { maxLength: 3 }),
-      fc.dictionary(fc.constantFrom(...fields), tie("value"), { maxKeys: 6 }),
-    ),
-  }));
-  return value;
-}
 
 const requestFields = (
   "system messages tools tool_choice type role content text source media_type data url id name input tool_use_id " +

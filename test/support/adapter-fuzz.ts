@@ -1,0 +1,35 @@
+/** What the fuzz tests of the adapters between chat and other APIs share. */
+import fc from "fast-check";
+import { expect } from "vitest";
+import { isMeshError } from "../../src/base/errors.ts";
+
+/** Longest that one case may take. */
+export const caseMs = 1_000;
+
+/** Runs it; anything but a value or a MeshError is a failure. */
+export function meshErrorOr<T>(work: () => T): T | undefined {
+  const started = performance.now();
+  try {
+    return work();
+  } catch (thrown) {
+    if (!isMeshError(thrown)) throw thrown;
+    return undefined;
+  } finally {
+    expect(performance.now() - started).toBeLessThan(caseMs);
+  }
+}
+
+/** Objects with fields that the adapter knows, and values of any kind in them: mostly wrong, sometimes right. */
+export function known(fields: readonly string[], words: readonly string[]): fc.Arbitrary<unknown> {
+  const { value } = fc.letrec<{ value: unknown }>((tie) => ({
+    value: fc.oneof(
+      { maxDepth: 5, withCrossShrink: true },
+      fc.constantFrom(...words),
+      fc.constantFrom(null, true, false, 0, 1, -1, 1.5),
+      fc.jsonValue({ maxDepth: 1 }),
+      fc.array(tie("value"), { maxLength: 3 }),
+      fc.dictionary(fc.constantFrom(...fields), tie("value"), { maxKeys: 6 }),
+    ),
+  }));
+  return value;
+}
