@@ -5,6 +5,7 @@ import type { Command } from "../command.ts";
 import type { CheckReport, CheckState } from "../doctor/check.ts";
 import type { DoctorFlags } from "../doctor/context.ts";
 import { counted, paintFor, printJson, printLine, printNote, type Style } from "../output.ts";
+import { widthOf, wrapped } from "../table.ts";
 
 interface Flags extends DoctorFlags {
   readonly json?: boolean;
@@ -75,15 +76,26 @@ function documentOf(reports: readonly CheckReport[]): object {
   return { version, node: versions.node, platform, arch, ok: exitOf(reports) === 0, checks };
 }
 
+/** Findings are not broken into lines shorter than this. */
+const leastColumns = 30;
+
 const styles: Readonly<Record<CheckState, Style>> = { ok: "green", warn: "yellow", fail: "red", skip: "dim" };
 
 function textOf(reports: readonly CheckReport[]): string {
   const paint = paintFor(process.stdout);
   const columns = Math.max(...reports.map(({ name }) => name.length));
-  const lines = reports.flatMap(({ name, state, seen, todo }) => [
-    `  ${paint(styles[state], state.padEnd(4))}  ${name.padEnd(columns)}  ${seen}`,
-    ...(todo === undefined ? [] : [`        ${"".padEnd(columns)}  ${paint("bold", "do:")} ${todo}`]),
-  ]);
+  const place = columns + 10;
+  const room = Math.max(widthOf(process.stdout) - place, leastColumns);
+  const lines = reports.flatMap(({ name, state, seen, todo }) => {
+    const head = `  ${paint(styles[state], state.padEnd(4))}  ${name.padEnd(columns)}  `;
+    const [first = "", ...others] = [
+      ...wrapped(seen, room),
+      ...(todo === undefined
+        ? []
+        : wrapped(`do: ${todo}`, room).map((line) => line.replace(/^do:/, paint("bold", "do:")))),
+    ];
+    return [`${head}${first}`, ...others.map((line) => `${" ".repeat(place)}${line}`)];
+  });
   const count = (state: CheckState): number => reports.filter((report) => report.state === state).length;
   const { platform, arch, versions } = process;
   return [
