@@ -46,7 +46,8 @@ export async function askJson<T>(path: string, asking?: Asking): Promise<T> {
   return (await (await askNode(path, asking)).json()) as T;
 }
 
-async function errorOf(answer: Response): Promise<ApiError> {
+/** What an answer that is an error says. */
+export async function errorOf(answer: Response): Promise<ApiError> {
   const fallback = `The node answered ${answer.status}, without a reason.`;
   try {
     const { error } = (await answer.json()) as { error?: { message?: unknown; code?: unknown } };

@@ -174,6 +174,11 @@ function ThemeButton(): JSX.Element {
   );
 }
 
+function lostWords({ stopped, refusal }: Live): string {
+  if (stopped) return "The node has stopped.";
+  return refusal === "" ? "The connection to the node is lost." : "The node does not let this page follow it.";
+}
+
 function LostBanner({ live }: { readonly live: Live }): JSX.Element | null {
   const [now, setNow] = useState(Date.now());
   const lost = live.connection === "lost";
@@ -188,7 +193,8 @@ function LostBanner({ live }: { readonly live: Live }): JSX.Element | null {
   return (
     <div class="banner">
       <p role="alert">
-        <strong>{live.stopped ? "The node has stopped." : "The connection to the node is lost."}</strong>
+        <strong>{lostWords(live)}</strong>
+        {live.refusal !== "" && ` ${live.refusal}`}
         {shown}
         {live.stopped && (
           <>

@@ -1,7 +1,7 @@
 /** Begins the console: takes the session out of the address, connects to the node, shows the page. */
 import { render } from "preact";
 import { App } from "./app.tsx";
-import { connectLive } from "./live.ts";
+import { beginLive } from "./live.ts";
 import { takeSession } from "./session.ts";
 import { chosenTheme, setTheme } from "./theme.ts";
 import "./style/base.css";
@@ -13,6 +13,6 @@ import "./style/chat.css";
 
 takeSession();
 setTheme(chosenTheme());
-connectLive();
+beginLive();
 const place = document.querySelector("#app");
 if (place) render(<App />, place);

@@ -54,6 +54,19 @@ export function sealingOf({ sealed }: Pick<ExchangeReport, "sealed">): "sealed" 
   return sealed === "local" ? "local" : sealed === "true" ? "sealed" : "plain";
 }
 
+/** While no word of an answer has come. @param sealing none: nobody has taken the prompt yet */
+export function waitingWords(sealing: ReturnType<typeof sealingOf>): string {
+  const sent = { sealed: "Sealed and sent", plain: "Sent in the clear", local: "Asked on this machine", none: "Sent" };
+  return `${sent[sealing]}. Waiting for the first word …`;
+}
+
+/** What is certain of a prompt before it is sent: a promise only where the policy lets nothing else happen. */
+export function promptWords({ policy, serving_models: own }: Status, model: string): string {
+  return policy.require_encryption && !own.includes(model)
+    ? "Your prompt is sealed to the host that answers it."
+    : "Under each answer stands who gave it, and how your prompt travelled there.";
+}
+
 /** The node that this console belongs to. */
 export function ownName(status: Status): string {
   return nameOf({ hostname: status.name, endpoint_id: status.endpoint_id });

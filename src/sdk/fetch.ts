@@ -55,7 +55,11 @@ export function fetchOf(node: Pick<Node, "call">, onHead: (response: Response) =
         },
         { highWaterMark: 0 },
       );
-      const isEmpty = status === 204 || status === 304;
+      const isEmpty = request.method === "HEAD" || status === 204 || status === 304;
+      if (isEmpty) {
+        end();
+        gone.abort(); // nothing is read of it, which would end the call
+      }
       const response = new Response(isEmpty ? null : stream, { status, headers: answered });
       onHead(response);
       return response;

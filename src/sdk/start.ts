@@ -67,7 +67,11 @@ function watched(log: Log): { readonly log: Log; failure(): MeshError } {
     log: {
       write(level, entry) {
         if (entry.event === "join-failed") failed = entry;
-        log.write(level, entry);
+        try {
+          log.write(level, entry);
+        } catch {
+          // what a program does with its log is no affair of the mesh
+        }
       },
     },
     failure: () => {

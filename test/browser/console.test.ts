@@ -3,7 +3,9 @@
  * changes, and does what its buttons say. Through all of it: no error in the browser's console, no request to another
  * place than the node, no fault that axe-core calls serious. Writes a picture of every view to .test-results/screenshots.
  */
+import { once } from "node:events";
 import { mkdirSync, readFileSync } from "node:fs";
+import { get, type IncomingMessage } from "node:http";
 import { join } from "node:path";
 import type { Browser, Locator, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
@@ -149,6 +151,63 @@ describe.skipIf(missing !== undefined)("the console", () => {
     await page.getByRole("dialog").waitFor({ state: "detached" });
     await page.getByText("You have confirmed the key that it shows.").waitFor({ state: "detached" });
     expect(await pins()).not.toContain(`"confirmed":true`);
+  });
+
+  it("confirms no key but the one that was shown when it was asked", async () => {
+    const { page: other } = await open({});
+    const status = await mesh.desk.status();
+    let shown = status.peers.find(({ hostname }) => hostname === "gpu-box")?.attestation.fingerprint;
+    // a status at a time, and the page comes back for the next
+    await other.route("**/api/events", (route) => {
+      const peers = status.peers.map((peer) =>
+        peer.hostname === "gpu-box"
+          ? { ...peer, attestation: { ...peer.attestation, fingerprint: shown, pin: "first-contact" } }
+          : peer,
+      );
+      const body = `event: status\ndata: ${JSON.stringify({ ...status, peers })}\n\n`;
+      return route.fulfill({ contentType: "text/event-stream", body });
+    });
+    await other.goto(consoleLink(mesh.desk));
+    await show(`peer/${mesh.gpuBox.ready.endpoint_id}`, other);
+    await other.getByRole("button", { name: "Confirm this key" }).click();
+    const dialog = other.getByRole("dialog");
+    expect(await dialog.locator("[data-fingerprint]").getAttribute("data-fingerprint")).toBe(shown);
+    shown = "0".repeat(32);
+    await other.getByText("It no longer shows the key that you were comparing. Nothing was confirmed.").waitFor();
+    expect(await dialog.count()).toBe(0);
+    await other.getByRole("button", { name: "Confirm this key" }).click();
+    expect(await dialog.locator("[data-fingerprint]").getAttribute("data-fingerprint")).toBe(shown);
+    await other.close();
+  });
+
+  it("holds no connection while it is not seen, and says why it may not follow the node", async () => {
+    const { page: other } = await open({});
+    const turn = (state: "hidden" | "visible"): Promise<unknown> =>
+      other.evaluate(
+        `Object.defineProperty(document, "visibilityState", { value: "${state}", configurable: true }); ` +
+          `document.dispatchEvent(new Event("visibilitychange"))`,
+      );
+    await other.goto(consoleLink(mesh.desk));
+    await other.locator("tr[data-peer]").first().waitFor();
+    const left = other.waitForEvent("requestfailed", (request) => request.url().endsWith("/api/events"));
+    await turn("hidden");
+    await left;
+    expected.push("429 GET /api/events");
+    const url = new URL("/api/events", consoleLink(mesh.desk));
+    const readers = await Promise.all(
+      Array.from({ length: 16 }, async () => {
+        const asking = get({ host: "127.0.0.1", port: url.port, path: url.pathname, agent: false });
+        const [{ statusCode }] = (await once(asking, "response")) as [IncomingMessage];
+        return { asking, statusCode };
+      }),
+    );
+    expect(readers.map(({ statusCode }) => statusCode)).toContain(200);
+    await turn("visible");
+    await other.getByText("The node does not let this page follow it. 16 readers follow these events").waitFor();
+    expect(await other.locator("tr[data-peer]").count()).toBeGreaterThan(0);
+    for (const { asking } of readers) asking.destroy();
+    await other.locator(".banner").waitFor({ state: "detached" });
+    await other.close();
   });
 
   it("says why a host is refused, and what if less were demanded", async () => {

@@ -115,6 +115,24 @@ describe("fetch", () => {
     });
   });
 
+  test("a question for the head alone has a body of nothing", async () => {
+    const host = await hostOf(scriptedFunction().answer);
+    const mesh = await meshOf({ join: host.invite() });
+    const answer = await mesh.fetch(`${mesh.baseURL}/models`, { method: "HEAD" });
+    expect(answer.status).toBe(405); // with an error's content-length, and nothing behind it
+    expect(await answer.text()).toBe("");
+  });
+
+  test("a log of the program that throws changes nothing", async () => {
+    const written = vi.fn<() => void>(() => {
+      throw new Error("the program's disk is full");
+    });
+    const host = await hostOf(scriptedFunction({ tokens: 2 }).answer);
+    const mesh = await meshOf({ join: host.invite(), log: { write: written } });
+    expect((await post(mesh, ask)).status).toBe(200);
+    expect(written).toHaveBeenCalled();
+  });
+
   test("an abort rejects with the signal's reason, before and in an answer, and frees the engine", async () => {
     const scripted = scriptedFunction({ tokens: 20_000, prefillMs: 20_000 });
     const host = await hostOf(scripted.answer);

@@ -137,6 +137,7 @@ describe("E5: pages of others and the console port", () => {
       expect(headers["content-security-policy"]).toContain("frame-ancestors 'none'");
       expect(headers["content-security-policy"]).not.toMatch(/unsafe|https?:|\*/);
       expect(headers["cross-origin-resource-policy"]).toBe("same-origin");
+      if (path !== "/") expect(headers["cache-control"]).toBe("no-store");
       expect(headers["x-content-type-options"]).toBe("nosniff");
       expect(Object.keys(headers).filter((name) => name.startsWith("access-control"))).toEqual([]);
     }

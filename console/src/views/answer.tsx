@@ -3,7 +3,7 @@ import type { JSX } from "preact";
 import { SealBadge, type Sealing, TierBadge } from "../parts/badges.tsx";
 import { linkTo } from "../route.ts";
 import type { ExchangeReport, Status } from "../types.ts";
-import { count, duration, nodeName, sealingOf, some, tokensPerSecond } from "../words.ts";
+import { count, duration, nodeName, sealingOf, some, tokensPerSecond, waitingWords } from "../words.ts";
 import type { Told } from "./conversation.ts";
 import { Inline, Prose } from "./prose.tsx";
 
@@ -25,7 +25,7 @@ interface AnswerProps {
 }
 
 export function Answer({ turn, status, report }: AnswerProps): JSX.Element {
-  const { question, model, text, state, why } = turn;
+  const { question, model, text, state, why, told } = turn;
   return (
     <article class="turn">
       <p class="asked">{question}</p>
@@ -33,7 +33,7 @@ export function Answer({ turn, status, report }: AnswerProps): JSX.Element {
         <p class="answer-by">{model}</p>
         {text !== "" && <Prose text={text} />}
         {state === "answering" && text === "" && (
-          <p class="muted waiting">Sealed and sent. Waiting for the first word …</p>
+          <p class="muted waiting">{waitingWords(sealingOf({ sealed: sealedWord(told?.sealed) }))}</p>
         )}
         {state === "stopped" && <p class="muted">You stopped it.</p>}
         {state === "failed" && (

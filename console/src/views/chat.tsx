@@ -6,6 +6,7 @@ import { Empty, NeedsSession } from "../parts/states.tsx";
 import { linkTo } from "../route.ts";
 import type { Session } from "../session.ts";
 import type { ExchangeReport, Status } from "../types.ts";
+import { promptWords } from "../words.ts";
 import { Answer, type Turn } from "./answer.tsx";
 import { conversation, type Step } from "./conversation.ts";
 import { lastTurns, type Message } from "./history.ts";
@@ -121,7 +122,7 @@ function Conversation({ status, exchanges, model, able, busy }: ConversationProp
         ))}
         <div ref={end} class="turns-end" />
       </div>
-      {kept.turns.length === 0 && <Suggestions model={model} able={able} send={send} />}
+      {kept.turns.length === 0 && <Suggestions status={status} model={model} able={able} send={send} />}
       <Composer model={model} able={able} busy={busy} send={send} />
     </>
   );
@@ -133,16 +134,17 @@ function isDemo(model: string): boolean {
 }
 
 function Suggestions(props: {
+  readonly status: Status;
   readonly model: string;
   readonly able: boolean;
   readonly send: (text: string) => void;
 }): JSX.Element {
-  const { model, able, send } = props;
+  const { status, model, able, send } = props;
   if (!isDemo(model)) {
     return (
       <div class="chat-blank">
         <Icon name="sealed" />
-        <p>Your prompt is sealed to the host that answers it.</p>
+        <p>{promptWords(status, model)}</p>
       </div>
     );
   }

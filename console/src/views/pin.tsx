@@ -1,6 +1,6 @@
 /** Which key stands for a host, and the two things a person can do about it: confirm the key that it shows, or forget it. */
 import type { JSX } from "preact";
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { askNode, type Loaded, useAsked } from "../api.ts";
 import { Confirm } from "../parts/controls.tsx";
 import { Icon } from "../parts/icon.tsx";
@@ -14,6 +14,11 @@ interface PinCardProps {
   readonly session: Session;
   readonly asked: Loaded<AttestationReport> & { readonly again: () => void };
 }
+
+type Dialog =
+  | { readonly about: "nothing" | "forget" | "another key" }
+  /** `key` is the one that was shown when it opened. */
+  | { readonly about: "pin"; readonly key: string };
 
 const standings: Readonly<Record<NonNullable<PeerStatus["attestation"]["pin"]>, string>> = {
   none: "No key is pinned for it.",
@@ -31,7 +36,13 @@ export function PinCard({ peer, session, asked }: PinCardProps): JSX.Element {
     `${pin} ${fingerprint}`,
   );
   const own = pins.value?.pins.filter(({ endpoint_id }) => endpoint_id === id) ?? [];
-  const [dialog, open] = useState<"pin" | "forget" | null>(null);
+  const [dialog, open] = useState<Dialog>({ about: "nothing" });
+  // what a person compares stays what it was when they began; what is confirmed is that and nothing newer
+  const isOutdated = dialog.about === "pin" && dialog.key !== fingerprint;
+  useEffect(() => {
+    if (isOutdated) open({ about: "another key" });
+  }, [isOutdated]);
+  const close = (): void => open({ about: "nothing" });
   const done = (): void => {
     pins.again();
     asked.again();
@@ -62,41 +73,46 @@ export function PinCard({ peer, session, asked }: PinCardProps): JSX.Element {
             <Fingerprint hex={one.key} differs={fingerprint !== null} />
           </p>
         ))}
+      {dialog.about === "another key" && (
+        <p class="notice bad" role="alert">
+          It no longer shows the key that you were comparing. Nothing was confirmed.
+        </p>
+      )}
       <NeedsSession session={session} todo="To confirm or forget keys" />
       {session === "valid" && (
         <div class="actions start">
           {fingerprint !== null && !confirmed && (
-            <button type="button" class="button primary" onClick={() => open("pin")}>
+            <button type="button" class="button primary" onClick={() => open({ about: "pin", key: fingerprint })}>
               <Icon name="key" />
               Confirm this key
             </button>
           )}
           {own.length > 0 && (
-            <button type="button" class="button" onClick={() => open("forget")}>
+            <button type="button" class="button" onClick={() => open({ about: "forget" })}>
               Forget
             </button>
           )}
         </div>
       )}
-      {dialog === "pin" && fingerprint !== null && (
+      {dialog.about === "pin" && !isOutdated && (
         <Confirm
           title={`Is this the key of ${nameOf(peer)}?`}
           verb="It is right: pin it"
           act={async () => {
-            await askNode(`/api/pins/${id}`, { method: "POST", body: { key: fingerprint } });
+            await askNode(`/api/pins/${id}`, { method: "POST", body: { key: dialog.key } });
             done();
           }}
-          close={() => open(null)}
+          close={close}
         >
           <p>
             Compare it with what whoever runs that machine reads out there, from <code>sealmesh verify</code> with its
             own id. If both are the same, confirm it.
           </p>
-          <Fingerprint hex={fingerprint} />
+          <Fingerprint hex={dialog.key} />
           <p class="muted">From then on the host is refused whenever it shows another key.</p>
         </Confirm>
       )}
-      {dialog === "forget" && (
+      {dialog.about === "forget" && (
         <Confirm
           title={`Forget the key of ${nameOf(peer)}?`}
           verb="Forget it"
@@ -105,7 +121,7 @@ export function PinCard({ peer, session, asked }: PinCardProps): JSX.Element {
             await askNode(`/api/pins/${id}`, { method: "DELETE" });
             done();
           }}
-          close={() => open(null)}
+          close={close}
         >
           {own.map(({ kind, key }) => (
             <Fingerprint key={kind} hex={key} />

@@ -29,6 +29,7 @@ import { refuseForeignPages } from "./local-only.ts";
 import { addLogRoutes, type LogParts } from "./logs.ts";
 import { httpOptions } from "./openai.ts";
 import { addPinRoutes, idFrom, type PinParts } from "./pins.ts";
+import { closeWithConnection } from "./pipelined.ts";
 import { addPolicyRoute, type PolicyPart } from "./policy.ts";
 
 // what the console's page needs to know of our answers: it imports types from this file alone
@@ -180,8 +181,10 @@ export interface AdminServerParts extends AdminParts {
 export function adminServer(parts: AdminServerParts): Server {
   const listener = getRequestListener(adminApp(parts).fetch);
   const serve = (request: IncomingMessage, response: ServerResponse): void => {
+    closeWithConnection(response);
     if (!parts.api || !isForApi(request)) return void listener(request, response);
     for (const [name, value] of Object.entries(answerHeaders)) response.setHeader(name, value);
+    response.setHeader("cache-control", "no-store");
     handOver(request, response, parts.api, parts.session());
   };
   const server = createServer(httpOptions({ ...defaults, unreadMs: limits.unreadMs }), serve);

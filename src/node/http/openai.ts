@@ -19,6 +19,7 @@ import { answerInference, type InferenceParts, inferencePaths } from "./inferenc
 import { askerOf } from "./inject.ts";
 import { badHead, Connections } from "./malformed.ts";
 import { allowMethod, listModels, repeated, showModel } from "./models.ts";
+import { closeWithConnection } from "./pipelined.ts";
 import { sendError } from "./write.ts";
 
 export interface OpenAiParts extends Omit<InferenceParts, "timing">, AttestationParts {
@@ -45,6 +46,7 @@ export function openAiServer(parts: OpenAiParts): Server {
   const connections = new Connections();
   const surface: Surface = { ...parts, timing, connections };
   const serve = (request: IncomingMessage, response: ServerResponse): void => {
+    closeWithConnection(response);
     if (connections.begin(request.socket, response)) void handle(request, response, surface);
   };
   const options = { ...httpOptions(timing), requireHostHeader: false }; // badHead() does, with an error that clients can read

@@ -20,6 +20,8 @@ interface Talk {
 interface Call {
   readonly kind: "tool_use";
   readonly id: string;
+  /** The engine's own id for it; empty until it gives one, and then `id` is ours. */
+  given: string;
   readonly name: string;
   /** Its JSON. */
   readonly pieces: Pieces;
@@ -117,15 +119,19 @@ export class Content {
     const known = this.#byIndex.get(index);
     if (known?.kind === "tool_use") {
       // some engines give every parallel call the index 0: another id with a name is another call
-      const isOther = name !== "" && id !== "" && id !== known.id;
-      if (!isOther) return known;
+      const isOther = name !== "" && id !== "" && known.given !== "" && id !== known.given;
+      if (!isOther) {
+        known.given ||= id;
+        return known;
+      }
     }
     if (this.#byIndex.size >= answerLimits.items) throw tooMany();
     const early = known?.kind === "nameless" ? known : { id: "", pieces: new Pieces() };
+    const given = early.id || id;
     const call: Call | NamelessCall =
       name === ""
-        ? { kind: "nameless", id: early.id || id, pieces: early.pieces }
-        : { kind: "tool_use", id: early.id || id || newId("toolu"), name, pieces: early.pieces };
+        ? { kind: "nameless", id: given, pieces: early.pieces }
+        : { kind: "tool_use", id: given || newId("toolu"), given, name, pieces: early.pieces };
     this.#byIndex.set(index, call);
     return call.kind === "tool_use" ? this.#begin(call) : call;
   }

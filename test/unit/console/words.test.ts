@@ -1,8 +1,18 @@
 /** What the console says of numbers, of changes, and how much of a conversation goes along. */
 import { describe, expect, it } from "vitest";
 import { changesBetween } from "../../../console/src/changes.ts";
+import { mergedExchanges } from "../../../console/src/exchange-list.ts";
 import { lastTurns, type Message } from "../../../console/src/views/history.ts";
-import { duration, nameOf, peerSealing, timeLeft, tokensPerSecond } from "../../../console/src/words.ts";
+import {
+  duration,
+  nameOf,
+  peerSealing,
+  promptWords,
+  sealingOf,
+  timeLeft,
+  tokensPerSecond,
+  waitingWords,
+} from "../../../console/src/words.ts";
 import type { ExchangeReport } from "../../../src/node/exchanges.ts";
 import type { PeerStatus, Status } from "../../../src/node/status.ts";
 import { consolePeer } from "../../support/console-peers.ts";
@@ -51,6 +61,41 @@ describe("a host that is refused", () => {
       "unasked",
       "old",
     ]);
+  });
+});
+
+describe("how a prompt travels", () => {
+  it("is promised only where nothing else can happen", () => {
+    const statusOf = (require_encryption: boolean): Status =>
+      ({ policy: { require_encryption }, serving_models: ["own"] }) as unknown as Status;
+    const promise = "Your prompt is sealed to the host that answers it.";
+    expect(promptWords(statusOf(true), "far")).toBe(promise);
+    expect(promptWords(statusOf(true), "own")).not.toContain("sealed");
+    expect(promptWords(statusOf(false), "far")).not.toContain("sealed");
+  });
+
+  it("is said while an answer is waited for, once somebody has taken the prompt", () => {
+    const said = ([null, "true", "false", "local"] as const).map((sealed) => waitingWords(sealingOf({ sealed })));
+    expect(said.map((text) => text.split(".")[0])).toEqual([
+      "Sent",
+      "Sealed and sent",
+      "Sent in the clear",
+      "Asked on this machine",
+    ]);
+  });
+});
+
+describe("exchanges", () => {
+  const named = (...ids: readonly string[]): ExchangeReport[] => ids.map((id) => ({ id }) as ExchangeReport);
+
+  it("that come while the list is asked for stay, once each, newest first", () => {
+    const merged = mergedExchanges(named("d", "c"), named("c", "b", "a"));
+    expect(merged.map(({ id }) => id)).toEqual(["d", "c", "b", "a"]);
+  });
+
+  it("are no more than the node keeps", () => {
+    const many = Array.from({ length: 250 }, (_, index) => String(index));
+    expect(mergedExchanges(named("new"), named(...many)).map(({ id }) => id)).toEqual(["new", ...many.slice(0, 199)]);
   });
 });
 

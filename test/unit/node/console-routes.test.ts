@@ -1,14 +1,17 @@
+import { once } from "node:events";
+import { type AddressInfo, connect } from "node:net";
 import { describe, expect, it, vi } from "vitest";
 import { fromUtf8 } from "../../../src/base/bytes.ts";
 import { silentLog } from "../../../src/base/log.ts";
 import { policyStatus } from "../../../src/node/attestation-report.ts";
 import { NodeEvents } from "../../../src/node/events.ts";
-import { answerHeaders } from "../../../src/node/http/admin.ts";
+import { Feed } from "../../../src/node/feed.ts";
+import { adminServer, answerHeaders } from "../../../src/node/http/admin.ts";
 import { LogRing } from "../../../src/node/log-ring.ts";
 import type { WhatIf } from "../../../src/node/policy-report.ts";
 import type { Status } from "../../../src/node/status.ts";
 import { openPolicy } from "../../../src/policy/policy.ts";
-import { consoleOf, quickEvents, session } from "./admin-parts.ts";
+import { adminParts, consoleOf, quickEvents, session } from "./admin-parts.ts";
 import { report } from "./reports.ts";
 
 const withSession = { headers: { authorization: session } };
@@ -66,6 +69,19 @@ describe("/api/events", () => {
     }
     await (await ask("/api/events")).body?.cancel();
     events.close();
+  });
+
+  it("gives back the places of one connection that asked several times and has gone", async () => {
+    const feed = new Feed({ ...quickEvents, listeners: 16, unreadMs: 60_000 });
+    const events = { listen: (letGo: () => void) => feed.open([], letGo) };
+    const server = adminServer({ ...adminParts({ events }), api: undefined }).listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const socket = connect((server.address() as AddressInfo).port, "127.0.0.1");
+    socket.write("GET /api/events HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(16));
+    await vi.waitFor(() => expect(feed.listeners).toBe(16));
+    socket.destroy();
+    await vi.waitFor(() => expect(feed.listeners).toBe(0));
+    server.close();
   });
 
   it("ends with the node", async () => {

@@ -166,6 +166,35 @@ describe("a stream", () => {
   });
 });
 
+describe("several streams on one connection", () => {
+  it("all end with it, also those whose turn has not come", async () => {
+    const signals: AbortSignal[] = [];
+    const engine = {
+      answer: ({ signal }: { readonly signal: AbortSignal }) => {
+        signals.push(signal);
+        return Promise.resolve({
+          status: 200,
+          headers: { "content-type": events },
+          body: (async function* () {
+            yield utf8(role);
+            await new Promise((resolve) => signal.addEventListener("abort", resolve));
+            throw signal.reason;
+          })(),
+        });
+      },
+    };
+    const { port, reports } = await startApi({ scripted: engine });
+    const connection = open(port);
+    const body = JSON.stringify(chatOf("scripted", { stream: true }));
+    const head = `POST ${path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: ${body.length}\r\n\r\n`;
+    connection.socket.write(`${head}${body}`.repeat(12));
+    await vi.waitFor(() => expect(signals).toHaveLength(12));
+    connection.socket.destroy();
+    await vi.waitFor(() => expect(signals.every(({ aborted }) => aborted)).toBe(true));
+    await vi.waitFor(() => expect(reports.map(({ error }) => error?.code)).toEqual(Array(12).fill("E_ABORTED")));
+  });
+});
+
 describe("a whole answer", () => {
   it("where a stream was asked for, or the reverse, is an engine's failure", async () => {
     const { url } = await startApi({ whole: engineOf(["{}"]), stream: engineOf([role], { contentType: events }) });

@@ -118,6 +118,16 @@ describe("messagesStream", () => {
     ]);
   });
 
+  test("an id that comes late is of the same call, and the next id is another one's", async () => {
+    const without = { tool_calls: [{ index: 0, function: { name: "f", arguments: '{"x"' } }] };
+    const late = { tool_calls: [{ index: 0, id: "a", function: { name: "f", arguments: ":1}" } }] };
+    const { content } = await run(chat([without, late, call(0, "g", "b"), piece(0, "{}")], "tool_calls"));
+    expect(content).toEqual([
+      { type: "tool_use", id: expect.stringMatching(/^toolu_/), name: "f", input: '{"x":1}' },
+      { type: "tool_use", id: "b", name: "g", input: "{}" },
+    ]);
+  });
+
   test("an answer of nothing is one empty text", async () => {
     const { content, end } = await run(chat([]));
     expect(content).toEqual([{ type: "text", text: "", citations: null }]);
