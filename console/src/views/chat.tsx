@@ -194,12 +194,12 @@ function Composer({ model, able, busy, send }: ComposerProps): JSX.Element {
         onKeyDown={onKey}
       />
       {busy ? (
-        <button type="button" class="button round danger" onClick={() => running?.abort()}>
+        <button key="stop" type="button" class="button round danger" onClick={() => running?.abort()}>
           <Icon name="stop" />
           Stop
         </button>
       ) : (
-        <button type="submit" class="button round primary" disabled={!able || text.trim() === ""}>
+        <button key="send" type="submit" class="button round primary" disabled={!able || text.trim() === ""}>
           <Icon name="send" />
           Send
         </button>
