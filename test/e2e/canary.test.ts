@@ -19,6 +19,7 @@ import {
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { bearer, readSession } from "../../src/node/session.ts";
 import type { Status } from "../../src/node/status.ts";
 import { found, type Way } from "../security/search.ts";
 import { abortForCore, allowCores, doorsMissing } from "../support/doors.ts";
@@ -118,19 +119,29 @@ async function startPlaced(args: readonly string[], format: LogFormat): Promise<
 async function startPretty(words: readonly string[], options: ProcessOptions): Promise<NodeProcess> {
   const { process: running } = launchProcess(words, options);
   const said = (pattern: RegExp): string | undefined => pattern.exec(running.stdout)?.[1];
-  const invite = await eventually(() => said(/^ +sealmesh client --join (\S+)\n/m), 20_000);
+  await eventually(() => said(/(sealmesh \S+ is ready)/) && said(/(by which others join)/), 20_000);
   const ready: ReadyLine = {
     event: "ready",
     api_url: said(/OpenAI base URL +(\S+)\/v1/) ?? "",
     console_url: said(/console +(http\S+)/) ?? "",
     endpoint_id: said(/endpoint id +(\S+)/) ?? "",
-    invite,
+    invite: await inviteOf(words[words.indexOf("--data-dir") + 1] ?? ""),
     models: [],
     pid: running.pid,
   };
   const status: NodeProcess["status"] = async () =>
     (await (await fetch(`${ready.console_url}/api/status`)).json()) as Status;
   return Object.assign(running, { ready, status });
+}
+
+/** It is printed on terminals alone; who has the session is told. */
+async function inviteOf(dataDir: string): Promise<string> {
+  const session = readSession(dataDir);
+  if (!session) throw new Error("the node has no session");
+  const headers = { authorization: bearer(session.token) };
+  const { token } = (await (await fetch(`${session.consoleUrl}/api/status`, { headers })).json()) as Status;
+  if (token === null) throw new Error("the node may not invite");
+  return token;
 }
 
 /** @param content text that the prompt needs beside the canaries */

@@ -277,7 +277,7 @@ describe("a running node", () => {
 
   it("shows people one calm block on stdout, and nothing in colour", async () => {
     const { process: node } = launchProcess(["client", "--log-format", "pretty"]);
-    const text = await eventually(() => node.stdout.includes("client --join ") && node.stdout);
+    const text = await eventually(() => node.stdout.includes("by which others join") && node.stdout);
     expect(text).toContain("sealmesh 0.1.0 is ready");
     expect(text).toMatch(/OpenAI base URL\s+http:\/\/127\.0\.0\.1:[0-9]+\/v1\n/);
     expect(text + node.stderr).not.toContain("\u001B");
