@@ -6,6 +6,7 @@ import { lineOf, readConfigText } from "../node/config-file.ts";
 import type { Given } from "../node/settings/given.ts";
 import { fileName, flagName, type Setting, variableName } from "../node/settings/setting.ts";
 import { withoutControls } from "../wire/gossip.ts";
+import { withoutSecrets } from "./addresses.ts";
 
 export type Origin =
   | { readonly kind: "default" }
@@ -45,7 +46,7 @@ export function settingReports(shown: readonly ShownSetting[], file: string | un
       variable: variableName(setting) ?? null,
       key: setting.key ?? null,
       doc: setting.doc,
-      value: secret ? null : withoutPasswords(value),
+      value: secret ? null : shownValue(value),
       secret,
       origin,
       also,
@@ -110,9 +111,7 @@ function valueText(value: unknown): string {
   return parts.length === 0 ? "none" : withoutControls(parts.map(String).join(", "));
 }
 
-/** An address may have a name and password in it, or a key in what is asked: `vllm=http://a:b@host/`, `https://host/x?signature=...`. */
-function withoutPasswords(value: unknown): unknown {
-  if (Array.isArray(value)) return (value as readonly unknown[]).map(withoutPasswords);
-  if (typeof value !== "string" || !/:\/\//.test(value)) return value;
-  return value.replace(/(:\/\/)[^/@\s]*@/, "$1***@").replace(/\?[^#\s]*/, "?***");
+function shownValue(value: unknown): unknown {
+  if (Array.isArray(value)) return (value as readonly unknown[]).map(shownValue);
+  return typeof value === "string" ? withoutSecrets(value) : value;
 }

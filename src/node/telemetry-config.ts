@@ -1,5 +1,6 @@
 /** Where spans go, from settings to checked values. Reads no environment: config.ts does, and hands over what it found. */
 import { MeshError } from "../base/errors.ts";
+import { localNames } from "./http/local-only.ts";
 
 export interface TelemetrySettings {
   /** Takes OTLP traces as JSON. */
@@ -26,7 +27,7 @@ export function telemetrySettings({ endpoint, headers, serviceName }: TelemetryR
       "takes the base URL of a collector that speaks OTLP over HTTP, such as http://127.0.0.1:4318, or none";
     throw new MeshError("E_CONFIG", `--otlp-endpoint ${takes}; what it is to be shown goes into its headers`);
   }
-  const inTheClear = url.protocol === "http:" && !["127.0.0.1", "localhost", "[::1]"].includes(url.hostname);
+  const inTheClear = url.protocol === "http:" && !localNames.has(url.hostname);
   if (inTheClear && (headers ?? "").trim() !== "") {
     throw new MeshError(
       "E_CONFIG",

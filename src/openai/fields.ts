@@ -77,3 +77,29 @@ export function optionalList(json: Json, field: string, param: string = field): 
 export function given(field: string, value: unknown): Json {
   return value === undefined ? {} : { [field]: value };
 }
+
+/** All other fields, nulls left out: they stand for absent. */
+export function without(json: Json, fields: ReadonlySet<string>): Json {
+  return Object.fromEntries(Object.entries(json).filter(([field, value]) => !fields.has(field) && value !== null));
+}
+
+/** A field that asks for what only another service has, and that an answer without would be another answer. */
+export interface Feature {
+  readonly field: string;
+  /** Goes on from the field's name. */
+  readonly why: string;
+  /** Whether a value asks for nothing. */
+  readonly idle: (value: unknown) => boolean;
+}
+
+/** @throws E_UNSUPPORTED one of them is asked for */
+export function refuseFeatures(json: Json, features: readonly Feature[]): void {
+  for (const { field, idle, why } of features) {
+    const value = json[field];
+    if (value !== undefined && value !== null && !idle(value)) throw unsupported(field, why);
+  }
+}
+
+export function isEmptyList(value: unknown): boolean {
+  return Array.isArray(value) && value.length === 0;
+}

@@ -11,7 +11,7 @@ import { responsesAnswer } from "../../src/openai/responses/answer.ts";
 import { planResponses } from "../../src/openai/responses/request.ts";
 import { chunk, done, type Json, run, usageChunk } from "../unit/openai/responses/chat-stream.ts";
 import { newStore, plan } from "../unit/openai/responses/plan.ts";
-import { caseMs, known, meshErrorOr } from "../support/adapter-fuzz.ts";
+import { callPiece, caseMs, cutAt, cuts, known, line, meshErrorOr, text } from "../support/adapter-fuzz.ts";
 
 const numRuns = Number(process.env["SEALMESH_FUZZ_RUNS"] ?? 300);
 
@@ -68,25 +68,12 @@ describe("answers", () => {
   });
 });
 
-const text = fc.string({ unit: "grapheme", maxLength: 8 });
-const callPiece = fc.record({
-  index: fc.nat(3),
-  function: fc.record({ name: fc.constantFrom("f", "g"), arguments: text }, { requiredKeys: ["name"] }),
-});
 const delta: fc.Arbitrary<Json> = fc.oneof(
   fc.record({ content: text }),
   fc.record({ reasoning_content: text }),
   fc.record({ refusal: text }),
   fc.record({ tool_calls: fc.array(callPiece, { minLength: 1, maxLength: 3 }) }),
 );
-const line = fc.constantFrom("\n", "\r\n");
-const cuts = fc.array(fc.nat(), { maxLength: 40 });
-
-/** The bytes in pieces that end at the given places, the same place twice included. */
-function cutAt(bytes: Uint8Array, places: readonly number[]): Uint8Array[] {
-  const ends = [...places.map((place) => place % (bytes.length + 1)), bytes.length].toSorted((a, b) => a - b);
-  return ends.map((end, index) => bytes.subarray(ends[index - 1] ?? 0, end));
-}
 
 /** Events without what is random. */
 function comparable(events: readonly Json[]): unknown {

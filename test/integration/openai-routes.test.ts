@@ -34,16 +34,25 @@ async function post(node: TestNode, path: string, body: object): Promise<Respons
   return await fetch(node.apiUrl + path, { method: "POST", body: JSON.stringify(body) });
 }
 
+/** A host with this engine, and a client that joined by a third node and knows its model. */
+async function threeNodes(
+  engine: string,
+  { model, setting }: { readonly model: string; readonly setting: string },
+): Promise<{ readonly host: TestNode; readonly client: TestNode }> {
+  const mesh = testMesh();
+  const host = await mesh.start("serve", { engine: [engine] });
+  const relay = await mesh.start("client", { join: [host.invite()] });
+  const client = await mesh.start("client", { join: [relay.invite()], route: setting });
+  await eventually("the client knows the model", () => client.models().includes(model));
+  return { host, client };
+}
+
 describe.each([
   ["auto", "direct"],
   ["relay", "relay"],
 ])("over the route %s", (setting, route) => {
   it("an engine's embeddings and completions come back sealed, and it gets the bytes that were sent", async () => {
-    const mesh = testMesh();
-    const host = await mesh.start("serve", { engine: [await mirror()] });
-    const relay = await mesh.start("client", { join: [host.invite()] });
-    const client = await mesh.start("client", { join: [relay.invite()], route: setting });
-    await eventually("the client knows the model", () => client.models().includes("mirror"));
+    const { host, client } = await threeNodes(await mirror(), { model: "mirror", setting });
     for (const path of ["/v1/embeddings", "/v1/completions"]) {
       const asked = { model: "mirror", input: "the otter", prompt: "the otter" };
       const answer = await post(client, path, asked);
@@ -59,11 +68,7 @@ describe.each([
   it("responses are made of chat at the client; the host learns one flat conversation and keeps nothing", async () => {
     const engine = await startEngineServer({ text: "under the weir" });
     closers.push(() => engine.close());
-    const mesh = testMesh();
-    const host = await mesh.start("serve", { engine: [engine.url] });
-    const relay = await mesh.start("client", { join: [host.invite()] });
-    const client = await mesh.start("client", { join: [relay.invite()], route: setting });
-    await eventually("the client knows the model", () => client.models().includes("scripted"));
+    const { host, client } = await threeNodes(engine.url, { model: "scripted", setting });
     const first = await post(client, "/v1/responses", { model: "scripted", input: "where is the gold?" });
     expect(first.status).toBe(200);
     expect(first.headers.get("x-sealmesh-sealed")).toBe("true");
@@ -85,11 +90,7 @@ describe.each([
   it("messages are made of chat at the client; the host learns nothing of who asks", async () => {
     const engine = await startEngineServer({ text: "under the weir" });
     closers.push(() => engine.close());
-    const mesh = testMesh();
-    const host = await mesh.start("serve", { engine: [engine.url] });
-    const relay = await mesh.start("client", { join: [host.invite()] });
-    const client = await mesh.start("client", { join: [relay.invite()], route: setting });
-    await eventually("the client knows the model", () => client.models().includes("scripted"));
+    const { client } = await threeNodes(engine.url, { model: "scripted", setting });
     const messages = [{ role: "user", content: "where is the gold?" }];
     const asking = { max_tokens: 50, messages, metadata: { user_id: "cormorant-7731" } };
     const whole = await post(client, "/v1/messages", { model: "scripted", ...asking });
@@ -117,11 +118,7 @@ describe.each([
   it("auto becomes a model before anything leaves, and the engine is never asked for it", async () => {
     const engine = await startEngineServer({ text: "fine" });
     closers.push(() => engine.close());
-    const mesh = testMesh();
-    const host = await mesh.start("serve", { engine: [engine.url] });
-    const relay = await mesh.start("client", { join: [host.invite()] });
-    const client = await mesh.start("client", { join: [relay.invite()], route: setting });
-    await eventually("the client knows the model", () => client.models().includes("scripted"));
+    const { client } = await threeNodes(engine.url, { model: "scripted", setting });
     const messages = [{ role: "user", content: "hi" }];
     for (const body of [{ messages }, { messages, stream: true }]) {
       const answer = await post(client, "/v1/chat/completions", { model: "auto", ...body });
@@ -141,11 +138,7 @@ describe.each([
   it("what the host's engine does not offer is unsupported, a model that nobody has is not found", async () => {
     const engine = await startEngineServer();
     closers.push(() => engine.close());
-    const mesh = testMesh();
-    const host = await mesh.start("serve", { engine: [engine.url] });
-    const relay = await mesh.start("client", { join: [host.invite()] });
-    const client = await mesh.start("client", { join: [relay.invite()], route: setting });
-    await eventually("the client knows the model", () => client.models().includes("scripted"));
+    const { host, client } = await threeNodes(engine.url, { model: "scripted", setting });
     for (const node of [client, host]) {
       const unsupported = await post(node, "/v1/embeddings", { model: "scripted", input: "the otter" });
       expect(unsupported.status).toBe(400);

@@ -33,3 +33,18 @@ export function known(fields: readonly string[], words: readonly string[]): fc.A
   }));
   return value;
 }
+
+/** What streams are made of: words, pieces of calls, ends of lines, and where the bytes are cut. */
+export const text: fc.Arbitrary<string> = fc.string({ unit: "grapheme", maxLength: 8 });
+export const callPiece: fc.Arbitrary<object> = fc.record({
+  index: fc.nat(3),
+  function: fc.record({ name: fc.constantFrom("f", "g"), arguments: text }, { requiredKeys: ["name"] }),
+});
+export const line: fc.Arbitrary<string> = fc.constantFrom("\n", "\r\n");
+export const cuts: fc.Arbitrary<number[]> = fc.array(fc.nat(), { maxLength: 40 });
+
+/** The bytes in pieces that end at the given places, the same place twice included. */
+export function cutAt(bytes: Uint8Array, places: readonly number[]): Uint8Array[] {
+  const ends = [...places.map((place) => place % (bytes.length + 1)), bytes.length].toSorted((a, b) => a - b);
+  return ends.map((end, index) => bytes.subarray(ends[index - 1] ?? 0, end));
+}

@@ -5,6 +5,7 @@
 import { spawnSync } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { withoutSecrets } from "../addresses.ts";
 import { fromUtf8 } from "../../base/bytes.ts";
 import { MeshError, toMeshError } from "../../base/errors.ts";
 import { readSmall, systemCode, writeAtomic } from "../../node/own-files.ts";
@@ -86,8 +87,7 @@ function staying({ credentials }: ServicePlan, folder: string): readonly string[
 
 /** Everybody can read a unit. @throws E_USAGE */
 function refuseSecretAddresses(words: readonly string[]): void {
-  const isSecret = (word: string): boolean => /:\/\/(?:[^/@\s]*@|[^#\s]*\?)/.test(word);
-  if (!words.some(isSecret)) return;
+  if (words.every((word) => withoutSecrets(word) === word)) return;
   const what = "an address among the flags has a password or a key in it, which everybody could read in the unit";
   throw new MeshError("E_USAGE", `${what}: put it into the configuration file`);
 }

@@ -13,7 +13,9 @@
 import { isRecord, type Json } from "../../base/json.ts";
 import {
   bad,
+  type Feature,
   given,
+  isEmptyList,
   optionalBoolean,
   optionalCount,
   optionalList,
@@ -21,8 +23,10 @@ import {
   optionalRecord,
   optionalString,
   quoted,
+  refuseFeatures,
   requiredString,
   unsupported,
+  without,
 } from "../fields.ts";
 import { chatMessages } from "./input.ts";
 import { chatTools } from "./tools.ts";
@@ -44,7 +48,7 @@ export interface MessagesPlan {
 export function planMessages(json: Json): MessagesPlan {
   const model = optionalString(json, "model");
   if (model === undefined || model === "") throw bad("model", "must be the name of a model");
-  refuseFeatures(json);
+  refuseFeatures(json, features);
   const maxTokens = optionalCount(json, "max_tokens", 1);
   if (maxTokens === undefined) throw bad("max_tokens", "must be a whole number from 1");
   const stream = optionalBoolean(json, "stream") ?? false;
@@ -53,7 +57,7 @@ export function planMessages(json: Json): MessagesPlan {
   const messages = chatMessages(json["system"], json["messages"]);
   return {
     chat: {
-      ...passing(json),
+      ...without(json, consumed),
       model,
       messages,
       max_tokens: maxTokens,
@@ -100,27 +104,18 @@ const consumed: ReadonlySet<string> = new Set([
   "thread",
 ]);
 
-/** Everything else, nulls left out: they stand for absent. */
-function passing(json: Json): Json {
-  return Object.fromEntries(Object.entries(json).filter(([field, value]) => !consumed.has(field) && value !== null));
-}
-
-/** Fields that ask for what only Anthropic's own service has, and that an answer without would be another answer. */
-const features: readonly { readonly field: string; readonly why: string }[] = [
-  { field: "container", why: "is not possible: this node runs no code" },
-  { field: "mcp_servers", why: "is not possible: this node calls no tools; let the client call them" },
-  { field: "inference_geo", why: "cannot be promised: nobody here knows where a host stands" },
-  { field: "compaction", why: "is not possible: this node does not shorten conversations" },
-  { field: "thread", why: "is not possible: send the whole conversation" },
+/** Only Anthropic's own service has these. An empty list of them asks for nothing. */
+const features: readonly Feature[] = [
+  { field: "container", why: "is not possible: this node runs no code", idle: isEmptyList },
+  {
+    field: "mcp_servers",
+    why: "is not possible: this node calls no tools; let the client call them",
+    idle: isEmptyList,
+  },
+  { field: "inference_geo", why: "cannot be promised: nobody here knows where a host stands", idle: isEmptyList },
+  { field: "compaction", why: "is not possible: this node does not shorten conversations", idle: isEmptyList },
+  { field: "thread", why: "is not possible: send the whole conversation", idle: isEmptyList },
 ];
-
-function refuseFeatures(json: Json): void {
-  for (const { field, why } of features) {
-    const value = json[field];
-    const idle = value === undefined || value === null || (Array.isArray(value) && value.length === 0);
-    if (!idle) throw unsupported(field, why);
-  }
-}
 
 function readStops(json: Json): readonly string[] {
   const list = optionalList(json, "stop_sequences") ?? [];

@@ -15,7 +15,9 @@ import { MeshError } from "../../base/errors.ts";
 import { isRecord, type Json } from "../../base/json.ts";
 import {
   bad,
+  type Feature,
   given,
+  isEmptyList,
   optionalBoolean,
   optionalCount,
   optionalList,
@@ -23,8 +25,10 @@ import {
   optionalRecord,
   optionalString,
   quoted,
+  refuseFeatures,
   requiredString,
   unsupported,
+  without,
 } from "../fields.ts";
 import { chatMessages, itemType, type PlacedItem, readItems } from "./input.ts";
 import { itemsUpTo, type ResponseStore, type StoredTurn } from "./store.ts";
@@ -54,7 +58,7 @@ export interface ResponsesPlan {
 export function planResponses(json: Json, store: ResponseStore | undefined): ResponsesPlan {
   const model = optionalString(json, "model");
   if (model === undefined || model === "") throw bad("model", "must be the name of a model");
-  refuseFeatures(json);
+  checkFeatures(json);
   const stream = optionalBoolean(json, "stream") ?? false;
   const keep = optionalBoolean(json, "store") ?? true;
   const instructions = optionalString(json, "instructions");
@@ -64,7 +68,7 @@ export function planResponses(json: Json, store: ResponseStore | undefined): Res
   const tools = readTools(json);
   return {
     chat: {
-      ...passing(json),
+      ...without(json, consumed),
       model,
       messages: chatMessages(instructions, [...items.earlier, ...items.own]),
       // usage is part of every response
@@ -144,17 +148,8 @@ const consumed: ReadonlySet<string> = new Set([
   "parallel_tool_calls",
 ]);
 
-/** Everything else, nulls left out: in a Responses request they stand for absent. */
-function passing(json: Json): Json {
-  return Object.fromEntries(Object.entries(json).filter(([field, value]) => !consumed.has(field) && value !== null));
-}
-
-/** Fields that ask for what only OpenAI's own service has, each with the values that ask for nothing. */
-const features: readonly {
-  readonly field: string;
-  readonly idle: (value: unknown) => boolean;
-  readonly why: string;
-}[] = [
+/** Only OpenAI's own service has these. */
+const features: readonly Feature[] = [
   {
     field: "background",
     idle: (value) => value === false,
@@ -164,7 +159,7 @@ const features: readonly {
   { field: "prompt", idle: () => false, why: "names a template, and this node has none: send its text" },
   {
     field: "context_management",
-    idle: (value) => Array.isArray(value) && value.length === 0,
+    idle: isEmptyList,
     why: "is not possible: this node does not shorten conversations",
   },
   { field: "moderation", idle: () => false, why: "is not possible: this node moderates nothing" },
@@ -175,15 +170,13 @@ const features: readonly {
   },
 ];
 
-function refuseFeatures(json: Json): void {
+/** @throws E_INPUT, E_UNSUPPORTED */
+function checkFeatures(json: Json): void {
   optionalBoolean(json, "background");
   optionalString(json, "truncation");
   optionalRecord(json, "stream_options");
   optionalCount(json, "max_tool_calls", 0);
-  for (const { field, idle, why } of features) {
-    const value = json[field];
-    if (value !== undefined && value !== null && !idle(value)) throw unsupported(field, why);
-  }
+  refuseFeatures(json, features);
 }
 
 interface Settings {
