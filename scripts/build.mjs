@@ -1,8 +1,9 @@
-// Compiles src/ to dist/ and console/ to dist/console/, and makes the command executable. Skips what is newer than every
-// source of it. A failed build leaves the old dist/ as it is, and a running process never sees half of a new one.
+// Checks and joins src/ to dist/ (bundle.mjs), builds console/ to dist/console/, and makes the command executable. Skips what is
+// newer than every source of it. A failed build leaves the old dist/ as it is, and a running process never sees half of a new one.
 import { spawnSync } from "node:child_process";
 import { chmodSync, cpSync, existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { bundle } from "./bundle.mjs";
 import { keepPublicDeclarations } from "./declarations.mjs";
 
 const root = join(import.meta.dirname, "..");
@@ -20,7 +21,10 @@ const newestOf = (...files) => files.map((file) => statSync(join(root, file)).mt
 const isOlder = (made, sources) =>
   !existsSync(join(dist, made)) || statSync(join(dist, made)).mtimeMs < Math.max(...sources);
 
-const codeIsOld = isOlder(entry, [...newestIn("src"), ...newestOf("tsconfig.json", "package.json")]);
+const codeIsOld = isOlder(entry, [
+  ...newestIn("src"),
+  ...newestOf("tsconfig.json", "package.json", "scripts/bundle.mjs", "scripts/declarations.mjs"),
+]);
 const pageIsOld = isOlder(page, [...newestIn("console"), ...newestOf("models/demo.json", "package.json")]);
 
 const fresh = join(root, `dist.${process.pid}`);
@@ -37,11 +41,12 @@ const replace = (made, place) => {
 };
 
 let status = 0;
-if (codeIsOld) status = run("typescript/bin/tsc", "-p", root, "--outDir", fresh);
+if (codeIsOld) status = run("typescript/bin/tsc", "-p", root, "--emitDeclarationOnly", "--outDir", fresh);
 if (pageIsOld && status === 0) {
   status = run("vite/bin/vite.js", "build", "--config", "console/vite.config.ts", "--outDir", join(fresh, "console"));
 }
 if (status === 0 && codeIsOld) {
+  await bundle(root, fresh);
   keepPublicDeclarations(
     fresh,
     Object.values(exported).flatMap(({ types }) => types ?? []),

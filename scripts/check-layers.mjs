@@ -58,9 +58,10 @@ const onlyIn = [
   [/\bprocess\.env\b/, ["node/config.ts", "node/config-place.ts", "harden/", "cli/output.ts"]],
   [/\bprocess\.exit\(/, ["cli/main.ts", "engine/llama-child.ts"]],
   [/[\w)\]]\.buffer\b/, ["base/bytes.ts"]],
+  [/\bimport\.meta\b/, ["base/package.ts", "cli/main.ts", "engine/llama-package.ts"]],
 ];
 
-const importPattern = /(?:(?<=[\s}])from\s*|\bimport\s*\(\s*|^\s*import\s+)(["'])([^"']+)\1/gm;
+const importPattern = /(?:(?<=[\s}])from\s*|\b(?:import|requirePackage)\s*\(\s*|^\s*import\s+)(["'])([^"']+)\1/gm;
 
 /** What the console is made with, and its one file that looks at the node's source: at this file alone. */
 const consolePackages = ["preact", "preact/hooks", "eventsource-parser", "uqr"];

@@ -8,12 +8,19 @@ export async function cliPage(root) {
     "cli/command-tree.ts": ["commandTree"],
     "cli/program.ts": ["declareProgram"],
   });
-  const tree = commandTree(declareProgram(() => Promise.resolve()));
+  const tree = commandTree(
+    await declareProgram(
+      () => Promise.resolve(),
+      () => true,
+    ),
+  );
+  const files = new Map();
+  for (const { name, load } of commands) files.set(name, await load());
   const overview = tree.commands.map(({ path, summary }) => {
     return row([`[${code(`sealmesh ${path}`)}](#${`sealmesh ${path}`.replaceAll(" ", "-")})`, prose(summary)]);
   });
   const parts = tree.commands.flatMap((node) => {
-    const declared = commands.find(({ name }) => name === node.path);
+    const declared = files.get(node.path);
     const below = (declared?.commands ?? []).map((one) => [
       node.commands.find(({ path }) => path === `${node.path} ${one.name}`),
       one,

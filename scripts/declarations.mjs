@@ -1,12 +1,13 @@
 // Of the declarations that tsc writes, those that a program can reach from the package's exports stay, with imports by the
-// names that the package has. All others describe what nobody can import.
-import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+// names that the package has. All others describe what nobody can import, and go with their folders.
+import { existsSync, readdirSync, readFileSync, rmdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 
 /** @param dist folder of the fresh build · @param entries as in package.json: "./dist/sdk/index.d.ts" */
 export function keepPublicDeclarations(dist, entries) {
   const kept = reachable(entries.map((entry) => join(dist, relative("dist", entry))));
-  for (const file of readdirSync(dist, { recursive: true }).map((name) => join(dist, name))) {
+  const found = readdirSync(dist, { recursive: true }).map((name) => join(dist, name));
+  for (const file of found) {
     if (!file.endsWith(".d.ts")) continue;
     if (!kept.has(file)) rmSync(file);
     else
@@ -15,6 +16,9 @@ export function keepPublicDeclarations(dist, entries) {
         readFileSync(file, "utf8").replaceAll(ownImport, (_all, before, name) => `${before}"${name}.js"`),
       );
   }
+  // folders before the folders that they are in
+  const isEmpty = (path) => statSync(path).isDirectory() && readdirSync(path).length === 0;
+  for (const path of found.toReversed()) if (existsSync(path) && isEmpty(path)) rmdirSync(path);
 }
 
 const ownImport = /(\bfrom |\bimport\(|^import )"(\.[^"]+)\.ts"/gm;

@@ -1,11 +1,13 @@
 // Generates src/wire/gen/ from proto/, docs/errors.md from base/errors.ts and the titles of tests, and further pages from tables
-// of the product: policy, config, cli and metrics, and packaging/ from what writes units. With --check: generates into a temporary
+// of the product: policy, config, cli and metrics, packaging/ from what writes units, and performance from the last run of the
+// bench. With --check: generates into a temporary
 // folder and fails on any difference, and on an error code
 // that no test provokes.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { performanceFiles } from "../bench/page.mjs";
 import { cliPage } from "./cli-page.mjs";
 import { configPage } from "./config-page.mjs";
 import { errorsPage } from "./errors-page.mjs";
@@ -42,6 +44,9 @@ const made = [];
 for (const page of pages) made.push({ ...page, text: await page.make(root) });
 for (const [file, text] of Object.entries(await packagingFiles(root))) {
   made.push({ file, from: "src/cli/service/", text });
+}
+for (const [file, text] of Object.entries(performanceFiles(root))) {
+  made.push({ file, from: "bench/history.jsonl, bench/notes.md or bench/page.mjs", text });
 }
 if (process.argv.includes("--check")) {
   const complaints = errors.untested.map((code) => `no test provokes ${code}: see the end of docs/errors.md`);

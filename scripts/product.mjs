@@ -1,5 +1,6 @@
 // Tables of the product for the pages that are made from them: modules of src/, bundled with what they import of it into one folder that
-// Node can load. Packages stay outside. The folder stands below the root, where they are found, and is removed.
+// Node can load. Packages stay outside. The folder stands below the root, where they are found, and is removed: what is imported late
+// must be in the same file.
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -23,7 +24,7 @@ export async function fromProduct(root, names) {
   const out = join(folder, "pages");
   try {
     mkdirSync(out);
-    const { output } = await build.generate({ format: "esm" });
+    const { output } = await build.generate({ format: "esm", codeSplitting: false });
     for (const { fileName, code } of output) {
       const file = join(out, fileName);
       mkdirSync(join(file, ".."), { recursive: true });

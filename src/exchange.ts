@@ -6,8 +6,7 @@
  *
  * @see design.md §4 · wire.md §4, §5, §7 · protocol.md §5, §7
  */
-import { randomBytes } from "node:crypto";
-import { once } from "./base/body.ts";
+import { type Body, once } from "./base/body.ts";
 import { type EndpointId, shortId } from "./base/brand.ts";
 import { toHex } from "./base/bytes.ts";
 import type { Clock } from "./base/clock.ts";
@@ -18,6 +17,7 @@ import type { Places } from "./base/places.ts";
 import type { ByteStream } from "./base/stream.ts";
 import { type Identity, verifySignature } from "./crypto/identity.ts";
 import type { InferenceKeys } from "./crypto/inference-keys.ts";
+import { randomOctets } from "./crypto/box.ts";
 import { AskerSeal, type OpenedRequest, openRequest } from "./crypto/seal.ts";
 import type { Affinity } from "./mesh/affinity.ts";
 import { AskError, type Attempt, brokenOff, Trial } from "./mesh/attempt.ts";
@@ -52,7 +52,7 @@ import {
 import {
   type ByteSource,
   bytesSource,
-  encodeRequest,
+  encodeRequestHead,
   encodeResponse,
   type HttpRequest,
   type HttpResponse,
@@ -60,7 +60,7 @@ import {
   readResponse,
   readUpTo,
 } from "./tunnel/http.ts";
-import { closing, endingWith, settle } from "./tunnel/lifetime.ts";
+import { closing, settle } from "./tunnel/lifetime.ts";
 import { copyResponse, plainResponse, writePlainRequest } from "./tunnel/plain.ts";
 import { askRelay } from "./tunnel/relay.ts";
 import { type AnswerPace, openedResponse, readEnvelope, sealResponse, writeEnvelope } from "./tunnel/sealed.ts";
@@ -349,7 +349,7 @@ async function attempt(
       route.kind === "plain"
         ? { response: await attemptPlain(request, route, trial, parts), proof: route.proof }
         : await attemptSealed(request, route, trial, parts);
-    const body = endingWith(response.body, (_whole, broken) => {
+    const body = response.body.onEnd((_whole, broken) => {
       release();
       if (broken && !request.signal.aborted) avoid(parts, route.host, trial.relay);
     });
@@ -362,10 +362,13 @@ async function attempt(
 }
 
 /** A response, and what its host had proven for the key that the request was sealed to. */
-interface Answer {
-  readonly response: HttpResponse;
+interface Answer<Response = HttpResponse> {
+  readonly response: Response;
   readonly proof: SealedRoute["proof"];
 }
+
+/** One whose body tells of its end. */
+type BegunResponse = HttpResponse & { readonly body: Body };
 
 /** An error answer is short and read here, whole. @throws the refusal, when it says that the host did nothing */
 async function unlessRefused(response: HttpResponse, trial: Trial): Promise<HttpResponse> {
@@ -378,8 +381,13 @@ async function unlessRefused(response: HttpResponse, trial: Trial): Promise<Http
 }
 
 /** Seals once; a second time when the host could not open (its key has changed) or its clock is another, never more. */
-async function attemptSealed(request: AskRequest, route: SealedRoute, trial: Trial, parts: AskParts): Promise<Answer> {
-  const send = async (by: SealedRoute, clockOffsetMs: number): Promise<Answer> => {
+async function attemptSealed(
+  request: AskRequest,
+  route: SealedRoute,
+  trial: Trial,
+  parts: AskParts,
+): Promise<Answer<BegunResponse>> {
+  const send = async (by: SealedRoute, clockOffsetMs: number): Promise<Answer<BegunResponse>> => {
     return { response: await sealAndSend(request, by, trial, parts, clockOffsetMs), proof: by.proof };
   };
   try {
@@ -405,7 +413,7 @@ async function sealAndSend(
   trial: Trial,
   parts: AskParts,
   clockOffsetMs: number,
-): Promise<HttpResponse> {
+): Promise<BegunResponse> {
   const { clock, identity, timing } = parts;
   const seal = new AskerSeal(route.hostKey);
   let leaveRelay = (): void => undefined;
@@ -423,10 +431,10 @@ async function sealAndSend(
     const relayed = trial.relay && { credential: parts.credential?.() };
     const head = makeHead(request, route, seal, relayed, clock.now() + clockOffsetMs, identity);
     const headers = [...allowedRequestHeaders(request.headers), ...sealedHeadFields(head)];
-    const plaintext = encodeRequest({ method: request.method, path: request.path, headers, body: request.body });
+    const requestHead = encodeRequestHead({ method: request.method, path: request.path, headers, body: request.body });
     trial.sent = true;
     const silenceMs = route.order === "indexed" ? timing.silenceMs : timing.referenceSilenceMs;
-    await writeEnvelope(stream, seal.sealRequest(plaintext), silenceMs).catch((thrown: unknown) => {
+    await writeEnvelope(stream, seal.sealRequest(requestHead, request.body), silenceMs).catch((thrown: unknown) => {
       throw asOpenFailure(thrown); // a host may refuse before it has read everything
     });
     // 3 the answer, chunk after chunk
@@ -441,7 +449,7 @@ async function sealAndSend(
     });
     throwIfClockDiffers(response, clock.now(), trial);
     // 4 hand the rest to the caller; the exchange's key goes when the answer ends, however it ends, read or not
-    return { ...response, body: endingWith(response.body, close) };
+    return { ...response, body: response.body.onEnd(close) };
   } catch (thrown) {
     close(false);
     throw thrown;
@@ -453,7 +461,7 @@ async function attemptPlain(
   route: PlainRoute,
   trial: Trial,
   parts: AskParts,
-): Promise<HttpResponse> {
+): Promise<BegunResponse> {
   const { mesh, timing } = parts;
   const dialMs = trial.within(timing.dialMs);
   const stream = await mesh.openTunnel(route.host, { dialMs, signal: request.signal });
@@ -466,7 +474,7 @@ async function attemptPlain(
     const plain = { method: request.method, path: request.path, headers, body: request.body };
     await withDeadline(writePlainRequest(stream, plain), { what: "the request's way", ms: timing.referenceSilenceMs });
     const response = await readResponse(trial.watch(plainResponse(stream, timing.referenceSilenceMs), request.signal));
-    const body = endingWith(response.body, (whole) => {
+    const body = response.body.onEnd((whole) => {
       close(whole);
       if (whole) stream.finish().catch(() => undefined); // our side stayed open for the whole answer
     });
@@ -485,7 +493,7 @@ async function openPath(
   parts: AskParts,
 ): Promise<{ stream: ByteStream; reader: StreamReader }> {
   trial.use(undefined);
-  let failure = new MeshError("E_UNREACHABLE", `no relay of the mesh knows ${shortId(route.host)}`);
+  let failure: MeshError | undefined;
   for (const relay of waysTo(route, trial, parts)) {
     trial.use(relay);
     try {
@@ -498,7 +506,7 @@ async function openPath(
       if (relay && trial.late) break;
     }
   }
-  throw failure;
+  throw failure ?? new MeshError("E_UNREACHABLE", `no relay of the mesh knows ${shortId(route.host)}`);
 }
 
 /** The host's own connection (undefined) and relays, in the order in which they are tried. */
@@ -541,7 +549,7 @@ function makeHead(
   timeMs: number,
   identity: Identity,
 ): SealedHead {
-  const id = new Uint8Array(randomBytes(16));
+  const id = randomOctets(16);
   const head = { version: 1, id, timeMs, to: route.host, from: identity.id } as const;
   if (!relayed) return { ...head, signature: undefined }; // QUIC proves us on a direct stream
   const { method, path, body } = request;
@@ -607,7 +615,7 @@ export interface AnswerParts {
   readonly budget: Budget;
   /** Pieces of an answer that come within so many ms are sealed together; 0: each by itself. */
   readonly coalesceMs: number;
-  /** The node's own HTTP app, behind an injected connection; gives the raw response bytes. */
+  /** The node's own routes; gives the raw response bytes. */
   readonly serve: (request: HttpRequest, asker: EndpointId, signal: AbortSignal) => ByteSource;
   readonly timing: AnswerTiming;
   /** Whether this host is stopping: running exchanges finish, new ones are sent elsewhere. */

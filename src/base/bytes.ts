@@ -1,4 +1,5 @@
 /** Byte helpers: the only place that looks behind a Uint8Array. Nothing here knows a protocol. */
+import { isAscii } from "node:buffer";
 import { timingSafeEqual } from "node:crypto";
 import { MeshError } from "./errors.ts";
 
@@ -30,6 +31,7 @@ export function utf8(text: string): Uint8Array {
 
 /** @throws E_WIRE when the bytes are not UTF-8 */
 export function fromUtf8(bytes: Uint8Array): string {
+  if (isAscii(bytes)) return latin1(bytes); // many times as fast
   try {
     return strictDecoder.decode(bytes);
   } catch (cause) {
@@ -37,9 +39,19 @@ export function fromUtf8(bytes: Uint8Array): string {
   }
 }
 
+/** The same of bytes that somebody else wrote: what is no UTF-8 becomes U+FFFD. */
+export function fromLooseUtf8(bytes: Uint8Array): string {
+  return isAscii(bytes) ? latin1(bytes) : view(bytes).toString("utf8");
+}
+
 /** Latin-1 text of the bytes, one character a byte: for HTTP heads. */
 export function latin1(bytes: Uint8Array): string {
   return view(bytes).toString("latin1");
+}
+
+/** The bytes of Latin-1 text. */
+export function fromLatin1(text: string): Uint8Array {
+  return Buffer.from(text, "latin1");
 }
 
 export function toHex(bytes: Uint8Array): string {
@@ -76,6 +88,32 @@ export function fromBase64(text: string, length?: number): Uint8Array {
   return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
 }
 
+/**
+ * Decodes canonical base64 that stands in `text` as bytes, into all of `target`.
+ *
+ * @returns false unless it is canonical and has exactly that length
+ */
+export function decodeBase64Into(target: Uint8Array, text: Uint8Array): boolean {
+  if (text.length !== 4 * Math.ceil(target.length / 3)) return false;
+  const source = view(text);
+  // Node's decoder takes the alphabet of URLs as well; what is in neither it leaves out, and the length tells
+  if (source.includes(0x2d) || source.includes(0x5f)) return false;
+  const written = view(target).write(latin1(text), "base64");
+  return written === target.length && hasUnusedBitsZero(text, target.length % 3);
+}
+
+/** @param rest bytes of the last group: 1 or 2, or 0 when it is full */
+function hasUnusedBitsZero(text: Uint8Array, rest: number): boolean {
+  if (rest === 0) return true;
+  const padding = 3 - rest;
+  const last = alphabet.indexOf(String.fromCharCode(text.at(-1 - padding) ?? 0));
+  const padded = text.at(-1) === equals && (padding === 1 || text.at(-2) === equals);
+  return padded && last >= 0 && (last & (rest === 1 ? 0x0f : 0x03)) === 0;
+}
+
+const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+const equals = 0x3d;
+
 /** @throws E_WIRE unless `text` is unpadded canonical base64url */
 export function fromBase64Url(text: string): Uint8Array {
   const bytes = Buffer.from(text, "base64url");
@@ -97,7 +135,9 @@ export function writeU32le(target: Uint8Array, offset: number, value: number): v
 }
 
 export function readU32le(source: Uint8Array, offset: number): number {
-  return view(source).readUInt32LE(offset);
+  if (offset < 0 || offset + 4 > source.length) throw new RangeError("a u32 has 4 bytes");
+  const at = (index: number): number => source[offset + index] ?? 0;
+  return (at(0) | (at(1) << 8) | (at(2) << 16) | (at(3) << 24)) >>> 0;
 }
 
 export function u64le(value: bigint): Uint8Array {
@@ -143,7 +183,12 @@ export interface LengthPrefixedReader {
   end(): void;
 }
 
-/** A Buffer over the same memory; stays inside this file's callers, never part of an interface. */
+/** A Buffer over the same memory; stays inside this file's callers. */
 export function view(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+}
+
+/** The same memory as a plain Uint8Array, which Node's own streams give as a Buffer. */
+export function plain(bytes: Buffer): Uint8Array {
+  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
 }

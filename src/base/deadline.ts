@@ -17,8 +17,13 @@ export interface DeadlineOptions {
 export function withDeadline<T>(work: Promise<T>, options: DeadlineOptions): Promise<T> {
   const { what, ms, code = "E_TIMEOUT", signal } = options;
   return firstOf(work, signal, ms, (_resolve, reject) => {
-    reject(new MeshError(code, `${what} took longer than ${ms} ms`));
+    reject(tookLonger(what, ms, code));
   });
+}
+
+/** The failure of a wait, for those that wait in their own way. @param what as in {@link DeadlineOptions} */
+export function tookLonger(what: string, ms: number, code: ErrorCode = "E_TIMEOUT"): MeshError {
+  return new MeshError(code, `${what} took longer than ${ms} ms`);
 }
 
 /** What `work` gives, or "late" when `ms` pass first; the work goes on then. @throws as the work, or when the signal fires */
@@ -61,6 +66,68 @@ function firstOf<T, R extends T>(
       (thrown: unknown) => settle(() => reject(thrown)),
     );
   });
+}
+
+/**
+ * Waits that follow one another, one at a time, each for `ms` at most: what a stream of a thousand pieces needs. One timer
+ * and one listener for all of them, where a race of its own for each would cost more than the piece.
+ */
+export class Patience {
+  readonly #ms: number;
+  readonly #signal: AbortSignal | undefined;
+  readonly #onAbort = (): void => this.#giveUp?.(abortError(this.#signal));
+  #giveUp: ((reason: Error) => void) | undefined;
+  #late: ((turn: "late") => void) | undefined;
+  /** performance.now() at which the wait under way began. */
+  #sinceMs = 0;
+  #timer: NodeJS.Timeout | undefined;
+
+  /** @param signal ends every wait, as in {@link unlessAborted} */
+  constructor(ms: number, signal?: AbortSignal) {
+    this.#ms = ms;
+    this.#signal = signal;
+    signal?.addEventListener("abort", this.#onAbort, { once: true });
+  }
+
+  /** What `work` gives, or "late" when `ms` pass first; the work goes on then. @throws as the work, or when the signal fires */
+  wait<T>(work: Promise<T>): Promise<T | "late"> {
+    return new Promise<T | "late">((resolve, reject) => {
+      if (this.#signal?.aborted) {
+        work.catch(() => undefined); // nobody hears of it any more
+        return reject(abortError(this.#signal));
+      }
+      this.#sinceMs = performance.now();
+      // of a wait that is over both do nothing any more
+      this.#giveUp = reject;
+      this.#late = resolve;
+      this.#timer ??= this.#armed(this.#ms);
+      work.then(resolve, reject);
+    });
+  }
+
+  /** After the last wait: nothing of it is left. */
+  close(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#signal?.removeEventListener("abort", this.#onAbort);
+  }
+
+  #armed(ms: number): NodeJS.Timeout {
+    return setTimeout(this.#look, ms).unref(); // whoever is left in the midst of a wait need not close
+  }
+
+  /** The timer was set for an earlier wait than the one that is under way, mostly. */
+  readonly #look = (): void => {
+    this.#timer = undefined;
+    if (this.#giveUp === undefined) return;
+    const leftMs = this.#sinceMs + this.#ms - performance.now();
+    if (leftMs > 0) {
+      this.#timer = this.#armed(Math.ceil(leftMs));
+      return;
+    }
+    this.#giveUp = undefined;
+    this.#late?.("late");
+  };
 }
 
 /** Resolves after `ms`; rejects with E_ABORTED (or the signal's own MeshError) when the signal fires first. */

@@ -398,3 +398,8 @@ export function toMeshError(thrown: unknown, fallback: ErrorCode = "E_BUG"): Mes
   const message = thrown instanceof Error ? thrown.message : String(thrown);
   return new MeshError(fallback, message, { cause: thrown });
 }
+
+/** What the system calls a failure, "ENOENT"; "unknown" when it has no such word for it. */
+export function systemCode(thrown: unknown): string {
+  return thrown instanceof Error && "code" in thrown ? String(thrown.code) : "unknown";
+}

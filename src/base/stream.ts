@@ -13,6 +13,11 @@ export interface ByteStream {
    * @throws E_ABORTED the peer or we aborted · E_LOST the connection ended
    */
   write(bytes: Uint8Array): Promise<void>;
+  /**
+   * Takes all bytes at once, without a promise, if flow control has room for them; else none. Not while a write is under way.
+   * @throws as write · @default it takes none
+   */
+  offer?(bytes: Uint8Array): boolean;
   /** Ends our side cleanly; the peer's read gives undefined after all bytes. Reading goes on. */
   finish(): Promise<void>;
   /** Ends both directions at once, for both sides, pending reads and writes included. Safe to call twice or at the end. */

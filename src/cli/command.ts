@@ -1,14 +1,11 @@
 /**
- * What a command is. Each, or each group, is one file in commands/ and one line in command-list.ts; its flags and help live in that
- * file, and what it needs is imported when it runs, so that `sealmesh version` does not load a node.
+ * What a command is. Each, or each group, is one file in commands/, with its flags and help, and one line in command-list.ts, with its
+ * name. What only some of its runs need is imported in run().
  */
 import type { Command as Commander } from "commander";
 import type { HardeningReport } from "../harden/report.ts";
 
 export interface Command {
-  readonly name: string;
-  /** One line, for the list of commands. */
-  readonly summary: string;
   /** What it does, for its own help. */
   readonly description: string;
   readonly examples: readonly Example[];
@@ -24,10 +21,17 @@ export interface Command {
 }
 
 /** Commands that go by two words: `sealmesh trust list`. */
-export interface CommandGroup extends Pick<Command, "name" | "summary" | "description" | "examples"> {
-  readonly commands: readonly Command[];
+export interface CommandGroup extends Pick<Command, "description" | "examples"> {
+  readonly commands: readonly NamedCommand[];
   /** What the first word alone does, with flags of its own. @default it needs a second word */
   readonly alone?: Pick<Command, "addFlags" | "run">;
+}
+
+/** One of a group: the group's file has all of it. */
+export interface NamedCommand extends Command {
+  readonly name: string;
+  /** One line, for the help of the group. */
+  readonly summary: string;
 }
 
 export interface Example {

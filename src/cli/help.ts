@@ -1,5 +1,5 @@
 /** The help of `sealmesh` itself: the first steps on top, then all commands by what they are for, on one screen. */
-import type { Command, CommandGroup } from "./command.ts";
+import type { ListedCommand } from "./command-list.ts";
 
 /** Which commands stand together; what is named nowhere stands with the last. */
 const groups: readonly { readonly title: string; readonly names: readonly string[] }[] = [
@@ -17,7 +17,7 @@ const firstSteps: readonly (readonly [line: string, what: string])[] = [
   ["sealmesh client --join-file FILE", "use them elsewhere: 127.0.0.1:9337/v1"],
 ];
 
-type Named = Pick<Command | CommandGroup, "name" | "summary">;
+type Named = Pick<ListedCommand, "name" | "summary">;
 
 /** @param commands those that there are */
 export function rootHelp(commands: readonly Named[]): string {

@@ -68,6 +68,22 @@ export function peersHead(peers: readonly PeerStatus[]): string {
   return `${counted(peers.length, "peer")}, ${some}${no}`;
 }
 
+/** What the bytes between this node and a peer go by. */
+function pathText(path: PeerStatus["path"]): string {
+  switch (path) {
+    case null:
+      return "nothing: not connected";
+    case "tls":
+      return "TLS 1.3 over TCP, the direct path";
+    case "quic":
+      return "QUIC";
+    case "iroh-relay":
+      return "QUIC, through an iroh relay";
+    case "memory":
+      return "memory of this process";
+  }
+}
+
 /** A line for each host that is asked nothing, and why. */
 export function refusalLines(peers: readonly PeerStatus[]): readonly string[] {
   return peers
@@ -87,6 +103,7 @@ export function peerPage(peer: PeerStatus, paint: Paint, width: number): string 
     row("models", ...(peer.model_states.length > 0 ? peer.model_states.map(modelText) : ["none"])),
     row("round trip", millisecondsText(peer.rtt_ms)),
     row("route", peer.via === null ? routeTexts[route] : `relay: through ${shortId(peer.via)}`),
+    row("carried by", pathText(peer.path)),
     row("prompts", promptsText(peer)),
     row("inference key", key ?? "none known"),
     row("proven", ...provenLines(attestation)),

@@ -11,8 +11,11 @@ import { formatFromArguments, reportError, surviveClosedOutput } from "./output.
 /** What a command line asked for. */
 type Perform = (run: Command["run"], flags: Readonly<Record<string, unknown>>) => Promise<void>;
 
-/** All commands with their flags, as the parser knows them: also what completion and docs/cli.md are made from. */
-export function declareProgram(perform: Perform): Commander {
+/**
+ * The commands with their flags, as the parser knows them: also what completion and docs/cli.md are made from.
+ * @param isAsked which are declared whole, and their files loaded for it; of the others only name and summary are known
+ */
+export async function declareProgram(perform: Perform, isAsked: (name: string) => boolean): Promise<Commander> {
   const program = new Commander("sealmesh")
     .version(`sealmesh ${version}`, "-V, --version", "print the version")
     .helpOption("-h, --help", "print this help")
@@ -31,15 +34,20 @@ export function declareProgram(perform: Perform): Commander {
     declared.action(async () => await perform(run, declared.opts()));
     addFlags(declared);
   };
-  for (const command of commands) {
-    const declared = declare(program, command);
+  for (const { name, summary, load } of commands) {
+    const declared = program.command(name).summary(summary);
+    if (!isAsked(name)) continue;
+    const command = await load();
+    describe(declared, command);
     if ("run" in command) {
       complete(declared, command);
       continue;
     }
     declared.helpCommand("help [command]", "print the help of a command").enablePositionalOptions();
     if (command.alone) complete(declared, command.alone);
-    for (const one of command.commands) complete(declare(declared, one), one);
+    for (const one of command.commands) {
+      complete(describe(declared.command(one.name).summary(one.summary), one), one);
+    }
   }
   return program;
 }
@@ -52,45 +60,51 @@ export function declareProgram(perform: Perform): Commander {
 export async function runProgram(words: readonly string[], hardening: HardeningReport | undefined): Promise<number> {
   surviveClosedOutput();
   let exitCode = 0;
-  const program = declareProgram(async (run, flags) => {
-    exitCode = await run(flags, hardening);
-  });
   try {
     if (words.length === 0) {
       process.stderr.write(rootHelp(commands));
       return new MeshError("E_USAGE", "no command was given").row.exit;
     }
-    await program.parseAsync(words, { from: "user" });
+    const perform: Perform = async (run, flags) => {
+      exitCode = await run(flags, hardening);
+    };
+    // `help serve` is about a command too
+    const program = await declareProgram(perform, (name) => words.includes(name));
+    try {
+      await program.parseAsync(words, { from: "user" });
+    } catch (thrown) {
+      if (!(thrown instanceof CommanderError)) throw thrown;
+      if (thrown.exitCode !== 0) return await notUnderstood(thrown, words, program); // else help or version, printed already
+    }
     return exitCode;
   } catch (thrown) {
-    if (!(thrown instanceof CommanderError)) return reportError(thrown, formatFromArguments(words));
-    if (thrown.exitCode === 0) return 0; // help or version, printed already
-    if (thrown.code === "commander.help") {
-      const group = groupOf(words);
-      const help = program.commands.find((one) => one.name() === group?.name)?.helpInformation();
-      process.stderr.write(group && help ? help + examplesText(group.examples) : program.helpInformation());
-      return new MeshError("E_USAGE", "a group was given, and none of its commands").row.exit;
-    }
-    return reportError(usageError(thrown, groupOf(words)), formatFromArguments(words));
+    return reportError(thrown, formatFromArguments(words));
   }
 }
 
-function groupOf([word]: readonly string[]): CommandGroup | undefined {
-  const named = commands.find(({ name }) => name === word);
-  return named && "commands" in named ? named : undefined;
+/** @returns the exit code, where the help has been printed instead · @throws E_USAGE */
+async function notUnderstood(error: CommanderError, words: readonly string[], program: Commander): Promise<number> {
+  const named = commands.find(({ name }) => name === words[0]);
+  const command = await named?.load();
+  const group = command && "commands" in command ? command : undefined;
+  if (error.code !== "commander.help") throw usageError(error, group && named?.name);
+  const help = program.commands.find((one) => one.name() === named?.name)?.helpInformation();
+  process.stderr.write(group && help ? help + examplesText(group.examples) : program.helpInformation());
+  return new MeshError("E_USAGE", "a group was given, and none of its commands").row.exit;
 }
 
-function declare(to: Commander, { name, summary, description, examples }: Command | CommandGroup): Commander {
-  return to
-    .command(name)
-    .summary(summary)
+function describe(declared: Commander, { description, examples }: Command | CommandGroup): Commander {
+  return declared
     .description(description)
     .helpOption("-h, --help", "print this help")
     .addHelpText("after", examplesText(examples));
 }
 
-/** Commander's "error: unknown option '--prot'\n(Did you mean --port?)" as one sentence of ours. */
-function usageError({ message, code }: CommanderError, group: CommandGroup | undefined): MeshError {
+/**
+ * Commander's "error: unknown option '--prot'\n(Did you mean --port?)" as one sentence of ours.
+ * @param group name of the one that was asked for, if it was one
+ */
+function usageError({ message, code }: CommanderError, group: string | undefined): MeshError {
   const sentence = message
     .replace(/^error: /, "")
     .replace(/\s*\n\s*/g, " ")
@@ -98,11 +112,8 @@ function usageError({ message, code }: CommanderError, group: CommandGroup | und
   if (!group) return new MeshError("E_USAGE", sentence);
   // a group that does something alone takes a word that is no command of its for an argument
   if (code === "commander.excessArguments") {
-    return new MeshError(
-      "E_USAGE",
-      `\`sealmesh ${group.name}\` has no such command: see \`sealmesh help ${group.name}\``,
-    );
+    return new MeshError("E_USAGE", `\`sealmesh ${group}\` has no such command: see \`sealmesh help ${group}\``);
   }
-  const next = code === "commander.unknownCommand" ? `: see \`sealmesh help ${group.name}\`` : "";
+  const next = code === "commander.unknownCommand" ? `: see \`sealmesh help ${group}\`` : "";
   return new MeshError("E_USAGE", `${sentence}${next}`);
 }

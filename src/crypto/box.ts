@@ -4,10 +4,10 @@
  * box = tag[16] | ciphertext[n], nonce[24] kept apart. Both directions of an exchange share one key: what tells them
  * apart are nonces (protocol.md §7.1, wire.md §4-5).
  */
-import sodium from "sodium-native";
 import { MeshError } from "../base/errors.ts";
 import { hsalsa20 } from "./hsalsa20.ts";
 import { SecretBytes } from "./secret.ts";
+import { sodium } from "./sodium.ts";
 
 const keyBytes = 32;
 export const nonceBytes = 24;
@@ -32,6 +32,33 @@ export function keyPairFrom(secret: Uint8Array): KeyPair {
   const publicKey = new Uint8Array(keyBytes);
   sodium.crypto_scalarmult_base(publicKey, secret);
   return { publicKey, secretKey: new SecretBytes(secret) };
+}
+
+/** Where the secret of {@link agreeOnce} stands: made once, since guarded memory costs more than the key itself. */
+let passing: Uint8Array | undefined;
+
+/**
+ * Agrees on a key by a key pair that is made for this alone; its secret half is erased before this returns.
+ *
+ * @throws E_KEY as {@link sharedKey}
+ */
+export function agreeOnce(publicKey: Uint8Array): { readonly ephemeralKey: Uint8Array; readonly key: SecretBytes } {
+  passing ??= sodium.sodium_malloc(keyBytes);
+  const ephemeralKey = new Uint8Array(keyBytes);
+  const secretKey = new SecretBytes(passing);
+  try {
+    sodium.crypto_box_keypair(ephemeralKey, passing);
+    return { ephemeralKey, key: sharedKey(secretKey, publicKey) };
+  } finally {
+    secretKey.wipe();
+  }
+}
+
+/** Random bytes from the system. */
+export function randomOctets(length: number): Uint8Array {
+  const bytes = new Uint8Array(length);
+  sodium.randombytes_buf(bytes);
+  return bytes;
 }
 
 /**
@@ -68,7 +95,7 @@ export function isUsableKey(publicKey: Uint8Array): boolean {
   }
 }
 
-/** Writes tag | ciphertext of `plaintext` into `target` (16 bytes longer). */
+/** Writes tag | ciphertext of `plaintext` into `target` (16 bytes longer), of which it may be the end. */
 export function sealInto(target: Uint8Array, plaintext: Uint8Array, nonce: Uint8Array, key: SecretBytes): void {
   sodium.crypto_secretbox_easy(target, plaintext, nonce, key.bytes);
 }

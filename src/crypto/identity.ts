@@ -4,7 +4,7 @@
  */
 import { createPrivateKey, createPublicKey, type KeyObject, randomBytes, sign, verify } from "node:crypto";
 import { type EndpointId, endpointIdFromBytes } from "../base/brand.ts";
-import { concat, fromHex } from "../base/bytes.ts";
+import { concat, equal, fromHex } from "../base/bytes.ts";
 
 /** DER of RFC 8410 up to the 32 key bytes. */
 const privatePrefix = fromHex("302e020100300506032b657004220420");
@@ -25,10 +25,27 @@ export function newIdentitySeed(): Uint8Array {
 
 /** @param seed 32 bytes, kept */
 export function identityFrom(seed: Uint8Array): Identity {
-  const privateKey = createPrivateKey({ key: asBuffer(privatePrefix, seed), format: "der", type: "pkcs8" });
-  const spki = createPublicKey(privateKey).export({ format: "der", type: "spki" });
-  const id = endpointIdFromBytes(spki.subarray(publicPrefix.length));
+  const privateKey = privateKeyOf(seed);
+  const id = endpointIdFromBytes(spkiOf(createPublicKey(privateKey)).subarray(publicPrefix.length));
   return { id, seed, sign: (message) => new Uint8Array(sign(null, message, privateKey)) };
+}
+
+/** @param seed 32 bytes */
+export function privateKeyOf(seed: Uint8Array): KeyObject {
+  return createPrivateKey({ key: asBuffer(privatePrefix, seed), format: "der", type: "pkcs8" });
+}
+
+/** SubjectPublicKeyInfo of a public key, DER. */
+export function spkiOf(key: KeyObject): Buffer {
+  return key.export({ format: "der", type: "spki" });
+}
+
+/** Whose public key this is; undefined: one that no endpoint can have. */
+export function endpointOfKey(key: KeyObject): EndpointId | undefined {
+  const spki = spkiOf(key);
+  const isEndpointKey =
+    spki.length === publicPrefix.length + 32 && equal(spki.subarray(0, publicPrefix.length), publicPrefix);
+  return isEndpointKey ? endpointIdFromBytes(spki.subarray(publicPrefix.length)) : undefined;
 }
 
 /** Whether `signature` (64 bytes) over `message` was made by the key that `id` names. */

@@ -8,9 +8,9 @@
  * @see RFC 9106 · RFC 8439
  */
 import { createCipheriv, createDecipheriv, randomBytes } from "node:crypto";
-import sodium from "sodium-native";
 import { concat, u32le, utf8 } from "../base/bytes.ts";
 import { MeshError } from "../base/errors.ts";
+import { sodium } from "./sodium.ts";
 
 /** What one guess costs. */
 export interface Hardness {

@@ -10,11 +10,10 @@
  *
  * @see protocol.md §7 · wire.md §4-6
  */
-import { randomBytes } from "node:crypto";
-import { equal, writeU32le } from "../base/bytes.ts";
+import { equal, readU32le, writeU32le } from "../base/bytes.ts";
 import { MeshError } from "../base/errors.ts";
 import type { RequestEnvelope } from "../wire/envelope.ts";
-import { generateKeyPair, type KeyPair, nonceBytes, openBox, sealInto, sharedKey, tagBytes } from "./box.ts";
+import { agreeOnce, type KeyPair, nonceBytes, openBox, randomOctets, sealInto, sharedKey, tagBytes } from "./box.ts";
 import type { InferenceKey } from "./inference-keys.ts";
 import type { SecretBytes } from "./secret.ts";
 
@@ -38,21 +37,25 @@ export class AskerSeal {
    * @throws E_KEY when the host's key is of low order
    */
   constructor(hostKey: Uint8Array, options: { ephemeral?: KeyPair; nonce?: Uint8Array } = {}) {
-    const pair = options.ephemeral ?? generateKeyPair();
-    this.ephemeralKey = pair.publicKey;
     this.#requestNonce = options.nonce ?? requestNonce();
-    try {
-      this.#key = sharedKey(pair.secretKey, hostKey);
-    } finally {
-      pair.secretKey.wipe();
-    }
+    const { ephemeralKey, key } = options.ephemeral ? agreeBy(options.ephemeral, hostKey) : agreeOnce(hostKey);
+    this.ephemeralKey = ephemeralKey;
+    this.#key = key;
   }
 
-  /** Seals the whole HTTP request. */
-  sealRequest(plaintext: Uint8Array): RequestEnvelope {
-    const ciphertext = new Uint8Array(nonceBytes + tagBytes + plaintext.length);
+  /** Seals the whole HTTP request. @param plaintext its parts, one after the other */
+  sealRequest(...plaintext: readonly Uint8Array[]): RequestEnvelope {
+    const length = plaintext.reduce((sum, part) => sum + part.length, 0);
+    const ciphertext = new Uint8Array(nonceBytes + tagBytes + length);
     ciphertext.set(this.#requestNonce);
-    sealInto(ciphertext.subarray(nonceBytes), plaintext, this.#requestNonce, this.#key);
+    // in its place: a request may be as large as memory allows
+    let at = nonceBytes + tagBytes;
+    for (const part of plaintext) {
+      ciphertext.set(part, at);
+      at += part.length;
+    }
+    const inside = ciphertext.subarray(nonceBytes + tagBytes);
+    sealInto(ciphertext.subarray(nonceBytes), inside, this.#requestNonce, this.#key);
     return { ephemeralKey: this.ephemeralKey, ciphertext };
   }
 
@@ -115,14 +118,12 @@ export class ChunkOpener {
   #checkIndex(nonce: Uint8Array): boolean {
     const wrong = (why: string): MeshError => new MeshError("E_ORDER", `a chunk of the answer is out of order: ${why}`);
     if (this.#final) throw wrong("it comes after the final one");
-    if (this.#prefix && !equal(this.#prefix, nonce.subarray(0, prefixBytes)))
-      throw wrong("it belongs to another answer");
-    const expected = new Uint8Array(8);
-    writeCounter(expected, 0, this.#next, false);
-    const final = ((nonce[prefixBytes] ?? 0) & 1) === 1;
-    if (final) expected[0] = (expected[0] ?? 0) | 1;
-    if (!equal(expected, nonce.subarray(prefixBytes))) throw wrong(`expected number ${this.#next}`);
-    return final;
+    if (nonce.length < nonceBytes) throw wrong("its nonce is cut");
+    if (this.#prefix && !beginsWith(nonce, this.#prefix)) throw wrong("it belongs to another answer");
+    const low = readU32le(nonce, prefixBytes);
+    const index = readU32le(nonce, prefixBytes + 4) * 0x8000_0000 + (low >>> 1);
+    if (index !== this.#next) throw wrong(`expected number ${this.#next}`);
+    return (low & 1) === 1;
   }
 
   // order cannot be proven for a reference host; at least our own request must not come back as an answer
@@ -204,6 +205,14 @@ export function openRequest(
   throw new MeshError("E_OPEN", "the request does not open under this node's inference keys");
 }
 
+function agreeBy({ publicKey, secretKey }: KeyPair, hostKey: Uint8Array): ReturnType<typeof agreeOnce> {
+  try {
+    return { ephemeralKey: publicKey, key: sharedKey(secretKey, hostKey) };
+  } finally {
+    secretKey.wipe();
+  }
+}
+
 function tryShare(secretKey: SecretBytes, publicKey: Uint8Array): SecretBytes | undefined {
   try {
     return sharedKey(secretKey, publicKey);
@@ -213,7 +222,7 @@ function tryShare(secretKey: SecretBytes, publicKey: Uint8Array): SecretBytes | 
 }
 
 function requestNonce(): Uint8Array {
-  const nonce = new Uint8Array(randomBytes(nonceBytes));
+  const nonce = randomOctets(nonceBytes);
   nonce[nonceBytes - 1] = (nonce[nonceBytes - 1] ?? 0) | 0x80;
   return nonce;
 }
@@ -221,9 +230,15 @@ function requestNonce(): Uint8Array {
 // a reference asker's nonce is random: were it to begin with our prefix, its box could stand for one of our chunks
 function responsePrefix(nonce: Uint8Array): Uint8Array {
   for (;;) {
-    const prefix = new Uint8Array(randomBytes(prefixBytes));
+    const prefix = randomOctets(prefixBytes);
     if (!equal(prefix, nonce.subarray(0, prefixBytes))) return prefix;
   }
+}
+
+/** Nonces are no secrets: the first difference may end it. */
+function beginsWith(nonce: Uint8Array, prefix: Uint8Array): boolean {
+  for (let at = 0; at < prefix.length; at += 1) if (nonce[at] !== prefix[at]) return false;
+  return true;
 }
 
 /** u64 LE of index << 1 | final; `index` below 2^51, so the top bit is never set. */

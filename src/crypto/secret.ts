@@ -2,8 +2,8 @@
  * Secret bytes in one erasable object: no toString or JSON form, hidden from inspect by a private field, wiped when their owner is done. What cannot be
  * wiped is what the JavaScript engine or a native library copied on the way; nothing here claims otherwise.
  */
-import sodium from "sodium-native";
 import { MeshError } from "../base/errors.ts";
+import { sodium } from "./sodium.ts";
 
 export class SecretBytes {
   readonly #bytes: Uint8Array;

@@ -5,7 +5,7 @@
  *
  * @see protocol.md §10 · libsodium crypto_sign_verify_detached
  */
-import sodium from "sodium-native";
+import { sodium } from "./sodium.ts";
 
 /**
  * Refuses, besides what does not hold: keys and first halves of low order, keys that are not canonical or no point, and

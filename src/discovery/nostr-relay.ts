@@ -3,7 +3,7 @@
  * hangs, floods or talks nonsense costs its own conversation, bounded in time, messages and bytes. For discovery/nostr.ts.
  */
 import { WebSocket } from "ws";
-import { abortError } from "../base/deadline.ts";
+import { abortError, tookLonger } from "../base/deadline.ts";
 import { MeshError } from "../base/errors.ts";
 import { limits } from "../wire/limits.ts";
 import { unlessUnreadable } from "./listing.ts";
@@ -109,7 +109,7 @@ function talk(
     };
     const fail = (error: Error): void => end(() => reject(error));
     const onAbort = (): void => fail(abortError(signal));
-    const timer = setTimeout(() => fail(new MeshError("E_TIMEOUT", `the relay took longer than ${ms} ms`)), ms);
+    const timer = setTimeout(() => fail(tookLonger("the relay", ms)), ms);
     signal.addEventListener("abort", onAbort, { once: true });
     socket.on("error", (cause) => fail(new MeshError("E_UNREACHABLE", "the relay cannot be reached", { cause })));
     socket.on("close", () => fail(new MeshError("E_UNREACHABLE", "the relay has closed the connection")));

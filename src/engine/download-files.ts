@@ -22,7 +22,7 @@ import {
   writeFile,
 } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { MeshError } from "../base/errors.ts";
+import { MeshError, systemCode } from "../base/errors.ts";
 import { isRecord, parseJsonText } from "../base/json.ts";
 import type { RemoteFile } from "./model-source.ts";
 
@@ -175,7 +175,7 @@ export function modelPath(cacheDir: string, place: readonly string[]): string {
 /** @returns E_DISK when there is no more room, else E_STATE */
 export function fileError(cause: unknown, path: string): MeshError {
   if (cause instanceof MeshError) return cause;
-  const code = cause instanceof Error && "code" in cause ? String(cause.code) : "unknown";
+  const code = systemCode(cause);
   if (isFull(code)) return new MeshError("E_DISK", `there is no room for ${path} (${code})`, { cause });
   return new MeshError("E_STATE", `${path} cannot be written (${code}).`, { cause });
 }

@@ -6,7 +6,9 @@ import { randomUUID } from "node:crypto";
 import { link, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { sleep } from "../base/deadline.ts";
+import { systemCode } from "../base/errors.ts";
 import { isRecord, parseJsonText } from "../base/json.ts";
+import { isRunning } from "../base/running.ts";
 import { fileError } from "./download-files.ts";
 
 export interface Lock {
@@ -43,7 +45,7 @@ async function made(path: string, own: string): Promise<boolean> {
     await writeFile(path, own, { flag: "wx", mode: 0o600 });
     return true;
   } catch (cause) {
-    if (cause instanceof Error && "code" in cause && cause.code === "EEXIST") return false;
+    if (systemCode(cause) === "EEXIST") return false;
     throw fileError(cause, path);
   }
 }
@@ -65,18 +67,9 @@ function holding(path: string, own: string): Lock {
 async function isStale(path: string, held: string): Promise<boolean> {
   const json = parseJsonText(held);
   const pid = isRecord(json) && json["machine"] === hostname() ? json["pid"] : undefined;
-  if (typeof pid === "number" && Number.isSafeInteger(pid) && pid > 0 && !isAlive(pid)) return true;
+  if (typeof pid === "number" && Number.isSafeInteger(pid) && pid > 0 && !isRunning(pid)) return true;
   const touched = (await stat(path).catch(() => undefined))?.mtimeMs;
   return touched !== undefined && Date.now() - touched > staleMs;
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (thrown) {
-    return thrown instanceof Error && "code" in thrown && thrown.code === "EPERM";
-  }
 }
 
 /** Two may try at once: whoever finds that he took another one than he had read puts it back. */

@@ -2,6 +2,7 @@
  * What runs the model. An engine answers requests of the OpenAI chat surface for the models it lists; it knows nothing of
  * peers, sealing or policy. A new kind is one file with an {@link EngineKind} and one line in registry.ts.
  */
+import type { Pieces } from "../base/body.ts";
 import type { Log } from "../base/log.ts";
 import type { HardeningReport } from "../harden/report.ts";
 import type { ModelKind } from "../wire/record.ts";
@@ -39,7 +40,7 @@ export interface Answer {
    * Ends normally only when the answer is complete; throws a MeshError when the engine failed on the way. Read once, to
    * the end or until the loop is left; whoever does not read it at all must fire the request's signal.
    */
-  readonly body: AsyncIterable<Uint8Array>;
+  readonly body: Pieces;
 }
 
 export type EngineState =

@@ -9,7 +9,7 @@
  */
 import { open } from "node:fs/promises";
 import { view } from "../base/bytes.ts";
-import { MeshError } from "../base/errors.ts";
+import { MeshError, systemCode } from "../base/errors.ts";
 
 export interface GgufHead {
   /** "llama", "qwen3"; undefined when the file does not say. */
@@ -58,8 +58,7 @@ export async function readGgufHead(path: string): Promise<GgufHead> {
 }
 
 function fileError(thrown: unknown): unknown {
-  const code = thrown instanceof Error && "code" in thrown ? thrown.code : undefined;
-  switch (code) {
+  switch (systemCode(thrown)) {
     case "ENOENT":
       return new MeshError("E_CONFIG", "there is no such file", { cause: thrown });
     case "EACCES":

@@ -1,21 +1,18 @@
 /**
- * Asking a program behind a URL: one pool of connections per engine, bounded reads, and our errors for the ways in which
- * a socket fails. Node's own HTTP client: undici 7 ends the whole process when the other side closes while nobody reads
- * (nodejs/undici#5360). Called by openai-http.ts for requests that stream, and by download.ts.
+ * Asking a program behind a URL: one pool of connections per engine (connections.ts), bounded reads, and our errors for the
+ * ways in which a socket fails. Called by openai-http.ts for requests that stream, and by download.ts.
  */
-import { once } from "node:events";
-import { Agent as HttpAgent, type ClientRequest, type IncomingMessage, request as httpRequest } from "node:http";
-import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
-import type { Socket } from "node:net";
-import { concat, view } from "../base/bytes.ts";
-import { abortError } from "../base/deadline.ts";
-import { isMeshError, MeshError } from "../base/errors.ts";
+import { Body } from "../base/body.ts";
+import { concat, fromLatin1, fromLooseUtf8 } from "../base/bytes.ts";
+import { abortError, unlessAborted } from "../base/deadline.ts";
+import { type ErrorCode, isMeshError, MeshError } from "../base/errors.ts";
+import type { Now } from "../base/flow.ts";
 import { parseJsonText } from "../base/json.ts";
+import { isHeaderValue, type KeptResponse } from "../tunnel/http.ts";
+import { Connection } from "./connections.ts";
 
 /** Until a connection stands, TLS included, ms. */
 const connectMs = 10_000;
-/** How long one may stand idle, ms: less than engines give it. Those of uvicorn (vLLM, SGLang) close after 5 s, and say so nowhere. */
-const idleMs = 4_000;
 
 /** A started answer: status and head are known, the body is still on its way. */
 export interface HttpAnswer {
@@ -39,7 +36,7 @@ export interface HttpRequest {
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
   /** Borrowed until the answer has begun. */
-  readonly body?: Uint8Array;
+  readonly body?: Uint8Array | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -51,108 +48,117 @@ export interface HttpRequest {
  * @param patienceMs   until a connection stands
  */
 export function httpClient(onDisconnect?: () => void, patienceMs: number = connectMs): HttpClient {
-  const pool = { keepAlive: true, timeout: idleMs };
-  const agents = { "http:": new HttpAgent(pool), "https:": new HttpsAgent(pool) };
-  const open = new Set<Socket>();
-  return {
-    async send({ method, url, headers, body, signal }) {
-      const secure = url.protocol === "https:";
-      const begin = (agent: HttpAgent | false): ClientRequest => {
-        const request = (secure ? httpsRequest : httpRequest)(url, { method, headers, agent });
-        request.on("socket", (socket) => {
-          if (!open.has(socket)) {
-            open.add(socket);
-            socket.once("close", () => {
-              open.delete(socket);
-              onDisconnect?.();
-            });
-          }
-          refuseSlow(request, socket, { stands: secure ? "secureConnect" : "connect", patienceMs });
-        });
-        return request;
+  const open = new Set<Connection>();
+  /** By origin, the one used last at the end. */
+  const idle = new Map<string, Connection[]>();
+  let closing = false;
+
+  const connect = async (url: URL, signal: AbortSignal): Promise<Connection> => {
+    const connection = await Connection.open(url, patienceMs, signal);
+    if (closing) connection.destroy();
+    open.add(connection);
+    connection.onClose(() => {
+      open.delete(connection);
+      onDisconnect?.();
+    });
+    return connection;
+  };
+  const takeIdle = (origin: string): Connection | undefined => {
+    const waiting = idle.get(origin);
+    for (let connection = waiting?.pop(); connection; connection = waiting?.pop()) {
+      connection.wake();
+      if (!connection.closed) return connection;
+    }
+    return undefined;
+  };
+  const release = (origin: string, connection: Connection, answer: KeptResponse): void => {
+    if (closing || connection.closed || !answer.stays()) return connection.destroy();
+    const waiting = idle.get(origin);
+    if (waiting) waiting.push(connection);
+    else idle.set(origin, [connection]);
+    connection.rest(keptForMs(answer.headers["keep-alive"]));
+  };
+  /** On one connection. */
+  const ask = async (connection: Connection, { url, body, signal, ...head }: HttpRequest): Promise<HttpAnswer> => {
+    const abort = (): void => connection.destroy(abortError(signal));
+    if (signal.aborted) abort();
+    else signal.addEventListener("abort", abort, { once: true });
+    try {
+      const answer = await unlessAborted(connection.ask(headOf({ url, body, ...head }), body), signal);
+      const pieces = answer.body.onEnd((whole) => {
+        signal.removeEventListener("abort", abort);
+        if (whole) release(url.origin, connection, answer);
+        else connection.destroy();
+      });
+      return {
+        status: answer.status,
+        headers: answer.headers,
+        body: asEngines(pieces, signal),
+        // a connection whose answer has been read may be another request's by now
+        discard: () => void pieces.return(),
       };
-      let answer: IncomingMessage;
-      const pooled = begin(secure ? agents["https:"] : agents["http:"]);
+    } catch (thrown) {
+      signal.removeEventListener("abort", abort);
+      connection.destroy();
+      throw thrown;
+    }
+  };
+  return {
+    async send(request) {
+      const { url, signal } = request;
       try {
-        answer = await answerOf(pooled, body, signal).catch((thrown: unknown) => {
-          if (!wasClosedIdle(pooled, thrown) || signal.aborted) throw thrown;
-          return answerOf(begin(false), body, signal);
+        const used = takeIdle(url.origin);
+        if (!used) return await ask(await connect(url, signal), request);
+        return await ask(used, request).catch(async (thrown: unknown) => {
+          // it was closed as it stood idle, in the moment in which it was taken. Nothing came back: it has not begun
+          if (used.received > 0 || signal.aborted || !used.closed) throw thrown;
+          return await ask(await connect(url, signal), request);
         });
       } catch (thrown) {
         throw socketError(thrown, signal);
       }
-      return {
-        status: answer.statusCode ?? 0,
-        headers: firstValues(answer.headers),
-        body: readAll(answer, signal),
-        discard: () => void answer.destroy(),
-      };
     },
     async close() {
-      const closed = [...open].map((socket) => once(socket, "close"));
-      for (const agent of Object.values(agents)) agent.destroy();
+      closing = true;
+      const closed = [...open].map((connection) => new Promise<void>((resolve) => connection.onClose(resolve)));
+      for (const connection of open) connection.destroy();
       // whoever waits for an answer learns first that there will be none
-      await Promise.allSettled(closed);
+      await Promise.all(closed);
     },
   };
 }
 
-/** The head of the answer. Whatever goes wrong later is an error of its body. */
-function answerOf(request: ClientRequest, body: Uint8Array | undefined, signal: AbortSignal): Promise<IncomingMessage> {
-  return new Promise((resolve, reject) => {
-    let stream: ClientRequest | IncomingMessage = request;
-    // not the option `signal`: it destroys the socket of an answer that has ended, which may be another request's by then
-    const onAbort = (): void => {
-      reject(abortError(signal)); // at once, not when the socket has told of its end
-      stream.destroy(abortError(signal));
-    };
-    if (signal.aborted) onAbort();
-    else signal.addEventListener("abort", onAbort, { once: true });
-    const forget = (): void => signal.removeEventListener("abort", onAbort);
-    request.once("response", (answer) => {
-      stream = answer;
-      // an abort while nobody reads must not become an unhandled 'error' event
-      answer.on("error", () => undefined);
-      answer.once("end", forget).once("close", forget);
-      resolve(answer);
-    });
-    // every one of them: after the head they come here too
-    request.on("error", (error) => {
-      if (stream === request) forget();
-      reject(error);
-    });
-    request.end(body === undefined ? undefined : view(body));
-  });
+/** How long the other side keeps a connection, by its own word, with a second for the way, ms. */
+function keptForMs(hint: string | undefined): number | undefined {
+  const seconds = /(?:^|[ ,])timeout=([0-9]{1,6})/i.exec(hint ?? "")?.[1];
+  return seconds === undefined ? undefined : Number(seconds) * 1_000 - 1_000;
 }
 
-/** The engine closed a connection that stood idle, in the moment in which it was taken. Nothing came back: it has not begun. */
-function wasClosedIdle(request: ClientRequest, thrown: unknown): boolean {
-  const code = thrown instanceof Error && "code" in thrown ? thrown.code : undefined;
-  return request.reusedSocket && (code === "ECONNRESET" || code === "EPIPE");
-}
-
-interface Patience {
-  /** The event by which a connection stands. */
-  readonly stands: "connect" | "secureConnect";
-  readonly patienceMs: number;
-}
-
-/** A connection that is not there in time. */
-function refuseSlow(request: ClientRequest, socket: Socket, { stands, patienceMs }: Patience): void {
-  if (!socket.connecting) return;
-  const timer = setTimeout(() => {
-    request.destroy(Object.assign(new Error("no connection in time"), { code: "ETIMEDOUT" }));
-  }, patienceMs);
-  for (const event of [stands, "close"] as const) socket.once(event, () => clearTimeout(timer));
-}
-
-async function* readAll(stream: AsyncIterable<Uint8Array>, signal: AbortSignal): AsyncGenerator<Uint8Array> {
-  try {
-    for await (const bytes of stream) yield bytes;
-  } catch (thrown) {
-    throw socketError(thrown, signal);
+/** @throws E_ENGINE a value that would be read as another header */
+function headOf({ method, url, headers, body }: Omit<HttpRequest, "signal">): Uint8Array {
+  const lines = [`${method} ${url.pathname}${url.search} HTTP/1.1`, `host: ${url.host}`];
+  for (const [name, value] of Object.entries(headers)) {
+    if (!isHeaderValue(value)) throw new MeshError("E_ENGINE", `the header ${name} has a bad character`);
+    lines.push(`${name}: ${value}`);
   }
+  if (body) lines.push(`content-length: ${body.length}`);
+  return fromLatin1(`${lines.join("\r\n")}\r\nconnection: keep-alive\r\n\r\n`);
 }
+
+/** The same pieces; what fails is told as {@link socketError} tells it. */
+function asEngines(pieces: Body, signal: AbortSignal): Body {
+  const now = (): Now => {
+    try {
+      return pieces.now();
+    } catch (thrown) {
+      throw socketError(thrown, signal);
+    }
+  };
+  return new Body({ now, more: () => pieces.more() }, { leave: () => pieces.return() });
+}
+
+/** What was read is no HTTP, or was cut. */
+const ofAnAnswer: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["E_WIRE", "E_TRUNCATED"]);
 
 // sentences for what a person can act on; the rest is "the connection broke"
 const socketSentences: Readonly<Record<string, string>> = {
@@ -165,7 +171,7 @@ const socketSentences: Readonly<Record<string, string>> = {
 };
 
 function socketError(thrown: unknown, signal: AbortSignal): MeshError {
-  if (isMeshError(thrown)) return thrown;
+  if (isMeshError(thrown) && !ofAnAnswer.has(thrown.code)) return thrown;
   if (signal.aborted) {
     const error = abortError(signal);
     return isMeshError(error) ? error : new MeshError("E_ABORTED", "the operation was aborted", { cause: thrown });
@@ -201,15 +207,6 @@ function errorCode(thrown: unknown): string | undefined {
   if ("code" in thrown && typeof thrown.code === "string") return thrown.code;
   // a name with several addresses fails with one error each
   return thrown instanceof AggregateError ? errorCode(thrown.errors[0]) : undefined;
-}
-
-function firstValues(headers: Readonly<Record<string, string | string[] | undefined>>): Record<string, string> {
-  const out: Record<string, string> = {};
-  for (const [name, value] of Object.entries(headers)) {
-    const first = Array.isArray(value) ? value[0] : value;
-    if (first !== undefined) out[name.toLowerCase()] = first;
-  }
-  return out;
 }
 
 /** The whole body. @throws E_ENGINE beyond `limitBytes`, and what iterating throws */
@@ -270,7 +267,7 @@ export async function getJson(
 
 /** JSON of the bytes; undefined when they are none. */
 export function parseJson(bytes: Uint8Array): unknown {
-  return parseJsonText(view(bytes).toString("utf8"));
+  return parseJsonText(fromLooseUtf8(bytes));
 }
 
 /** The engine's own key, never the caller's. */

@@ -6,6 +6,7 @@
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { systemCode } from "../base/errors.ts";
 
 export const enginePackage = "node-llama-cpp";
 /** The one that this version was tested with; packages of platforms have the same. */
@@ -28,7 +29,7 @@ export function findEngine(folder: string | undefined, from: string = import.met
       return pathToFileURL(createRequire(place).resolve(enginePackage)).href;
     } catch (thrown) {
       // one that is there and broken must not be replaced by another without a word
-      if (!(thrown instanceof Error && "code" in thrown && thrown.code === "MODULE_NOT_FOUND")) throw thrown;
+      if (systemCode(thrown) !== "MODULE_NOT_FOUND") throw thrown;
     }
   }
   return undefined;

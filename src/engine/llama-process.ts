@@ -1,8 +1,8 @@
 /** The child process of the embedded engine, seen from its parent: how it is started, what it said last, how it ended. */
 import { type ChildProcess, fork } from "node:child_process";
-import { fileURLToPath } from "node:url";
 import { type HardeningSteps, stepNames } from "../harden/report.ts";
 import { ownNodeFlags } from "../harden/start.ts";
+import { programFile } from "../base/package.ts";
 import type { ChildStart } from "./llama-protocol.ts";
 
 /** What is kept of the child's own output, for the sentence after its death. */
@@ -33,8 +33,7 @@ export function forkChild(file: string, { environment, steps }: ForkOptions): Ch
 
 /** The program of the child. */
 export function siblingFile(): string {
-  // .js in dist/; .ts where Node runs the sources
-  return fileURLToPath(new URL(`./llama-child${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url));
+  return programFile("engine/llama-child");
 }
 
 /** Calls back once, when the process has ended and its output has been read, with how it ended: "SIGABRT", "code 1". */

@@ -4,8 +4,8 @@
  * Pure: knows no network and no disk. Called by node/model-settings.ts; download.ts fetches what is found here.
  */
 import { createHash } from "node:crypto";
-import { isIPv4 } from "node:net";
 import { MeshError } from "../base/errors.ts";
+import { isLoopback } from "../base/loopback.ts";
 
 /** One file behind an address. */
 export interface RemoteFile {
@@ -142,10 +142,6 @@ function modelUrl(text: string): URL {
 export function isSafe({ protocol, hostname, username, password }: URL): boolean {
   if (username !== "" || password !== "") return false;
   return protocol === "https:" || (protocol === "http:" && isLoopback(hostname));
-}
-
-function isLoopback(hostname: string): boolean {
-  return hostname === "localhost" || hostname === "[::1]" || (isIPv4(hostname) && hostname.startsWith("127."));
 }
 
 function lastName(url: URL): string {

@@ -5,14 +5,17 @@
  *
  * @see engines.md §5.2 for how these programs differ, §5.3 for the rules
  */
-import { once } from "../base/body.ts";
+import { Body, flowOf, once } from "../base/body.ts";
 import { empty, utf8 } from "../base/bytes.ts";
-import { abortError } from "../base/deadline.ts";
-import { isMeshError, MeshError, toMeshError } from "../base/errors.ts";
+import { abortError, Patience } from "../base/deadline.ts";
+import { isMeshError, MeshError, toMeshError, unlessMeshError } from "../base/errors.ts";
+import { type Flow, next, type Now } from "../base/flow.ts";
 import { isRecord, parseJsonText } from "../base/json.ts";
 import { checkChat, completionId, wantsUsage } from "../openai/chat.ts";
 import { readUpstreamError, readUpstreamErrorText, type UpstreamError } from "../openai/errors.ts";
 import { answerRoom, isOverflow, overflowError, overflowFacts } from "../openai/overflow.ts";
+import { type DeltaPattern, deltaPattern } from "../openai/delta-pattern.ts";
+import { edited } from "../openai/request.ts";
 import { type SseEvent, sseDone, sseReader, sseText } from "../openai/sse.ts";
 import type { Answer, EngineRequest } from "./engine.ts";
 import { type HttpAnswer, type HttpClient, parseJson, readBounded } from "./http.ts";
@@ -34,6 +37,8 @@ export interface AskerParts {
 // a base64 image or a long embedding list stays below
 const wholeAnswerBytes = 64 * 1024 * 1024;
 const errorBytes = 256 * 1024;
+/** From here on it pays to leave an answer as it is, bytes. */
+const longAnswerBytes = 64 * 1024;
 
 type Route = "chat" | "completions" | "embeddings";
 
@@ -46,6 +51,8 @@ const routes: ReadonlyMap<string, Route> = new Map<string, Route>([
 export class OpenAiAsker {
   readonly #parts: AskerParts;
   readonly #exchanges = new Set<Exchange>();
+  /** Of the few routes. */
+  readonly #urls = new Map<string, URL>();
   #closed = false;
 
   constructor(parts: AskerParts) {
@@ -95,7 +102,7 @@ export class OpenAiAsker {
     return exchange.wait(
       this.#parts.send({
         method: "POST",
-        url: new URL(`${this.#parts.baseUrl}${plan.path}`),
+        url: this.#urlOf(plan.path),
         headers: {
           "content-type": "application/json",
           accept: plan.stream ? "text/event-stream" : "application/json",
@@ -105,6 +112,14 @@ export class OpenAiAsker {
         signal: exchange.signal,
       }),
     );
+  }
+
+  #urlOf(path: string): URL {
+    const known = this.#urls.get(path);
+    if (known) return known;
+    const url = new URL(`${this.#parts.baseUrl}${path}`);
+    this.#urls.set(path, url);
+    return url;
   }
 
   async #whole(plan: Plan, answer: HttpAnswer, exchange: Exchange): Promise<Answer> {
@@ -117,7 +132,7 @@ export class OpenAiAsker {
     const list = json[name];
     if (!Array.isArray(list) || list.length === 0)
       throw new MeshError("E_ENGINE", `the engine's answer has no '${name}'`);
-    const body = utf8(JSON.stringify(cleaned(json, plan, plan.id)));
+    const body = cleanedBytes(bytes, json, plan);
     exchange.end();
     return { status: 200, headers: { "content-type": "application/json" }, body: once(body) };
   }
@@ -126,39 +141,61 @@ export class OpenAiAsker {
   async #stream(plan: Plan, answer: HttpAnswer, exchange: Exchange): Promise<Answer> {
     const cleaner = new StreamCleaner(plan, (upstream) => this.#upstreamError(upstream, answer, plan));
     const reader = sseReader();
-    const source = answer.body[Symbol.asyncIterator]();
-    /** Text for the caller from the next piece of the upstream body; undefined at its end. */
-    const pull = async (): Promise<string | undefined> => {
-      const { done, value } = await exchange.wait(source.next());
-      return cleaner.take(done ? reader.end() : reader.read(value)) ?? (done ? undefined : "");
+    const upstream = flowOf(answer.body[Symbol.asyncIterator]());
+    /** Not given yet. */
+    let text = "";
+    let ended = false;
+    /** Takes in what has come, up to text for the caller or the end; whether it got there. */
+    const advance = (): boolean => {
+      while (text === "" && !cleaner.done && !ended) {
+        const piece = upstream.now();
+        if (piece === undefined) return false;
+        ended = piece === "end";
+        text = cleaner.take(piece === "end" ? reader.end() : reader.read(piece)) ?? "";
+      }
+      return true;
     };
-    let first: string | undefined = "";
-    while (first === "") first = await pull();
-    if (first === undefined) throw cutShort();
+    while (!advance()) await exchange.wait(upstream.more());
+    if (text === "") throw cutShort();
 
-    const { onFailure } = this.#parts;
-    async function* body(): AsyncGenerator<Uint8Array> {
+    let saidDone = false;
+    let drained = false;
+    const leave = (): void => {
+      exchange.end();
+      answer.discard();
+    };
+    const now = (): Now => {
       try {
-        for (let text = first; text !== undefined; text = await pull()) {
-          if (text !== "") yield utf8(text);
-          if (cleaner.done) break;
+        if (!advance()) return undefined;
+        if (text !== "") {
+          const bytes = utf8(text);
+          text = "";
+          return bytes;
         }
         if (!cleaner.finished) throw cutShort();
-        yield sseDone;
-        await exchange.drain(source, answer);
+        if (!saidDone) {
+          saidDone = true;
+          return sseDone;
+        }
+        if (!drained) return undefined;
+        leave();
+        return "end";
       } catch (thrown) {
         const error = exchange.reasonOf(thrown);
-        if (error.code === "E_ENGINE") onFailure();
+        if (error.code === "E_ENGINE") this.#parts.onFailure();
+        leave();
         throw error;
-      } finally {
-        exchange.end();
-        answer.discard();
       }
-    }
+    };
+    const drain = async (): Promise<void> => {
+      await exchange.drain(upstream, answer);
+      drained = true;
+    };
+    const more = (): Promise<void> => (saidDone ? drain() : exchange.wait(upstream.more()));
     return {
       status: 200,
       headers: { "content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache" },
-      body: body(),
+      body: new Body({ now, more }, { leave }),
     };
   }
 
@@ -299,6 +336,24 @@ function cleaned(json: Readonly<Record<string, unknown>>, plan: Plan, id: string
   return clean;
 }
 
+/** After so many events in a row that had to be parsed, no pattern is looked for. */
+const unlikeLimit = 16;
+
+/** The same as JSON. Of a long one the bytes stay, but for the members that change: writing it anew takes as long as the way. */
+function cleanedBytes(bytes: Uint8Array, json: Readonly<Record<string, unknown>>, plan: Plan): Uint8Array {
+  const clean = cleaned(json, plan, plan.id);
+  if (bytes.length >= longAnswerBytes) {
+    const changes = new Map(
+      Object.keys(json)
+        .filter((name) => clean[name] !== json[name])
+        .map((name) => [name, clean[name]]),
+    );
+    const kept = unlessMeshError(() => edited({ bytes, json }, changes).bytes);
+    if (kept) return kept;
+  }
+  return utf8(JSON.stringify(clean));
+}
+
 /** Turns the engine's events into those that the caller gets. One per stream. */
 class StreamCleaner {
   readonly #plan: Plan;
@@ -307,6 +362,10 @@ class StreamCleaner {
   finished = false;
   /** `[DONE]` has been seen. */
   done = false;
+  /** Of the last event that was parsed. */
+  #pattern: DeltaPattern | undefined;
+  /** Events in a row that had to be parsed. */
+  #unlike = 0;
 
   constructor(plan: Plan, toError: (upstream: UpstreamError) => MeshError) {
     this.#plan = plan;
@@ -326,12 +385,22 @@ class StreamCleaner {
   }
 
   #event({ event, data }: SseEvent): string {
+    const alike = event === undefined ? this.#pattern?.apply(data) : undefined;
+    if (alike !== undefined) {
+      this.#unlike = 0;
+      return alike;
+    }
     const json = parseJsonText(data);
     if (event === "error" || (isRecord(json) && holdsError(json))) {
       throw this.#toError(readUpstreamErrorText(errorStatus(json), data));
     }
     if (!isRecord(json)) throw new MeshError("E_ENGINE", "the engine sent an event that is not JSON");
-    return this.#chunk(json);
+    const text = this.#chunk(json);
+    // an engine whose events all differ, in a time for example, is not looked at for ever
+    const isWorthIt = event === undefined && text !== "" && this.#unlike < unlikeLimit;
+    this.#pattern = isWorthIt ? deltaPattern(data, json, text) : undefined;
+    this.#unlike += 1;
+    return text;
   }
 
   #chunk(json: Record<string, unknown>): string {
@@ -389,6 +458,7 @@ class Exchange {
   readonly #controller = new AbortController();
   readonly #caller: AbortSignal;
   readonly #silenceMs: number;
+  readonly #patience: Patience;
   readonly #onEnd: (self: Exchange) => void;
   readonly #onAbort = (): void => this.abort(abortError(this.#caller));
   #ended = false;
@@ -396,6 +466,7 @@ class Exchange {
   constructor(caller: AbortSignal, silenceMs: number, onEnd: (self: Exchange) => void) {
     this.#caller = caller;
     this.#silenceMs = silenceMs;
+    this.#patience = new Patience(silenceMs);
     this.#onEnd = onEnd;
     if (caller.aborted) this.#controller.abort(abortError(caller));
     else caller.addEventListener("abort", this.#onAbort, { once: true });
@@ -413,21 +484,16 @@ class Exchange {
 
   /** Waits for the engine's next move, no longer than the silence limit. Time spent with a slow caller does not count. */
   async wait<T>(work: Promise<T>): Promise<T> {
-    const timer = setTimeout(
-      () => this.abort(new MeshError("E_TIMEOUT", `the engine was silent for ${this.#silenceMs} ms`)),
-      this.#silenceMs,
-    );
-    try {
-      return await work;
-    } finally {
-      clearTimeout(timer);
-    }
+    const turn = await this.#patience.wait(work);
+    if (turn !== "late") return turn;
+    this.abort(new MeshError("E_TIMEOUT", `the engine was silent for ${this.#silenceMs} ms`));
+    return await work; // which the abort ends
   }
 
-  async drain(source: AsyncIterator<Uint8Array>, answer: HttpAnswer): Promise<void> {
+  async drain(upstream: Flow, answer: HttpAnswer): Promise<void> {
     const timer = setTimeout(() => answer.discard(), drainMs);
     try {
-      while ((await source.next()).done !== true);
+      while (await next(upstream));
     } catch {
       // the answer is complete already; a connection that breaks now is only not used again
     } finally {
@@ -443,6 +509,7 @@ class Exchange {
   end(): void {
     if (this.#ended) return;
     this.#ended = true;
+    this.#patience.close();
     this.#caller.removeEventListener("abort", this.#onAbort);
     this.#onEnd(this);
   }

@@ -4,10 +4,10 @@
  * who has changed the process can have it say whatever he likes. What counts and how it is written down is in
  * measure/ and in docs/measurement.md. Called by node/measurements.ts and `sealmesh measure`.
  */
-import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import { abortError } from "../base/deadline.ts";
-import { MeshError } from "../base/errors.ts";
+import { MeshError, systemCode } from "../base/errors.ts";
+import { isBuilt, packageFile, programFile } from "../base/package.ts";
 import { collect } from "./measure/collect.ts";
 import { type FileDigest, hashFile } from "./measure/files.ts";
 import { differingKeys, type ManifestEntry } from "./measure/manifest.ts";
@@ -43,7 +43,7 @@ export interface BuildMeasurement {
 }
 
 export interface MeasureOptions {
-  /** Folder of the package. @default the one that this file is of */
+  /** Folder of the package. @default our own */
   readonly root?: string;
   /** Whether the embedded engine is measured too. @default true */
   readonly engine?: boolean;
@@ -54,18 +54,12 @@ export interface MeasureOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Whether this is a build: what runs from its sources is not what lies in dist/, and must not be taken for it. */
-export const isBuilt: boolean = !import.meta.url.endsWith(".ts");
-
-/** Folder of the package that this file is of. */
-const ownRoot = fileURLToPath(new URL("../../", import.meta.url));
-
 /**
  * Measures an installation, on a thread of its own.
  * @throws E_CLOSED and whatever the signal says · E_BUG the thread ended; files that cannot be read are no error, see `problems`
  */
 export async function measureBuild(options: MeasureOptions = {}): Promise<BuildMeasurement> {
-  const { root = ownRoot, engine = true, engineFolder } = options;
+  const { root = packageFile(""), engine = true, engineFolder } = options;
   const result = await onThread({ kind: "build", root, engine, engineFolder }, options);
   if (result.type === "measured") return result.measurement;
   throw new MeshError("E_BUG", `the installation could not be measured (${codeOf(result)})`);
@@ -111,7 +105,7 @@ function onThread(task: Task, { onProgress, signal }: Pick<MeasureOptions, "onPr
   if (!isBuilt) return new Promise((resolve) => resolve(here(task, onProgress)));
   return new Promise((resolve, reject) => {
     // it needs nothing of our environment or flags, and some flags are not allowed for threads
-    const worker = new Worker(new URL("./measure/worker.js", import.meta.url), {
+    const worker = new Worker(programFile("harden/measure/worker"), {
       workerData: task,
       env: {},
       execArgv: [],
@@ -138,6 +132,6 @@ function here(task: Task, onProgress: MeasureOptions["onProgress"]): Outcome {
   try {
     return { type: "hashed", digest: hashFile(task.path, onProgress) };
   } catch (thrown) {
-    return { type: "failed", code: thrown instanceof Error && "code" in thrown ? String(thrown.code) : "unknown" };
+    return { type: "failed", code: systemCode(thrown) };
   }
 }

@@ -2,9 +2,10 @@
 import { type EndpointId, shortId } from "../base/brand.ts";
 import { abortError } from "../base/deadline.ts";
 import { type ErrorCode, MeshError, toMeshError } from "../base/errors.ts";
+import type { Flow } from "../base/flow.ts";
 import { mayMoveOn, refusalText } from "../openai/refusal.ts";
 import type { PlainRoute, SealedRoute } from "../policy/decide.ts";
-import type { ByteSource } from "../tunnel/http.ts";
+import { type ByteSource, flowOfSource, sourceOf } from "../tunnel/http.ts";
 
 /** A way that did not lead to the host: nothing of the request was sent on it. */
 export interface FailedWay {
@@ -115,17 +116,20 @@ export class Trial {
 
   /** Notes the first byte that comes out of `source`, and tells an abort by the other side from the caller's own. */
   watch(source: ByteSource, signal: AbortSignal): ByteSource {
-    return {
-      read: async () => {
+    const inner = flowOfSource(source);
+    const flow: Flow = {
+      now: () => {
         try {
-          const bytes = await source.read();
-          if (bytes) this.answerBegan = true;
+          const bytes = inner.now();
+          if (bytes instanceof Uint8Array) this.answerBegan = true;
           return bytes;
         } catch (thrown) {
           throw signal.aborted ? abortError(signal) : brokenOff(thrown, "E_TRUNCATED");
         }
       },
+      more: () => inner.more(),
     };
+    return sourceOf(flow, () => source.isOver?.() ?? false);
   }
 }
 

@@ -126,8 +126,11 @@ export const relayCapability = "relay.v1";
  */
 export function orderHosts(mesh: Mesh, wanted: Wanted): readonly HostChoice[] {
   const { model, needTokens, preferred, isOwned = () => true, load, nowMs, roles = everyRole } = wanted;
-  return mesh.peers
-    .filter((peer) => peer.role === "host" && peer.models.includes(model) && roles.mayAnswer(peer.id))
+  const hosts = mesh.peers.filter(
+    (peer) => peer.role === "host" && peer.models.includes(model) && roles.mayAnswer(peer.id),
+  );
+  const isOnly = hosts.length === 1; // the transport need not be asked how far it is
+  return hosts
     .map((peer) => {
       const { id } = peer;
       const told = modelOf(peer, model);
@@ -138,7 +141,7 @@ export function orderHosts(mesh: Mesh, wanted: Wanted): readonly HostChoice[] {
         isOwned(peer) ? 0 : 1,
         told?.busy ? 1 : 0,
         contextTokens === undefined ? 1 : 0,
-        load.of(id) + (told?.queue ?? 0) + distance(mesh, id) - (id === preferred ? prefixWorth : 0),
+        load.of(id) + (told?.queue ?? 0) + (isOnly ? 0 : distance(mesh, id)) - (id === preferred ? prefixWorth : 0),
       ];
       return { id, key: mesh.keyStanding(id), contextTokens, rank };
     })

@@ -52,9 +52,11 @@ export interface OwnEntryParts {
   readonly address: EndpointAddress;
   /** {@link takesPosture} */
   readonly withPosture: boolean;
+  /** Of our transport, for a member; undefined: none. */
+  readonly directOffer: Uint8Array | undefined;
 }
 
-export function ownEntry({ id, self, address, withPosture }: OwnEntryParts): Announcement {
+export function ownEntry({ id, self, address, withPosture, directOffer }: OwnEntryParts): Announcement {
   const { role, httpPort, version, hostname, models, runtimes, record, blob, buildLists = [], ownership } = self;
   const said = { id, role, version, hostname, models, runtimes, address };
   const { inferenceKey, posture } = record.fields;
@@ -65,6 +67,7 @@ export function ownEntry({ id, self, address, withPosture }: OwnEntryParts): Ann
     evidence: blob,
     buildLists,
     ownership,
+    ...(directOffer && { directOffer }),
   };
 }
 

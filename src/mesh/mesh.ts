@@ -14,12 +14,14 @@ import type { Log } from "../base/log.ts";
 import type { ByteStream } from "../base/stream.ts";
 import { type VerifiedRecord, verifyRecord } from "../crypto/record.ts";
 import type { KeyStanding } from "../policy/decide.ts";
+import { sharedAbortController } from "../transport/connection-life.ts";
 import {
   abortCodes,
   alpns,
   closeCodes,
   type CloseReason,
   type Connection,
+  type Path,
   type Transport,
 } from "../transport/transport.ts";
 import { settle } from "../tunnel/lifetime.ts";
@@ -143,13 +145,15 @@ export class Mesh {
   readonly #greeted = new WeakSet<Connection>();
   /** mesh-llm/1 connections whose peer understands field 37. */
   readonly #takingPosture = new WeakSet<Connection>();
+  /** mesh-llm/1 connections on which the offer of a direct path was told. */
+  readonly #offered = new WeakSet<Connection>();
   /** Build lists that were told on a connection: they are kilobytes, and gossip goes out every other second. */
   readonly #listsTold = new WeakMap<Connection, readonly Uint8Array[]>();
   /** Gossip under way on a connection, and whether there is more to say after it. */
   readonly #gossiping = new WeakMap<Connection, { again: boolean }>();
   /** Streams of members that are being served, on whatever connection they came. */
   readonly #serving = new Map<EndpointId, Set<ByteStream>>();
-  readonly #stopping = new AbortController();
+  readonly #stopping = sharedAbortController();
   readonly #rules: MembershipLimits;
   readonly #gate: Gate;
   readonly #hearing: Hearing;
@@ -205,6 +209,11 @@ export class Mesh {
 
   rttMs(id: EndpointId): number | undefined {
     return this.#connections.live(id, "mesh-llm/1")?.rttMs();
+  }
+
+  /** What new streams to it take now; undefined: there is no connection. */
+  pathTo(id: EndpointId): Path["kind"] | undefined {
+    return this.#connections.live(id, "mesh-llm/1")?.path()?.kind;
   }
 
   isConnected(id: EndpointId): boolean {
@@ -401,6 +410,8 @@ export class Mesh {
     const connection = await this.#connections.connect(address, "mesh-llm/1", dialMs, signal);
     if (this.#greeted.has(connection)) return connection;
     await this.#gossip(connection, signal);
+    // what only members hear could not be said before the peer had said who it is
+    if (!this.#offered.has(connection) && this.#options.transport.offer?.()) this.#gossipSoon(connection);
     // the other connection comes from the same side: a node that was restarted gets through to us at once, while iroh
     // here goes on sending to where that node was, for as long as we try
     if (connection.dialed && this.peer(connection.peer)?.record) {
@@ -486,6 +497,7 @@ export class Mesh {
     if (this.#gate.judge(shown).kind === "refused") throw noMember();
     this.#apply({ kind: "gossip", from, claims, linked: this.isConnected(from), knows: frame.knownRecords });
     if (own.meshId !== undefined) this.#options.onMeshId?.(own.meshId);
+    if (own.directOffer) this.#options.transport.takeOffer?.(from, own.directOffer);
     const { buildLists = [] } = own;
     if (buildLists.length > 0 && this.#options.onBuildLists?.(buildLists, from)) {
       this.announce(from);
@@ -553,7 +565,9 @@ export class Mesh {
       self: { ...self, buildLists: areNews ? buildLists : [] },
       address: this.#options.transport.address(),
       withPosture: this.#takingPosture.has(connection),
+      directOffer: isMember ? this.#options.transport.offer?.() : undefined,
     });
+    if (own.directOffer) this.#offered.add(connection);
     const others = entries.map(({ peer, inContact }) => relayedEntry(peer, inContact));
     const announcements: readonly Announcement[] = [...others, own];
     const gossip = encodeGossip({ sender: own.id, announcements, ...(knows ? { knownRecords: knows } : {}) });
@@ -648,6 +662,7 @@ export class Mesh {
   /** Writes; a stream whose peer does not take it is aborted, or it would be held for ever. @throws E_TIMEOUT · E_ABORTED */
   async #say(stream: ByteStream, bytes: Uint8Array, ms: number, signal?: AbortSignal): Promise<void> {
     try {
+      if (stream.offer?.(bytes)) return;
       await withDeadline(stream.write(bytes), { what: "the peer's taking what is sent", ms, signal });
     } catch (thrown) {
       stream.abort(codeForPeer(thrown));

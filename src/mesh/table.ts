@@ -4,8 +4,13 @@
  * differs from the next. Who reads an old one, as tests do, pays with a copy. No rule of the mesh is here.
  */
 
-/** What was there before a step, for the keys that it changed; undefined: nothing. */
-type Undo<Key, Value> = ReadonlyMap<Key, Value | undefined>;
+/** What was there before a step. */
+interface Undo<Key, Value> {
+  /** Of the keys that it changed; undefined: nothing. */
+  readonly changed: ReadonlyMap<Key, Value | undefined>;
+  /** Of all keys, when it took some away: put back, they must not come last. */
+  readonly order: readonly Key[] | undefined;
+}
 
 /** A map that never changes. */
 class Version<Key, Value> implements ReadonlyMap<Key, Value> {
@@ -19,15 +24,16 @@ class Version<Key, Value> implements ReadonlyMap<Key, Value> {
     this.size = map.size;
   }
 
-  static after<K, V>(before: ReadonlyMap<K, V>, changes: Undo<K, V>): Version<K, V> {
+  static after<K, V>(before: ReadonlyMap<K, V>, changes: ReadonlyMap<K, V | undefined>): Version<K, V> {
     const map = before instanceof Version ? (before as Version<K, V>).#read() : new Map(before);
-    const undo = new Map<K, V | undefined>();
+    const order = [...changes.values()].includes(undefined) ? [...map.keys()] : undefined;
+    const changed = new Map<K, V | undefined>();
     for (const [key, value] of changes) {
-      undo.set(key, map.get(key));
+      changed.set(key, map.get(key));
       put(map, key, value);
     }
     const version = new Version(map);
-    if (before instanceof Version) (before as Version<K, V>).#handTo(version, undo);
+    if (before instanceof Version) (before as Version<K, V>).#handTo(version, { changed, order });
     return version;
   }
 
@@ -84,7 +90,10 @@ class Version<Key, Value> implements ReadonlyMap<Key, Value> {
       map = new Map(next.version.#map);
       break;
     }
-    for (const undo of undone.toReversed()) for (const [key, value] of undo) put(map, key, value);
+    for (const { changed, order } of undone.toReversed()) {
+      for (const [key, value] of changed) put(map, key, value);
+      if (order) map = inOrder(map, order);
+    }
     this.#next = undefined;
     return map;
   }
@@ -93,6 +102,13 @@ class Version<Key, Value> implements ReadonlyMap<Key, Value> {
 function put<Key, Value>(map: Map<Key, Value>, key: Key, value: Value | undefined): void {
   if (value === undefined) map.delete(key);
   else map.set(key, value);
+}
+
+/** @param order all keys of the map */
+function inOrder<Key, Value>(map: ReadonlyMap<Key, Value>, order: readonly Key[]): Map<Key, Value> {
+  const ordered = new Map<Key, Value>();
+  for (const key of order) put(ordered, key, map.get(key));
+  return ordered;
 }
 
 /** A table inside one step: may be changed until the step is done. No value is undefined. */

@@ -5,8 +5,9 @@
  */
 import { randomUUID } from "node:crypto";
 import { readFileSync, rmSync, statSync } from "node:fs";
-import { type MeshError, toMeshError } from "../base/errors.ts";
-import { isRunning, readOwn, systemCode, unusable, writeAtomic, writeNew } from "./own-files.ts";
+import { type MeshError, systemCode, toMeshError } from "../base/errors.ts";
+import { isRunning } from "../base/running.ts";
+import { readOwn, unusable, writeAtomic, writeNew } from "./own-files.ts";
 
 /** What stands in a file, and how people are told of it. */
 export interface BookForm<Book> {

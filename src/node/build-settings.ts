@@ -5,10 +5,10 @@
  *   key file      "sealmesh-builds-key:" and 64 hex digits a line; others are skipped when blank or beginning with #
  *   secret key    "sealmesh-builds-secret:" and 64 hex digits, 0600: never taken for a key that is trusted
  */
-import { isIP } from "node:net";
 import { resolve } from "node:path";
 import { fromBase64, fromHex, fromUtf8, toHex } from "../base/bytes.ts";
 import { MeshError, toMeshError } from "../base/errors.ts";
+import { isLoopback } from "../base/loopback.ts";
 import { identityFrom } from "../crypto/identity.ts";
 import { limits } from "../wire/limits.ts";
 import type { BuildSource } from "./build-lists.ts";
@@ -79,10 +79,6 @@ function sourceFrom(text: string, name: string): BuildSource {
     throw new MeshError("E_CONFIG", `${name}: the address of ${url.host} has a user name or password in it`);
   }
   return { kind: "url", url: url.href };
-}
-
-function isLoopback(name: string): boolean {
-  return name === "localhost" || name === "[::1]" || (isIP(name) === 4 && name.startsWith("127."));
 }
 
 /** @param text a key, or the path of a file with keys · @returns hex · @throws E_CONFIG naming the setting */

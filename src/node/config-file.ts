@@ -124,6 +124,7 @@ export interface FileSettings {
     readonly advertise?: readonly string[];
     readonly iroh_relays?: readonly string[];
     readonly route?: "auto" | "direct" | "relay";
+    readonly direct?: boolean;
     readonly pad?: boolean;
   };
   /** Of `serve` alone. */
@@ -199,6 +200,7 @@ const sections: { readonly [Name in keyof FileSettings]: KindsOf<FileSettings[Na
     advertise: hostPorts,
     iroh_relays: textOrTexts,
     route: oneOf(["auto", "direct", "relay"]),
+    direct: yesOrNo,
     pad: yesOrNo,
   },
   engine: {

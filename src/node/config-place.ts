@@ -5,7 +5,7 @@
 import { lstatSync, statSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { MeshError } from "../base/errors.ts";
+import { MeshError, systemCode } from "../base/errors.ts";
 
 /** Instead of a file's name: the one at its usual place is not read either. */
 export const noFile = "none";
@@ -50,8 +50,7 @@ function usualPlace(): ConfigPlace {
     return { path: file, exists: lstatSync(file, { throwIfNoEntry: false }) !== undefined };
   } catch (cause) {
     // there may be a policy in it: going on as if there were none is no choice
-    const code = cause instanceof Error && "code" in cause ? String(cause.code) : "unknown";
-    const why = `whether there is a ${file} cannot be seen (${code})`;
+    const why = `whether there is a ${file} cannot be seen (${systemCode(cause)})`;
     throw new MeshError("E_CONFIG", `${why}: name a file with --config FILE, or go without with --config none`, {
       cause,
     });

@@ -3,13 +3,13 @@
  * variable, which wins over the file, which wins over the default. The only reader of process.env, with config-place.ts beside it.
  */
 import { readdirSync } from "node:fs";
-import { isIPv4 } from "node:net";
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { createSecureContext } from "node:tls";
 import { type EndpointId, endpointId } from "../base/brand.ts";
 import { fromUtf8 } from "../base/bytes.ts";
-import { MeshError, toMeshError } from "../base/errors.ts";
+import { MeshError, systemCode, toMeshError } from "../base/errors.ts";
+import { isLoopback } from "../base/loopback.ts";
 import { readInvite } from "../crypto/invite.ts";
 import type { FunctionSettings } from "../engine/function.ts";
 import type { DiscoverySettings } from "../discovery/discovery.ts";
@@ -40,7 +40,7 @@ import { configFile, noFile } from "./config-place.ts";
 import { defaults } from "./defaults.ts";
 import { type FindingConfig, findingConfig, type FindingRequest, placesOf } from "./finding-config.ts";
 import { downloadPath, type ModelDownload } from "./models.ts";
-import { readSmall, shellQuoted, systemCode } from "./own-files.ts";
+import { readSmall, shellQuoted } from "./own-files.ts";
 import type { OwnerSettings } from "./ownership.ts";
 import { type Credentials, filledIn, givenFor, type Place, places, type Sources } from "./settings/given.ts";
 import { flagName, type Setting } from "./settings/setting.ts";
@@ -149,6 +149,8 @@ export interface NodeConfig {
   readonly advertise: readonly string[];
   readonly irohRelays: readonly string[] | "none" | "default";
   readonly route: RouteSetting;
+  /** Whether TLS is used beside QUIC where peers reach each other so. */
+  readonly direct: boolean;
   /** Whether we carry envelopes of other members. */
   readonly relayTraffic: boolean;
   /** And how much. */
@@ -196,6 +198,7 @@ export interface Flags {
   readonly advertise?: readonly string[];
   readonly relay?: readonly string[];
   readonly route?: string;
+  readonly direct?: boolean;
   readonly relayTraffic?: boolean;
   readonly relayRate?: string;
   readonly relayStreams?: string;
@@ -277,6 +280,7 @@ export function resolveConfig(mode: Mode, given: Flags, variables: Sources["vari
     advertise: advertised(flags.advertise ?? []),
     irohRelays: irohRelays(flags.relay ?? []),
     route: route(flags.route ?? "auto"),
+    direct: flags.direct ?? true,
     relayTraffic: flags.relayTraffic ?? true,
     relaying: relaySettings(flags),
     policy: policySettings(flags, sources),
@@ -684,11 +688,6 @@ function apiAddress(flags: Flags): HostPort {
   }
   if (flags.port !== undefined) throw new MeshError("E_USAGE", "give --listen HOST:PORT or --port, not both");
   return parseHostPort(flags.listen, "--listen");
-}
-
-/** A name other than localhost may stand for any address. */
-function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || (isIPv4(host) && host.startsWith("127."));
 }
 
 function tlsFiles(flags: Flags): TlsFiles | undefined {

@@ -61,9 +61,13 @@ export const defaults = {
   /** Bytes of requests held at a time, in all and per connection's peer: a handful of the largest. */
   requestBytesTotal: 536_870_912,
   requestBytesPerPeer: 402_653_184,
-  /** Marks of seen envelopes (two a request): 600 s at 150 requests a second, about 30 MB. */
-  seenTotal: 200_000,
-  seenPerAsker: 50_000,
+  /**
+   * Marks of seen envelopes (two a request), in all and per asker: 61 MB at the fullest, nothing while nobody asks. One
+   * asker may send 1,500 requests a second for 600 s, and one whose clock is right for ever: its marks last half as long.
+   * It has half of all, so that it cannot take the room of others.
+   */
+  seenTotal: 4_000_000,
+  seenPerAsker: 2_000_000,
 
   // relaying
   /** Streams carried at a time (--relay-streams); one asker gets half of them. */

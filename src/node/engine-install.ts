@@ -6,10 +6,10 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { MeshError } from "../base/errors.ts";
+import { MeshError, systemCode } from "../base/errors.ts";
 import { isRecord, parseJsonText } from "../base/json.ts";
 import { engineFolder, enginePackage, engineVersion, findEngine } from "../engine/llama-package.ts";
-import { makeDirectory, systemCode, unusable } from "./own-files.ts";
+import { makeDirectory, unusable } from "./own-files.ts";
 
 /** What Node calls a platform -> the package with the engine's libraries for it. */
 const platformPackages: Readonly<Record<string, string>> = {

@@ -2,13 +2,13 @@
 import { stat } from "node:fs/promises";
 import { basename } from "node:path";
 import { Admission, type AdmissionOptions } from "../base/admission.ts";
+import { endingWith } from "../base/body.ts";
 import { utf8 } from "../base/bytes.ts";
 import { MeshError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
-import { detectEngines } from "../engine/detect.ts";
-import type { Answer, Engine, EngineRequest } from "../engine/engine.ts";
+import type { Answer, Engine, EngineOptions, EngineRequest } from "../engine/engine.ts";
 import type { OpenAiHttpSettings } from "../engine/openai-http.ts";
-import { type EngineSettings, startEngines } from "../engine/registry.ts";
+import type { EngineSettings } from "../engine/registry.ts";
 import { isName, type ModelRuntime } from "../wire/gossip.ts";
 import { limits } from "../wire/limits.ts";
 import type { RecordModel } from "../wire/record.ts";
@@ -55,7 +55,7 @@ export async function openEngines(
 ): Promise<Engines> {
   const wanted: EngineSettings[] = [];
   for (const setting of settings) wanted.push(...(await resolved(setting)));
-  const engines = await startEngines(wanted, { log, onChange });
+  const engines = await started(wanted, { log, onChange });
   const hosted = engines.map((engine) => ({ engine, admission: new Admission(boundsOf(engine, bounds)) }));
   const known = (): readonly RecordModel[] => {
     const byName = new Map<string, RecordModel>();
@@ -92,6 +92,13 @@ export async function openEngines(
   };
 }
 
+/** The kinds of engine are loaded where there is one: a client has none. */
+async function started(wanted: readonly EngineSettings[], options: EngineOptions): Promise<readonly Engine[]> {
+  if (wanted.length === 0) return [];
+  const { startEngines } = await import("../engine/registry.ts");
+  return await startEngines(wanted, options);
+}
+
 /**
  * The embedded engine runs no more than its slots, and its own queue knows no askers: all that wait do so here. How many
  * an external one runs at a time is its own affair.
@@ -115,25 +122,16 @@ async function admitted({ engine, admission }: Hosted, request: EngineRequest): 
   const release = await admission.enter(request.asker, request.signal);
   try {
     const answer = await engine.answer(request);
-    request.signal.addEventListener("abort", release, { once: true }); // the body may never be read
-    return { ...answer, body: releasing(answer.body, release, request.signal) };
+    const { signal } = request;
+    signal.addEventListener("abort", release, { once: true }); // the body may never be read
+    const body = endingWith(answer.body, () => {
+      signal.removeEventListener("abort", release);
+      release();
+    });
+    return { ...answer, body };
   } catch (thrown) {
     release();
     throw thrown;
-  }
-}
-
-/** The body; `release` runs once it has ended, however it ends. */
-async function* releasing(
-  body: AsyncIterable<Uint8Array>,
-  release: () => void,
-  signal: AbortSignal,
-): AsyncGenerator<Uint8Array, void, undefined> {
-  try {
-    yield* body;
-  } finally {
-    signal.removeEventListener("abort", release);
-    release();
   }
 }
 
@@ -178,6 +176,7 @@ async function resolved(setting: EngineSetting): Promise<EngineSettings[]> {
     case "openai-http":
       return [{ ...httpSettings(setting.url, setting.key), ...(setting.preset ? { preset: setting.preset } : {}) }];
     case "auto": {
+      const { detectEngines } = await import("../engine/detect.ts");
       const found = await detectEngines();
       if (found.length === 0) {
         throw new MeshError(

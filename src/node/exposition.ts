@@ -77,11 +77,11 @@ class Series<Name extends string, Value> {
   }
 
   at(labels: Labels<Name>): Value {
-    const pairs = this.#names.map((name) => [name, labels[name]] as const);
-    const key = JSON.stringify(pairs);
+    const key = JSON.stringify(this.#names.map((name) => labels[name]));
     const known = this.#values.get(key);
     if (known) return known.value;
     const value = this.#first();
+    const pairs = this.#names.map((name) => [name, labels[name]] as const);
     this.#values.set(key, { labels: pairs, value });
     return value;
   }

@@ -1,7 +1,6 @@
 /** Gets one document over HTTP: no larger, no later and from no other host than was asked for. Judges nothing in it. */
 import { concat } from "../base/bytes.ts";
-import { isMeshError, MeshError } from "../base/errors.ts";
-import { systemCode } from "./own-files.ts";
+import { isMeshError, MeshError, systemCode } from "../base/errors.ts";
 
 export interface FetchOptions {
   readonly maxBytes: number;

@@ -9,7 +9,6 @@ import { isMeshError, MeshError, toMeshError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { DiscoveryParts, Offer } from "../discovery/discovery.ts";
 import { bareToken } from "../discovery/listing.ts";
-import { discoveryKinds } from "../discovery/registry.ts";
 import type { Mesh } from "../mesh/mesh.ts";
 import type { Invite } from "../wire/invite.ts";
 import type { Admission } from "./admission.ts";
@@ -124,6 +123,9 @@ export class Joining {
       onTrouble: (source, { code, message }) =>
         log.write("warn", { event: "mesh-not-listed", source, code, what: message }),
     };
+    // WebSockets and multicast: most nodes are told whom to join
+    const { discoveryKinds } = await import("../discovery/registry.ts");
+    if (stopping.aborted) return; // nobody would close what is started now
     const finder = new Finder({
       settings: {
         ...finding,

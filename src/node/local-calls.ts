@@ -29,7 +29,7 @@ export class LocalCalls {
     const onAbort = (): void => ending.abort(abortError(signal));
     signal.addEventListener("abort", onAbort, { once: true });
     this.#running.add(ending);
-    const source = inject(this.#server, request, undefined, ending.signal, () => {
+    const source = inject(this.#server, request, ending.signal, () => {
       signal.removeEventListener("abort", onAbort);
       this.#running.delete(ending);
     });

@@ -42,7 +42,7 @@ export class LogRing implements Log {
     this.#entries.push(kept);
     // in one go from time to time: a thousand entries are not moved for each one that comes
     if (this.#entries.length >= 2 * this.#options.entries) this.#entries = this.#latest();
-    this.#feed.send(eventOf(kept));
+    if (this.#feed.listeners > 0) this.#feed.send(eventOf(kept));
   }
 
   /** Those that are kept and came after the one with this number, oldest first; a copy. */

@@ -11,13 +11,13 @@ import { basename, resolve } from "node:path";
 import { MeshError, toMeshError } from "../base/errors.ts";
 import { isRecord } from "../base/json.ts";
 import type { Log } from "../base/log.ts";
+import { isBuilt } from "../base/package.ts";
 import {
   type BuildMeasurement,
   changedSince,
   type FileDigest,
   fileDigest,
   type FileStamp,
-  isBuilt,
   measureBuild,
   type MeasureOptions,
   sameStamp,

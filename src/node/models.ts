@@ -3,7 +3,7 @@
  * when it counts as whole, is engine/download.ts's. Called by node.ts and `sealmesh pull`.
  */
 import type { Log } from "../base/log.ts";
-import { type DownloadedFile, downloadModel, type DownloadProgress } from "../engine/download.ts";
+import type { DownloadedFile, DownloadProgress } from "../engine/download.ts";
 import { modelPath } from "../engine/download-files.ts";
 import type { ModelSource } from "../engine/model-source.ts";
 import { makeDirectory } from "./own-files.ts";
@@ -34,6 +34,7 @@ export async function fetchModel(
   { source, cacheDir, token }: ModelDownload,
   options: FetchOptions = {},
 ): Promise<readonly [DownloadedFile, ...DownloadedFile[]]> {
+  const { downloadModel } = await import("../engine/download.ts");
   makeDirectory(cacheDir);
   return await downloadModel(source, { cacheDir, token, ...options });
 }

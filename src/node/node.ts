@@ -54,11 +54,10 @@ import { defaults } from "./defaults.ts";
 import { type Engines, openEngines } from "./engines.ts";
 import { NodeEvents } from "./events.ts";
 import { Exchanges, type ExchangeReport } from "./exchanges.ts";
-import { adminServer } from "./http/admin.ts";
+import { consolePort } from "./http/console-port.ts";
 import { hardeningStatus } from "./hardening-status.ts";
-import { inject } from "./http/inject.ts";
 import { gateRules } from "./http/gate.ts";
-import { openAiServer } from "./http/openai.ts";
+import { openAiSurface } from "./http/openai.ts";
 import { LocalCalls } from "./local-calls.ts";
 import { LogRing } from "./log-ring.ts";
 import { Measurements } from "./measurements.ts";
@@ -228,7 +227,7 @@ class RunningNode implements Node {
     // 2 the local HTTP ports: taken first, because a port in use is the commonest mistake
     const store = new ResponseStore(defaults.responses);
     this.#every(defaults.responses.lookMs, () => store.dropExpired());
-    const api = openAiServer({
+    const { server: api, answerPeer } = openAiSurface({
       gate: gateRules(config),
       tls: config.tls,
       self: identity.id,
@@ -256,7 +255,7 @@ class RunningNode implements Node {
     let consoleUrl: string | undefined;
     if (config.console) {
       let session: Session = closedSession;
-      const admin = adminServer({
+      const admin = consolePort({
         status: () => this.status(),
         token: () => (this.mayInvite && unlessMeshError(() => this.invite())) || null,
         invites: () => this.#need().admission,
@@ -329,7 +328,7 @@ class RunningNode implements Node {
       seen: new SeenCache({ total: defaults.seenTotal, perAsker: defaults.seenPerAsker }),
       places: new Places({ total: defaults.streamsTotal, perHolder: defaults.streamsPerPeer }),
       budget: new Budget({ total: defaults.requestBytesTotal, perHolder: defaults.requestBytesPerPeer }),
-      serve: (request, asker, signal) => inject(api, request, asker, signal),
+      serve: answerPeer,
       coalesceMs: config.coalesceMs,
       timing: {
         firstByteMs: defaults.firstByteMs,
@@ -559,6 +558,7 @@ class RunningNode implements Node {
           key: mesh.keyStanding(peer.id),
           connected: mesh.isConnected(peer.id),
           rttMs: mesh.rttMs(peer.id),
+          path: mesh.pathTo(peer.id),
           relays: relaysNaming(mesh, peer.id, { load, nowMs: this.#clock.now(), roles: this.#roles }),
           mayCarry: this.#roles.mayCarry(peer.id),
           running: load.of(peer.id),
@@ -584,10 +584,12 @@ class RunningNode implements Node {
 
   /** On the port of the last start, where none was asked for: what peers and invites know of our address stays true. */
   async #openTransport(secretKey: Uint8Array, { udpPort }: State): Promise<Transport> {
-    const kind = this.#options.transport ?? transports[0];
+    const { mode, direct } = this.#config;
+    const kind = this.#options.transport ?? transports.find(({ kind }) => kind === (direct ? "direct-tls" : "iroh"));
     if (!kind) throw new MeshError("E_BUG", "no transport is registered");
     const { bind, advertise, irohRelays, tap } = this.#config;
-    const started = { secretKey, alpns, advertise, irohRelays };
+    // who only asks dials hosts and relays, and needs no port for them
+    const started = { secretKey, alpns, advertise, irohRelays, offersDirect: mode !== "client" };
     const transport = await reopened(bind, udpPort.read(), (socket) => kind.start({ ...started, bind: socket }));
     // what is advertised is a router's port, not ours
     const port = advertise.length > 0 ? undefined : portAt(bind, transport.address());

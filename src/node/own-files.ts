@@ -20,7 +20,7 @@ import {
 } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { concat } from "../base/bytes.ts";
-import { MeshError } from "../base/errors.ts";
+import { MeshError, systemCode } from "../base/errors.ts";
 
 /** @throws E_STATE it cannot be made, or others can write to it */
 export function makeDirectory(directory: string): void {
@@ -83,22 +83,8 @@ export function writeNew(path: string, text: string): boolean {
   return true;
 }
 
-export function isRunning(pid: number): boolean {
-  if (!Number.isSafeInteger(pid) || pid <= 0) return false;
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (thrown) {
-    return systemCode(thrown) === "EPERM";
-  }
-}
-
 export function unusable(path: string, why: string, cause?: unknown): MeshError {
   return new MeshError("E_STATE", `${path} ${why}.`, { cause });
-}
-
-export function systemCode(thrown: unknown): string {
-  return thrown instanceof Error && "code" in thrown ? String(thrown.code) : "unknown";
 }
 
 export interface SmallFile {

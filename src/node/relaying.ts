@@ -126,16 +126,14 @@ export class Relaying {
     };
     try {
       const carried = await carry(stream, reader, options);
+      if (typeof carried === "number") return this.#refused(from);
       this.#carried(from, carried);
       const bytes = carried.bytesToHost + carried.bytesToAsker;
       const ms = Math.round(performance.now() - started);
       log.write("info", { event: "relay-carried", from, to: carried.target, bytes, ms });
     } catch (thrown) {
       if (began) this.#sums.broken += 1;
-      else {
-        this.#sums.refused += 1;
-        this.#count(from, { refused: 1 });
-      }
+      else this.#refused(from);
       throw thrown;
     } finally {
       admitted?.();
@@ -193,6 +191,11 @@ export class Relaying {
     if (via) this.#sums.onward += 1;
     this.#count(from, { streams_from: 1 });
     this.#count(target, { streams_to: 1 });
+  }
+
+  #refused(from: EndpointId): void {
+    this.#sums.refused += 1;
+    this.#count(from, { refused: 1 });
   }
 
   #count(id: EndpointId, more: Partial<Tally>): void {

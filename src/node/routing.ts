@@ -60,9 +60,19 @@ export function choose(
   if (typeof asked !== "string" || asked === "") {
     throw new MeshError("E_INPUT", "name the model in the field `model`, or write auto", { param: "model" });
   }
-  const needs = needsOf(path, json);
-  const model = asked === autoModel ? pick(needs, asker, parts) : asked;
-  return { model, needTokens: needs.tokens, conversation: needs.conversation };
+  let known: RequestNeeds | undefined;
+  const needs = (): RequestNeeds => (known ??= needsOf(path, json));
+  const model = asked === autoModel ? pick(needs(), asker, parts) : asked;
+  // looked for when a host is chosen: our own engine takes what it gets
+  return {
+    model,
+    get needTokens() {
+      return needs().tokens;
+    },
+    get conversation() {
+      return needs().conversation;
+    },
+  };
 }
 
 function pick(needs: RequestNeeds, asker: EndpointId | undefined, parts: RoutingParts): string {

@@ -31,19 +31,11 @@ import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { type EndpointId, endpointId } from "../base/brand.ts";
 import { fromHex, toHex } from "../base/bytes.ts";
-import type { MeshError } from "../base/errors.ts";
+import { type MeshError, systemCode } from "../base/errors.ts";
+import { isRunning } from "../base/running.ts";
 import { identityFrom, newIdentitySeed } from "../crypto/identity.ts";
 import type { Shown } from "../mesh/membership.ts";
-import {
-  isRunning,
-  makeDirectory,
-  readOwn,
-  readOwnBytes,
-  systemCode,
-  unusable,
-  writeAtomic,
-  writeNew,
-} from "./own-files.ts";
+import { makeDirectory, readOwn, readOwnBytes, unusable, writeAtomic, writeNew } from "./own-files.ts";
 import { PinStore } from "./pin-store.ts";
 
 export interface State {

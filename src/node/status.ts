@@ -20,6 +20,7 @@ import { contextOf, modelOf, relayCapability } from "../mesh/choose.ts";
 import type { Peer } from "../mesh/membership.ts";
 import type { Decision, KeyStanding } from "../policy/decide.ts";
 import type { OwnerVerdict, TrustPolicy } from "../policy/owners.ts";
+import type { Path } from "../transport/transport.ts";
 import { type PolicyStatus, shownProof } from "./attestation-report.ts";
 import type { MeshStatus } from "./admission.ts";
 import type { EvidenceState } from "./attester.ts";
@@ -178,6 +179,8 @@ export interface PeerStatus {
   /** The same models with what the peer says of them. */
   readonly model_states: readonly PeerModel[];
   readonly rtt_ms: number | null;
+  /** What carries the bytes between this node and it now; null: they are not connected. */
+  readonly path: Path["kind"] | null;
   readonly connected: boolean;
   /** How a prompt to it would travel: sealed, in the clear, or not at all. */
   readonly sealed: "sealed" | "plain" | "refused";
@@ -256,6 +259,7 @@ export interface PeerFacts {
   readonly key: KeyStanding;
   readonly connected: boolean;
   readonly rttMs: number | undefined;
+  readonly path: Path["kind"] | undefined;
   /** Relays that lead to it, best first. */
   readonly relays: readonly EndpointId[];
   /** Whether it may carry, by its role. */
@@ -273,7 +277,7 @@ export interface PeerFacts {
 }
 
 export function peerStatus(facts: PeerFacts): PeerStatus {
-  const { peer, key, connected, rttMs, proof, decision, posture, owner, build = null } = facts;
+  const { peer, key, connected, rttMs, path, proof, decision, posture, owner, build = null } = facts;
   const route = routeTo(facts);
   return {
     id: shortId(peer.id),
@@ -291,6 +295,7 @@ export function peerStatus(facts: PeerFacts): PeerStatus {
     requested_models: [],
     model_states: peer.models.map((model) => peerModel(peer, model)),
     rtt_ms: rttMs ?? null,
+    path: path ?? null,
     connected,
     sealed: decision.kind === "allow" ? decision.route.kind : "refused",
     route,

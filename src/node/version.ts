@@ -1,7 +1,8 @@
 /** Version of the package, and what the mesh is told. */
 import { readFileSync } from "node:fs";
+import { packageFile } from "../base/package.ts";
 
-const manifest: unknown = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
+const manifest: unknown = JSON.parse(readFileSync(packageFile("package.json"), "utf8"));
 
 export const version: string =
   typeof manifest === "object" && manifest !== null && "version" in manifest ? String(manifest.version) : "0.0.0";

@@ -3,10 +3,10 @@
  * a request for an engine that takes text and nothing else, and says which field it cannot serve; the builders write the
  * answer objects, whole or in chunks, in the order that clients were seen to need (engines.md §4.2).
  */
-import { randomBytes } from "node:crypto";
 import { toHex } from "../base/bytes.ts";
 import { MeshError } from "../base/errors.ts";
 import { isRecord, type Json } from "../base/json.ts";
+import { randomOctets } from "../crypto/box.ts";
 import { bad, optionalBoolean } from "./fields.ts";
 
 /** Bounds of a request, beyond that of its bytes. */
@@ -321,7 +321,7 @@ export interface AnswerHead {
 
 /** A name for one answer, unlikely to be given twice anywhere: engines behind URLs repeat theirs. */
 export function completionId(prefix: "chatcmpl" | "cmpl" = "chatcmpl"): string {
-  return `${prefix}-${toHex(randomBytes(14))}`;
+  return `${prefix}-${toHex(randomOctets(14))}`;
 }
 
 /** The answer as one `chat.completion` object. */

@@ -5,7 +5,7 @@
  * @see protocol.md §5.5
  */
 import { isRecord, type Json } from "../base/json.ts";
-import { createHmac, randomBytes } from "node:crypto";
+import { hash, randomBytes } from "node:crypto";
 
 /** What a model must be able to do; "text" is a raw completion. */
 export type Need = "text" | "chat" | "vision" | "audio" | "embeddings";
@@ -26,7 +26,7 @@ const templateTokens = 256;
 const prefixCharacters = 4_096;
 
 /** New with every process: hashes say nothing to anybody else. */
-const secret = randomBytes(32);
+const secret = randomBytes(32).toString("hex");
 
 /** @param path route of the OpenAI surface, without /v1 */
 export function needsOf(path: string, json: Json): RequestNeeds {
@@ -60,14 +60,16 @@ function conversationOf(json: Json): string | undefined {
 }
 
 function beginning(value: unknown): string {
+  const whole = isRecord(value) ? value["content"] : value;
+  if (typeof whole === "string") return JSON.stringify(whole.slice(0, prefixCharacters)).slice(0, prefixCharacters);
   // strings shortened first: an image is not written out for its first characters
   const shortened = (_name: string, part: unknown): unknown =>
     typeof part === "string" ? part.slice(0, prefixCharacters) : part;
-  return (JSON.stringify(isRecord(value) ? value["content"] : value, shortened) ?? "").slice(0, prefixCharacters);
+  return (JSON.stringify(whole, shortened) ?? "").slice(0, prefixCharacters);
 }
 
 function hashed(parts: readonly unknown[]): string {
-  return createHmac("sha256", secret).update(JSON.stringify(parts)).digest("base64url");
+  return hash("sha256", `${secret}${JSON.stringify(parts)}`, "base64url");
 }
 
 /** Adds up the text below `value`; what data URLs hold is no text. Without recursion: the depth is a caller's. */

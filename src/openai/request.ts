@@ -4,7 +4,7 @@
  *
  * @see protocol.md §6.2 · engines.md §4.1
  */
-import { concat, fromUtf8, utf8, view } from "../base/bytes.ts";
+import { concat, fromUtf8, latin1, utf8, view } from "../base/bytes.ts";
 import { MeshError } from "../base/errors.ts";
 import { isRecord, type Json } from "../base/json.ts";
 import { withoutControls } from "../wire/gossip.ts";
@@ -113,8 +113,8 @@ function renameTokens(json: Json, changes: Map<string, unknown>): void {
   changes.set("max_tokens", value);
 }
 
-/** @param changes new values by name; undefined takes the member out */
-function edited(request: RequestBody, changes: ReadonlyMap<string, unknown>): RequestBody {
+/** @param changes new values by name; undefined takes the member out · @throws E_INPUT as {@link parseRequest} */
+export function edited(request: RequestBody, changes: ReadonlyMap<string, unknown>): RequestBody {
   if (changes.size === 0) return request;
   const { bytes } = request;
   const json: Record<string, unknown> = { ...request.json };
@@ -205,6 +205,11 @@ function stringEnd(bytes: Uint8Array, from: number): number {
   }
 }
 
+/** Stands for itself in JSON, whoever reads it. */
+const plainName = /^[\w.$ -]*$/;
+
 function nameOf(bytes: Uint8Array, { start, nameEnd }: Span): string {
+  const plain = latin1(bytes.subarray(start + 1, nameEnd - 1));
+  if (plainName.test(plain)) return plain;
   return String(JSON.parse(fromUtf8(bytes.subarray(start, nameEnd))));
 }

@@ -2,8 +2,9 @@
  * Server-sent events as the OpenAI surface uses them: `data: {...}\n\n`, `data: [DONE]\n\n`. Writing is one function;
  * reading takes bytes cut anywhere, also inside a character, and is bounded.
  */
+import { StringDecoder } from "node:string_decoder";
 import { createParser } from "eventsource-parser";
-import { utf8 } from "../base/bytes.ts";
+import { utf8, view } from "../base/bytes.ts";
 import { MeshError } from "../base/errors.ts";
 import { openAiErrorFields } from "./errors.ts";
 
@@ -44,7 +45,14 @@ export interface SseReader {
 export function sseReader(): SseReader {
   let events: SseEvent[] = [];
   let overlong = false;
-  const decoder = new TextDecoder("utf-8");
+  const decoder = new StringDecoder("utf8"); // a TextDecoder costs more than a short stream
+  let begun = false;
+  /** Without the mark that some programs begin UTF-8 with. */
+  const decoded = (text: string): string => {
+    if (begun || text === "") return text;
+    begun = true;
+    return text.startsWith("\uFEFF") ? text.slice(1) : text;
+  };
   const parser = createParser({
     maxBufferSize: eventLimit,
     onEvent: ({ event, data }) => events.push({ event, data }),
@@ -59,7 +67,7 @@ export function sseReader(): SseReader {
     return events;
   };
   return {
-    read: (bytes) => feed(decoder.decode(bytes, { stream: true })),
-    end: () => feed(`${decoder.decode()}\n\n`),
+    read: (bytes) => feed(decoded(decoder.write(view(bytes)))),
+    end: () => feed(`${decoded(decoder.end())}\n\n`),
   };
 }

@@ -5,7 +5,9 @@
  * In streams, only the events until the first token, those with usage and the one with the finish reason are parsed; what
  * every token costs is a search of its bytes. Line ends are LF or CRLF.
  */
-import { concat, empty, utf8, view } from "../base/bytes.ts";
+import { Body, flowOf, type Pieces } from "../base/body.ts";
+import { concat, empty, fromLooseUtf8, utf8, view } from "../base/bytes.ts";
+import type { Now } from "../base/flow.ts";
 import { countOf, isRecord, type Json, parseJsonText } from "../base/json.ts";
 import { sseReader } from "./sse.ts";
 
@@ -34,7 +36,7 @@ export interface MeterOptions {
 
 export interface Metered {
   /** The same bytes, in the same pieces unless the usage chunk is among them. Read once. */
-  readonly body: AsyncIterable<Uint8Array>;
+  readonly body: Pieces;
   readonly account: Account;
 }
 
@@ -47,7 +49,7 @@ const wholeLimit = 1024 * 1024;
 /** Where the usage of a long answer is looked for, bytes: it stands last. */
 const tailLimit = 1024;
 
-export function metered(body: AsyncIterable<Uint8Array>, options: MeterOptions): Metered {
+export function metered(body: Pieces, options: MeterOptions): Metered {
   const account: Account = {
     promptTokens: undefined,
     completionTokens: undefined,
@@ -58,11 +60,13 @@ export function metered(body: AsyncIterable<Uint8Array>, options: MeterOptions):
   };
   const sinceStart = (): number => performance.now() - options.startedMs;
   const reader = readerFor(options, account, sinceStart);
-  return { account, body: { [Symbol.asyncIterator]: () => passing(body, reader, account, sinceStart) } };
+  return { account, body: passing(body, reader, account, sinceStart) };
 }
 
 /** Looks at the pieces of one answer. */
 interface Reader {
+  /** Whether bytes may be held back until more come. */
+  readonly holds: boolean;
   /** @returns what of it, and of what was held, may pass now */
   take(piece: Uint8Array): Uint8Array;
   /** @returns what was held */
@@ -73,38 +77,27 @@ function readerFor({ contentType, stripUsage }: MeterOptions, account: Account, 
   const type = contentType.split(";", 1)[0]?.trim().toLowerCase();
   if (type === "text/event-stream") return streamReader(account, stripUsage, sinceStart);
   if (type === "application/json") return wholeReader(account);
-  return { take: (piece) => piece, end: () => empty };
+  return { holds: false, take: (piece) => piece, end: () => empty };
 }
 
-/** By hand, not as a generator: a reader that leaves before its first piece must reach the source too. */
-function passing(
-  body: AsyncIterable<Uint8Array>,
-  reader: Reader,
-  account: Account,
-  sinceStart: () => number,
-): AsyncIterator<Uint8Array, undefined> {
+function passing(body: Pieces, reader: Reader, account: Account, sinceStart: () => number): Body {
   const source = body[Symbol.asyncIterator]();
+  const flow = flowOf(source);
   let ended = false;
-  return {
-    async next() {
-      while (!ended) {
-        const { done, value } = await source.next().catch((thrown: unknown) => {
-          ended = true; // what was held is a part of an event: of no use before an error
-          throw thrown;
-        });
-        if (done) ended = true;
-        else if (value.length > 0) account.firstByteMs ??= sinceStart();
-        const passes = done ? reader.end() : reader.take(value);
-        if (passes.length > 0) return { done: false, value: passes };
-      }
-      return { done: true, value: undefined };
-    },
-    async return() {
-      ended = true;
-      await source.return?.();
-      return { done: true, value: undefined };
-    },
+  const now = (): Now => {
+    while (!ended) {
+      // what is held when it breaks is a part of an event: of no use before an error
+      const piece = flow.now();
+      if (piece === undefined) return undefined;
+      ended = piece === "end";
+      if (!ended) account.firstByteMs ??= sinceStart();
+      const passes = piece === "end" ? reader.end() : reader.take(piece);
+      if (passes.length > 0) return passes;
+    }
+    return "end";
   };
+  const isOver = (): boolean => !reader.holds && (body.isOver?.() ?? false);
+  return new Body({ now, more: () => flow.more() }, { isOver, leave: () => source.return?.() });
 }
 
 // ---- streams
@@ -132,7 +125,12 @@ function streamReader(account: Account, stripUsage: boolean, sinceStart: () => n
     return false;
   };
   return {
+    holds: true,
     take(piece) {
+      // one event, whole: as most pieces are
+      if (openBytes === 0 && piece.length <= eventLimit && isOneEvent(piece)) {
+        return readEvent(piece, account, sinceStart) && stripUsage && maybeUsageChunk(piece) ? empty : piece;
+      }
       const out: Uint8Array[] = [];
       let outBytes = 0;
       const pass = (parts: readonly Uint8Array[]): void => {
@@ -160,6 +158,13 @@ function streamReader(account: Account, stripUsage: boolean, sinceStart: () => n
       return dropped ? empty : concat(waiting);
     },
   };
+}
+
+/** Whether the only blank line is its end. */
+function isOneEvent(piece: Uint8Array): boolean {
+  if (piece.at(-1) !== lineFeed || piece.at(-2) !== lineFeed || piece[0] === lineFeed) return false;
+  const bytes = view(piece);
+  return bytes.indexOf("\n\n") === piece.length - 2 && !bytes.includes("\n\r\n") && piece[0] !== carriageReturn;
 }
 
 interface EventPart {
@@ -216,9 +221,8 @@ function readEvent(event: Uint8Array, account: Account, sinceStart: () => number
     hasMember(event, names.usage, openBrace) ||
     hasMember(event, names.finishReason, quote);
   if (!matters) return false;
-  const reader = sseReader();
   let usageAlone = false;
-  for (const { data } of [...reader.read(event), ...reader.end()]) {
+  for (const data of dataOf(event)) {
     const chunk = parsed(data);
     if (!chunk) continue;
     const choices = Array.isArray(chunk["choices"]) ? chunk["choices"].filter(isRecord) : undefined;
@@ -227,6 +231,14 @@ function readEvent(event: Uint8Array, account: Account, sinceStart: () => number
     usageAlone = choices?.length === 0 && isRecord(chunk["usage"]);
   }
   return usageAlone;
+}
+
+function dataOf(event: Uint8Array): readonly string[] {
+  const line = fromLooseUtf8(event).trimEnd();
+  // as nearly all of them are
+  if (line.startsWith("data: ") && !line.includes("\n") && !line.includes("\r")) return [line.slice("data: ".length)];
+  const reader = sseReader();
+  return [...reader.read(event), ...reader.end()].map(({ data }) => data);
 }
 
 function hasToken({ delta, text }: Json): boolean {
@@ -246,15 +258,17 @@ function wholeReader(account: Account): Reader {
   let kept: Uint8Array[] = [];
   let total = 0;
   return {
+    holds: false,
     take(piece) {
       total += piece.length;
       kept.push(piece);
-      if (total > wholeLimit) kept = [concat(kept).slice(-tailLimit)];
+      if (total > wholeLimit)
+        kept = [piece.length >= tailLimit ? piece.slice(-tailLimit) : concat(kept).slice(-tailLimit)];
       return piece;
     },
     end() {
       const bytes = concat(kept);
-      const answer = total > wholeLimit ? usageIn(bytes) : parsed(text(bytes));
+      const answer = total > wholeLimit ? usageIn(bytes) : parsed(fromLooseUtf8(bytes));
       if (answer) readAnswer(answer, account);
       return empty;
     },
@@ -265,7 +279,7 @@ function wholeReader(account: Account): Reader {
 function usageIn(tail: Uint8Array): Json | undefined {
   const start = [...valuesOf(tail, names.usage)].findLast((at) => tail[at] === openBrace);
   if (start === undefined) return undefined;
-  const rest = text(tail.subarray(start));
+  const rest = fromLooseUtf8(tail.subarray(start));
   // usage has objects in it, and no text with a brace: the first end that parses is the right one
   for (let end = rest.indexOf("}"); end !== -1; end = rest.indexOf("}", end + 1)) {
     const usage = parsed(rest.slice(0, end + 1));
@@ -314,6 +328,7 @@ function* valuesOf(bytes: Uint8Array, name: Uint8Array): Generator<number, void,
 }
 
 function hasMember(bytes: Uint8Array, name: Uint8Array, firstByte: number): boolean {
+  if (view(bytes).lastIndexOf(name) < 0) return false;
   for (const at of valuesOf(bytes, name)) if (bytes[at] === firstByte) return true;
   return false;
 }
@@ -335,10 +350,6 @@ function parsed(json: string): Json | undefined {
 
 function joined(parts: readonly Uint8Array[]): Uint8Array {
   return parts.length === 1 && parts[0] ? parts[0] : concat(parts);
-}
-
-function text(bytes: Uint8Array): string {
-  return view(bytes).toString("utf8");
 }
 
 function isText(value: unknown): value is string {

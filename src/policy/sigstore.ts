@@ -12,7 +12,7 @@ import { bundleFromJSON, isBundleWithMessageSignature } from "@sigstore/bundle";
 import { TrustedRoot } from "@sigstore/protobuf-specs";
 import { toSignedEntity, toTrustMaterial, Verifier } from "@sigstore/verify";
 import { fromUtf8, view } from "../base/bytes.ts";
-import { MeshError } from "../base/errors.ts";
+import { MeshError, systemCode } from "../base/errors.ts";
 import type { SigstoreSigner } from "./builds.ts";
 
 export interface SigstoreOptions {
@@ -80,6 +80,5 @@ const reasons: Readonly<Record<string, string>> = {
 
 /** By the error's code alone: what the library says may quote the bundle. */
 function reasonOf(thrown: unknown): string {
-  const code = thrown instanceof Error && "code" in thrown ? String(thrown.code) : "";
-  return reasons[code] ?? "it is no Sigstore bundle that can be read";
+  return reasons[systemCode(thrown)] ?? "it is no Sigstore bundle that can be read";
 }

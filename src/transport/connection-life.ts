@@ -38,7 +38,7 @@ export class ConnectionLife {
   /** Ends every stream with E_LOST, then resolves `closed`. Only the first call counts. */
   end(reason: CloseReason): void {
     if (this.ended.aborted) return;
-    const error = new MeshError("E_LOST", sentence(reason));
+    const error = lostError(reason);
     this.#ending.abort(error);
     for (const stream of this.#streams.values()) void stream.end(error);
     this.#resolveClosed(reason);
@@ -55,6 +55,11 @@ export function sharedAbortController(): AbortController {
 /** What a stream's E_ABORTED says when the peer aborted it. */
 export function peerAborted(code: number): MeshError {
   return new MeshError("E_ABORTED", `the peer aborted the stream (code ${code})`);
+}
+
+/** What a stream's E_LOST says when its connection has ended. */
+export function lostError(reason: CloseReason): MeshError {
+  return new MeshError("E_LOST", sentence(reason));
 }
 
 function sentence({ by, code }: CloseReason): string {

@@ -4,15 +4,23 @@
  * errors become our sentences, and it is never asked for what would block a stream (`stopped`, `receivedReset`) or
  * wait for an iroh relay (`online`).
  */
+import { randomBytes } from "node:crypto";
 import { isIPv6 } from "node:net";
 import type * as Iroh from "@number0/iroh";
 import { type EndpointId, endpointIdFromBytes, shortId } from "../base/brand.ts";
 import { fromHex, fromUtf8, utf8 } from "../base/bytes.ts";
-import { abortError, unlessAborted, withDeadline } from "../base/deadline.ts";
+import { abortError, sleep, unlessAborted, withDeadline } from "../base/deadline.ts";
 import { isMeshError, MeshError, toMeshError } from "../base/errors.ts";
+import { requirePackage } from "../base/package.ts";
 import type { ByteStream } from "../base/stream.ts";
 import type { EndpointAddress } from "../wire/address.ts";
-import { bidirectionalStreamId, decodeAbortNotice, encodeAbortNotice } from "./abort-notice.ts";
+import {
+  bidirectionalStreamId,
+  decodeAbortNotice,
+  decodeInstanceNotice,
+  encodeAbortNotice,
+  encodeInstanceNotice,
+} from "./datagrams.ts";
 import { ConnectionLife, peerAborted, sharedAbortController } from "./connection-life.ts";
 import type { DuplexStream, StreamHalves } from "./duplex-stream.ts";
 import { type Gate, gate, type Queue, queue } from "./queue.ts";
@@ -24,6 +32,7 @@ import {
   type CloseReason,
   type Connection,
   type DialOptions,
+  type Path,
   type Transport,
   type TransportKind,
   type TransportOptions,
@@ -40,20 +49,24 @@ const maxHandshakes = 64;
 const handshakeMs = 10_000;
 /** A peer that allows no further stream has this long to free one. */
 const openMs = 10_000;
+/** What a peer wrote before it aborted has so long to come, ms. */
+const overtakenMs = 10;
+/** How long it is waited for the peer's instance notice before ours is said again, ms. */
+const introduceMs = [300, 1_000, 3_000];
 /** iroh says goodbye to its peers at once, then waits for their word and for abandoned dials: up to 3 s, too long. */
 const closeMs = 1_000;
 
 export const irohTransport: TransportKind = {
   kind: "iroh",
   async start(options) {
-    const iroh = await loadIroh();
+    const iroh = loadIroh();
     return new IrohTransport(iroh, await bindEndpoint(iroh, options), options);
   },
 };
 
-async function loadIroh(): Promise<typeof Iroh> {
+function loadIroh(): typeof Iroh {
   try {
-    return await import("@number0/iroh");
+    return requirePackage("@number0/iroh/index.js"); // its package.json names a main file that is not there
   } catch (cause) {
     const platform = `${process.platform}-${process.arch}`;
     throw new MeshError("E_CONFIG", `the iroh library has no binary for ${platform} here`, { cause });
@@ -109,6 +122,7 @@ function bindError(bind: string, cause: unknown): MeshError {
 class IrohTransport implements Transport {
   readonly kind = "iroh";
   readonly id: EndpointId;
+  readonly instance: string = randomBytes(8).toString("hex");
   readonly #iroh: typeof Iroh;
   readonly #endpoint: Iroh.Endpoint;
   readonly #usesRelays: boolean;
@@ -227,7 +241,7 @@ class IrohTransport implements Transport {
   #keep(native: Iroh.Connection, alpn: Alpn, dialed: boolean): IrohConnection {
     this.#closing.signal.throwIfAborted();
     this.#serial += 1;
-    const connection = new IrohConnection(native, { alpn, dialed, serial: this.#serial });
+    const connection = new IrohConnection(native, { alpn, dialed, serial: this.#serial, instance: this.instance });
     this.#connections.add(connection);
     void connection.closed.then(() => this.#connections.delete(connection));
     return connection;
@@ -260,15 +274,24 @@ class IrohConnection implements Connection {
   /** Abort notices that overtook their stream: stream id to code. */
   readonly #early = new Map<number, number>();
 
-  constructor(native: Iroh.Connection, about: Pick<Connection, "alpn" | "dialed" | "serial">) {
+  readonly #instance: string;
+  #peerInstance: string | undefined;
+
+  constructor(native: Iroh.Connection, about: Pick<Connection, "alpn" | "dialed" | "serial"> & { instance: string }) {
     this.#native = native;
     this.peer = idOf(native.remoteId());
     this.alpn = about.alpn;
     this.dialed = about.dialed;
     this.serial = about.serial;
     native.setMaxConcurrentBiStreams(BigInt(maxIncomingStreams));
+    this.#instance = about.instance;
     void this.#watchEnd();
     void this.#watchNotices();
+    void this.#introduce();
+  }
+
+  get peerInstance(): string | undefined {
+    return this.#peerInstance;
   }
 
   get closed(): Promise<CloseReason> {
@@ -300,13 +323,17 @@ class IrohConnection implements Connection {
     return this.#path()?.rttMs;
   }
 
-  viaIrohRelay(): boolean {
-    return this.#path()?.isRelay ?? false;
+  path(): Path | undefined {
+    const path = this.#path();
+    if (!path) return undefined;
+    return path.isRelay ? { kind: "iroh-relay", remote: undefined } : { kind: "quic", remote: path.remoteAddr };
   }
 
   #path(): Iroh.PathSnapshot | undefined {
     if (this.#life.ended.aborted) return undefined;
-    return this.#native.paths().find((path) => path.isSelected);
+    // for a moment, and sometimes for longer, a connection that works has paths and none that is selected
+    const paths = this.#native.paths();
+    return paths.find((path) => path.isSelected) ?? paths[0];
   }
 
   /** Not accepted before somebody asks: what waits is bounded by QUIC's own stream limit. */
@@ -325,9 +352,22 @@ class IrohConnection implements Connection {
     return this.#life.adopt(id, halves(native), (code) => this.#notify(id, code));
   }
 
+  /** Datagrams may be lost: a few times, until the peer has said its own. */
+  async #introduce(): Promise<void> {
+    for (const ms of introduceMs) {
+      this.#send(encodeInstanceNotice(this.#instance));
+      await sleep(ms, this.#life.ended).catch(() => undefined);
+      if (this.#peerInstance !== undefined || this.#life.ended.aborted) return;
+    }
+  }
+
   #notify(streamId: number, code: number): void {
+    this.#send(encodeAbortNotice({ streamId, code }));
+  }
+
+  #send(datagram: Uint8Array): void {
     try {
-      this.#native.sendDatagram(Array.from(encodeAbortNotice({ streamId, code })));
+      this.#native.sendDatagram(Array.from(datagram));
     } catch {
       // the connection is gone, or the peer takes no datagrams: QUIC's own frames must do
     }
@@ -341,14 +381,21 @@ class IrohConnection implements Connection {
     while (!this.#life.ended.aborted) {
       const datagram = await this.#native.readDatagram().catch(() => undefined);
       if (datagram === undefined) return;
-      const notice = decodeAbortNotice(Uint8Array.from(datagram));
+      const bytes = Uint8Array.from(datagram);
+      const notice = decodeAbortNotice(bytes);
       if (notice !== undefined) this.#heed(notice.streamId, notice.code);
+      const instance = decodeInstanceNotice(bytes);
+      if (instance === undefined) continue;
+      // who says it again has not heard ours
+      if (this.#peerInstance !== undefined) this.#send(encodeInstanceNotice(this.#instance));
+      this.#peerInstance ??= instance;
     }
   }
 
   #heed(id: number, code: number): void {
     const stream = this.#life.stream(id);
-    if (stream !== undefined) void stream.end(peerAborted(code), code);
+    // a datagram overtakes what was written before the abort: a relay's reason, an error under the seal
+    if (stream !== undefined) setTimeout(() => void stream.end(peerAborted(code), code), overtakenMs);
     else if (this.#mayStillCome(id)) this.#early.set(id, code);
   }
 

@@ -9,7 +9,7 @@ import { MeshError } from "../base/errors.ts";
 import type { ByteStream } from "../base/stream.ts";
 import { identityFrom } from "../crypto/identity.ts";
 import type { EndpointAddress } from "../wire/address.ts";
-import { bidirectionalStreamId } from "./abort-notice.ts";
+import { bidirectionalStreamId } from "./datagrams.ts";
 import { ConnectionLife, peerAborted } from "./connection-life.ts";
 import type { DuplexStream, StreamHalves } from "./duplex-stream.ts";
 import { type Queue, queue } from "./queue.ts";
@@ -20,6 +20,7 @@ import {
   type CloseReason,
   type Connection,
   type DialOptions,
+  type Path,
   type Transport,
   type TransportKind,
   type TransportOptions,
@@ -222,8 +223,8 @@ class MemoryConnection implements Connection {
     return 0;
   }
 
-  viaIrohRelay(): boolean {
-    return false;
+  path(): Path {
+    return { kind: "memory", remote: undefined };
   }
 
   #accept(id: number, ours: StreamHalves, notify: (code: number) => void): DuplexStream {

@@ -32,6 +32,8 @@ export function tapTransport(transport: Transport, sink: TapSink): Transport {
     id: transport.id,
     address: () => transport.address(),
     dial: async (target, options) => tapConnection(await transport.dial(target, options), sink),
+    ...(transport.offer && { offer: () => transport.offer?.() }),
+    ...(transport.takeOffer && { takeOffer: (from, offer) => transport.takeOffer?.(from, offer) }),
     incoming: () => mapped(transport.incoming(), (connection) => tapConnection(connection, sink)),
     close: () => transport.close(),
   };
@@ -73,7 +75,7 @@ function tapConnection(connection: Connection, sink: TapSink): Connection {
     streams: () => mapped(connection.streams(), (stream) => tap(stream, "peer")),
     close: (code) => connection.close(code),
     rttMs: () => connection.rttMs(),
-    viaIrohRelay: () => connection.viaIrohRelay(),
+    path: () => connection.path(),
   };
 }
 

@@ -13,8 +13,11 @@ export type Alpn = (typeof alpns)[number];
 /** Codes given when closing a connection; the peer can read them. */
 export const closeCodes = { normal: 0, leaving: 1, refused: 2, protocol: 3 } as const;
 
-/** Codes given when aborting a stream; coarse on purpose, one code for every failed opening. */
-export const abortCodes = { cancelled: 0, refused: 1, protocol: 2, timeout: 3 } as const;
+/**
+ * Codes given when aborting a stream; coarse on purpose, one code for every failed opening. `closed` is the transport's own: the
+ * connection that the stream belonged to has ended.
+ */
+export const abortCodes = { cancelled: 0, refused: 1, protocol: 2, timeout: 3, closed: 255 } as const;
 
 export interface CloseReason {
   /** Application close code; undefined when the connection was lost without one. */
@@ -46,8 +49,17 @@ export interface Connection {
   close(code?: number): void;
   /** Round-trip time in whole ms, 0 below one; undefined while unknown. */
   rttMs(): number | undefined;
-  /** Whether bytes go through an iroh relay at the moment (not a mesh relay). */
-  viaIrohRelay(): boolean;
+  /** 16 hex digits that name the peer's running process; undefined: not told so far, or never. */
+  readonly peerInstance?: string | undefined;
+  /** What new streams take at the moment; undefined: the connection has ended, or it is not known yet. */
+  path(): Path | undefined;
+}
+
+export interface Path {
+  /** `iroh-relay` is not a relay of the mesh. `tls` is the direct path; what it replaces goes on beside it. */
+  readonly kind: "tls" | "quic" | "iroh-relay" | "memory";
+  /** Numeric host:port that the peer's datagrams come from; undefined: no address of its own. */
+  readonly remote: string | undefined;
 }
 
 export interface DialOptions {
@@ -59,6 +71,8 @@ export interface DialOptions {
 export interface Transport {
   readonly kind: string;
   readonly id: EndpointId;
+  /** What peers see of this transport as {@link Connection.peerInstance}. */
+  readonly instance?: string;
   /** Where we can be reached now; what goes into invites and gossip. */
   address(): EndpointAddress;
   /**
@@ -66,6 +80,10 @@ export interface Transport {
    *   signal fired · E_CLOSED this transport is closed
    */
   dial(target: EndpointAddress, options: DialOptions): Promise<Connection>;
+  /** Bytes that tell a member a faster way to this node, for mesh/ to carry as they are; undefined: there is none. */
+  offer?(): Uint8Array | undefined;
+  /** Takes what a member's {@link offer} gave, as it came on that member's own connection. Never throws. */
+  takeOffer?(from: EndpointId, offer: Uint8Array): void;
   /** Connections that peers dialed; ends when the transport is closed. Consumed once, a few wait meanwhile. */
   incoming(): AsyncIterable<Connection>;
   /** Closes every connection with `leaving`, then the socket. Takes a second at most; never rejects. */
@@ -87,6 +105,8 @@ export interface TransportOptions {
   readonly advertise?: readonly string[];
   /** iroh relays: URLs, none, or the library's public set. @default "none" */
   readonly irohRelays?: readonly string[] | "none" | "default";
+  /** Whether others are offered a direct path to this node, which listens for it on TCP. @default true */
+  readonly offersDirect?: boolean;
 }
 
 export interface TransportKind {

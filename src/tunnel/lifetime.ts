@@ -1,5 +1,6 @@
 /** Who lives as long as whom: callers and streams, answers and what they hold. */
-import { withDeadline } from "../base/deadline.ts";
+import { type Patience, tookLonger, withDeadline } from "../base/deadline.ts";
+import type { Flow, Now } from "../base/flow.ts";
 import type { ByteStream } from "../base/stream.ts";
 import { abortCodes } from "../transport/transport.ts";
 
@@ -42,28 +43,10 @@ export function closing(
   };
 }
 
-/** The body; `done` runs once it has ended: read to its end, broken off by itself, or neither: its reader has left. */
-export async function* endingWith(
-  body: AsyncGenerator<Uint8Array, void, undefined>,
-  done: (whole: boolean, broken: boolean) => void,
-): AsyncGenerator<Uint8Array, void, undefined> {
-  let whole = false;
-  let broken = false;
+/** What of a response is there, or "broken" when it has broken off while the asker is still there. */
+export function nowUnlessBroken(stream: ByteStream, flow: Flow): Now | "broken" {
   try {
-    yield* body;
-    whole = true;
-  } catch (thrown) {
-    broken = true;
-    throw thrown;
-  } finally {
-    done(whole, broken);
-  }
-}
-
-/** The next piece of a response, or "broken" when it breaks off while the asker is still there. */
-export async function unlessBroken<T>(stream: ByteStream, next: Promise<T>): Promise<T | "broken"> {
-  try {
-    return await next;
+    return flow.now();
   } catch (thrown) {
     if (stream.aborted.aborted) throw thrown;
     return "broken";
@@ -72,5 +55,25 @@ export async function unlessBroken<T>(stream: ByteStream, next: Promise<T>): Pro
 
 /** Writes bytes of an exchange. @throws E_TIMEOUT the other side takes nothing for `unreadMs`: it would hold a place for ever */
 export function writeTaken(stream: ByteStream, bytes: Uint8Array, unreadMs: number): Promise<void> {
-  return withDeadline(stream.write(bytes), { what: "the other side's taking what is sent", ms: unreadMs });
+  return withDeadline(stream.write(bytes), { what: whatIsSent, ms: unreadMs });
 }
+
+/**
+ * The same for one of many pieces, without a timer of its own.
+ * @param taking   of unreadMs, for all of them
+ * @returns undefined when flow control has taken it at once
+ */
+export function writePiece(
+  stream: ByteStream,
+  bytes: Uint8Array,
+  taking: Patience,
+  unreadMs: number,
+): Promise<void> | undefined {
+  return stream.offer?.(bytes) ? undefined : waitForTaking(stream, bytes, taking, unreadMs);
+}
+
+async function waitForTaking(stream: ByteStream, bytes: Uint8Array, taking: Patience, unreadMs: number): Promise<void> {
+  if ((await taking.wait(stream.write(bytes))) === "late") throw tookLonger(whatIsSent, unreadMs);
+}
+
+const whatIsSent = "the other side's taking what is sent";

@@ -5,8 +5,8 @@
  */
 import { withDeadline } from "../base/deadline.ts";
 import type { ByteStream } from "../base/stream.ts";
-import { type ByteSource, encodeRequest, type HttpRequest } from "./http.ts";
-import { unlessBroken, writeTaken } from "./lifetime.ts";
+import { type ByteSource, encodeRequest, flowOfSource, type HttpRequest } from "./http.ts";
+import { nowUnlessBroken, writeTaken } from "./lifetime.ts";
 
 /** Writes the request. Our side stays open until the answer is over: older hosts tie both halves together. */
 export async function writePlainRequest(stream: ByteStream, request: HttpRequest): Promise<void> {
@@ -28,13 +28,13 @@ export function plainResponse(stream: ByteStream, silenceMs: number): ByteSource
  * @returns        whether the response was whole
  */
 export async function copyResponse(stream: ByteStream, response: ByteSource, unreadMs: number): Promise<boolean> {
+  const flow = flowOfSource(response);
   for (;;) {
-    const bytes = await unlessBroken(stream, response.read());
-    if (bytes && bytes !== "broken") {
-      await writeTaken(stream, bytes, unreadMs);
-      continue;
-    }
-    await stream.finish();
-    return bytes === undefined;
+    const piece = nowUnlessBroken(stream, flow);
+    if (piece === undefined) await flow.more();
+    else if (piece === "end" || piece === "broken") {
+      await stream.finish();
+      return piece === "end";
+    } else await writeTaken(stream, piece, unreadMs);
   }
 }

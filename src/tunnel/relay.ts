@@ -6,7 +6,7 @@
  * @see docs/wire.md §3
  */
 import { type EndpointId, shortId } from "../base/brand.ts";
-import { withDeadline } from "../base/deadline.ts";
+import { Patience, tookLonger, withDeadline } from "../base/deadline.ts";
 import { MeshError } from "../base/errors.ts";
 import type { ByteStream } from "../base/stream.ts";
 import { encodeFrame, StreamReader } from "../wire/frame.ts";
@@ -22,7 +22,7 @@ import {
   type RelayOpen,
 } from "../wire/relay.ts";
 import { envelopeByte, sealStreams } from "../wire/stream-types.ts";
-import { writeTaken } from "./lifetime.ts";
+import { settle, writePiece, writeTaken } from "./lifetime.ts";
 
 export interface RelayAsk {
   /** Relays that the bytes came through already. @default 0 */
@@ -118,23 +118,29 @@ const maxOnward = 2;
 /**
  * Relay: serves one stream of type `relay`. Resolves when both directions have ended.
  *
- * @throws MeshError after both streams were aborted; E_BUSY, E_RELAY: it was refused, and the reply code has told the asker
+ * @returns what was carried, or the code by which the asker was told that nothing is
+ * @throws  MeshError after both streams were aborted
  */
-export async function carry(asker: ByteStream, reader: StreamReader, options: CarryOptions): Promise<Carried> {
+export async function carry(
+  asker: ByteStream,
+  reader: StreamReader,
+  options: CarryOptions,
+): Promise<Carried | RelayCode> {
   const reply = (code: RelayCode): Promise<void> =>
     writeTaken(asker, encodeFrame(encodeRelayReply(code)), options.idleMs);
-  const refuse = async (code: RelayCode, why: string): Promise<never> => {
+  const refuse = async (code: RelayCode): Promise<RelayCode> => {
     await reply(code);
     await asker.finish();
-    throw new MeshError(code === relayCodes.busy ? "E_BUSY" : "E_RELAY", why);
+    settle(asker, reader); // an abort would overtake what was said
+    return code;
   };
   const open = await readOpen(reader, options.firstByteMs);
-  if (!open) return refuse(relayCodes.badRequest, "malformed relay request");
-  if (open.hops >= limits.relayHops) return refuse(relayCodes.refused, "the bytes came through two relays already");
-  if (open.target === options.from) return refuse(relayCodes.refused, "a way back to who asks is none");
-  if (!options.admit()) return refuse(relayCodes.busy, "no place left");
+  if (!open) return await refuse(relayCodes.badRequest);
+  if (open.hops >= limits.relayHops) return await refuse(relayCodes.refused); // through two relays already
+  if (open.target === options.from) return await refuse(relayCodes.refused); // a way back is none
+  if (!options.admit()) return await refuse(relayCodes.busy);
   const way = await wayTo(open, asker.aborted, options);
-  if (typeof way === "number") return refuse(way, `the target cannot be reached: ${nameOfCode(way)}`);
+  if (typeof way === "number") return await refuse(way);
   return await pipeBoth({ asker, reader, way, target: open.target, ready: () => reply(relayCodes.ok) }, options);
 }
 
@@ -275,14 +281,22 @@ async function copy(
   side: Side,
   { pass, idleMs }: CarryOptions,
 ): Promise<number> {
+  const reading = new Patience(idleMs);
+  const taking = new Patience(idleMs);
   let total = 0;
-  for (;;) {
-    const bytes = await withDeadline(from.read(), { what: "the next bytes to carry", ms: idleMs });
-    if (!bytes) break;
-    if (total === 0 && bytes[0] !== envelopeByte) throw new MeshError("E_WIRE", "only envelopes pass a relay");
-    total += bytes.length;
-    await pass?.(bytes.length, side);
-    await writeTaken(to, bytes, idleMs);
+  try {
+    for (;;) {
+      const bytes = await reading.wait(from.read());
+      if (bytes === "late") throw tookLonger("the next bytes to carry", idleMs);
+      if (!bytes) break;
+      if (total === 0 && bytes[0] !== envelopeByte) throw new MeshError("E_WIRE", "only envelopes pass a relay");
+      total += bytes.length;
+      await pass?.(bytes.length, side);
+      await writePiece(to, bytes, taking, idleMs);
+    }
+  } finally {
+    reading.close();
+    taking.close();
   }
   await to.finish();
   return total;

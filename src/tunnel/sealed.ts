@@ -9,36 +9,43 @@
  * @see protocol.md §7 · wire.md §5
  */
 import { concat, empty, equal } from "../base/bytes.ts";
-import { unlessLate, withDeadline } from "../base/deadline.ts";
+import { Patience, tookLonger } from "../base/deadline.ts";
 import { MeshError } from "../base/errors.ts";
+import type { Flow, Now } from "../base/flow.ts";
 import type { ByteStream } from "../base/stream.ts";
 import type { ChunkOpener, HostSeal } from "../crypto/seal.ts";
 import {
   decodeRequestEnvelope,
-  encodeRequestEnvelope,
+  encodeSealedRequest,
   encodeResponseHeader,
   endMarker,
   readChunk,
   readResponseHeader,
   type RequestEnvelope,
+  takeChunk,
+  takeEnd,
 } from "../wire/envelope.ts";
 import type { StreamReader } from "../wire/frame.ts";
 import { limits } from "../wire/limits.ts";
-import { envelopeByte } from "../wire/stream-types.ts";
-import type { ByteSource } from "./http.ts";
-import { unlessBroken, writeTaken } from "./lifetime.ts";
+import { type ByteSource, flowOfSource, sourceOf } from "./http.ts";
+import { nowUnlessBroken, writePiece } from "./lifetime.ts";
 
 /** Bytes given to one write: what a slow uplink surely carries in the time that a host may be silent. */
 const writeSliceBytes = 32 * 1024;
 
 /** @param silenceMs how long the host may take no bytes, ms · @throws E_TIMEOUT · E_ABORTED · E_LOST */
 export async function writeEnvelope(stream: ByteStream, envelope: RequestEnvelope, silenceMs: number): Promise<void> {
-  const json = encodeRequestEnvelope(envelope);
-  const write = (bytes: Uint8Array): Promise<void> =>
-    withDeadline(stream.write(bytes), { what: "the host's taking the request", ms: silenceMs });
-  await write(Uint8Array.of(envelopeByte));
-  for (let offset = 0; offset < json.length; offset += writeSliceBytes) {
-    await write(json.subarray(offset, offset + writeSliceBytes));
+  const bytes = encodeSealedRequest(envelope);
+  const patience = new Patience(silenceMs);
+  try {
+    for (let offset = 0; offset < bytes.length; offset += writeSliceBytes) {
+      const slice = bytes.subarray(offset, offset + writeSliceBytes);
+      if (stream.offer?.(slice)) continue;
+      if ((await patience.wait(stream.write(slice))) === "late")
+        throw tookLonger("the host's taking the request", silenceMs);
+    }
+  } finally {
+    patience.close();
   }
   await stream.finish();
 }
@@ -59,17 +66,6 @@ export interface SealedResponseOptions {
 /** What must have come of a chunk in the time that a host may be silent, bytes: a chunk may be larger than a slow line. */
 const leastProgressBytes = 1_024;
 
-/** Waits for `work`, which reads from `reader`, for as long as bytes come. @throws E_TIMEOUT */
-async function whileBytesCome<T>(work: Promise<T>, reader: StreamReader, silenceMs: number): Promise<T> {
-  for (let before = reader.received; ; before = reader.received) {
-    const turn = await unlessLate(work, silenceMs);
-    if (turn !== "late") return turn.value;
-    if (reader.received - before < leastProgressBytes) {
-      throw new MeshError("E_TIMEOUT", `the host's next sign of life took longer than ${silenceMs} ms`);
-    }
-  }
-}
-
 /**
  * The opened response as a byte source; its end means that the host's authenticated end was seen (indexed order).
  * `onProgress` runs when the header has come, and for each chunk that opened.
@@ -80,29 +76,70 @@ export function openedResponse(
   onProgress: (what: "header" | "chunk") => void,
 ): ByteSource {
   const { hostKey, opener, silenceMs } = options;
-  const waited = <T>(work: Promise<T>): Promise<T> => whileBytesCome(work, reader, silenceMs);
+  const patience = new Patience(silenceMs);
+  /** Waits for `work`, which reads from `reader`, for as long as bytes come. */
+  const waited = async <T>(work: Promise<T>): Promise<T> => {
+    for (let before = reader.received; ; before = reader.received) {
+      const turn = await patience.wait(work);
+      if (turn !== "late") return turn;
+      if (reader.received - before < leastProgressBytes) throw tookLonger("the host's next sign of life", silenceMs);
+    }
+  };
+  const readHeader = async (): Promise<void> => {
+    const key = await waited(readResponseHeader(reader));
+    if (!equal(key, hostKey)) throw new MeshError("E_WIRE", "the answer is sealed under another key than asked for");
+    onProgress("header");
+  };
   let header = false;
-  return {
-    async read(): Promise<Uint8Array | undefined> {
-      if (!header) {
-        const key = await waited(readResponseHeader(reader));
-        if (!equal(key, hostKey))
-          throw new MeshError("E_WIRE", "the answer is sealed under another key than asked for");
-        header = true;
-        onProgress("header");
+  let over = false;
+  /** The next chunk, when it came in pieces. */
+  let joined: Uint8Array | "end" | undefined;
+  let failure: { readonly thrown: unknown } | undefined;
+  const wait = async (): Promise<void> => {
+    if (!header) {
+      await readHeader();
+      header = true;
+    } else joined = await waited(readChunk(reader));
+  };
+  const fail = (thrown: unknown): void => void (failure = { thrown });
+  const opened = (): Now => {
+    for (;;) {
+      const box = joined ?? takeChunk(reader);
+      joined = undefined;
+      if (box === undefined) return undefined;
+      if (box === "end") {
+        opener.finish();
+        over = true;
+        return "end";
       }
-      for (;;) {
-        const box = await waited(readChunk(reader));
-        if (box === "end") {
-          opener.finish();
-          return undefined;
-        }
-        const bytes = opener.open(box);
-        onProgress("chunk");
-        if (bytes.length > 0) return bytes; // an empty chunk only says that the host is alive
+      const bytes = opener.open(box);
+      onProgress("chunk");
+      if (bytes.length > 0) return bytes; // an empty chunk only says that the host is alive
+    }
+  };
+  const flow: Flow = {
+    now() {
+      try {
+        if (failure) throw failure.thrown;
+        if (!header) return undefined;
+        const bytes = over ? "end" : opened();
+        if (bytes === "end") patience.close();
+        return bytes;
+      } catch (thrown) {
+        patience.close();
+        throw thrown;
       }
     },
+    more() {
+      const isIdle = header && reader.waiting.length === 0 && !reader.ended;
+      return (isIdle ? waited(reader.fill()) : wait()).catch(fail);
+    },
   };
+  return sourceOf(flow, () => {
+    // the marker says nothing by itself: the final bit does, which has been opened
+    if (!over && opener.final) over = takeEnd(reader);
+    return over;
+  });
 }
 
 /** The pace of an answer at its host. */
@@ -129,35 +166,42 @@ export async function sealResponse(
   response: ByteSource,
   timing: AnswerPace,
 ): Promise<boolean> {
-  const write = (bytes: Uint8Array): Promise<void> => writeTaken(stream, bytes, timing.unreadMs);
-  await write(encodeResponseHeader(seal.hostKey));
-  for (;;) {
-    const bytes = await unlessBroken(stream, nextOrKeepAlive(stream, seal, response, timing));
-    if (bytes === "broken") {
-      await stream.finish();
-      return false;
+  const taking = new Patience(timing.unreadMs);
+  const making = new Patience(timing.keepAliveMs, stream.aborted);
+  const flow = flowOfSource(response);
+  const write = (bytes: Uint8Array): Promise<void> | undefined => writePiece(stream, bytes, taking, timing.unreadMs);
+  const sealedEnd = (): Uint8Array => concat([seal.sealChunk(empty, true), endMarker]);
+  try {
+    await write(encodeResponseHeader(seal.hostKey));
+    for (let isOver = false; !isOver;) {
+      const piece = nowUnlessBroken(stream, flow);
+      if (piece === undefined) {
+        const more = flow.more();
+        // while it is made, signs of life
+        while ((await making.wait(more)) === "late") await write(seal.sealChunk(empty, false));
+        continue;
+      }
+      if (piece === "broken") {
+        await stream.finish();
+        return false;
+      }
+      isOver = piece === "end" || response.isOver?.() === true;
+      if (piece === "end") {
+        await write(sealedEnd());
+        break;
+      }
+      for (let offset = 0, ends = false; !ends; offset += limits.sealChunkBytes) {
+        ends = offset + limits.sealChunkBytes >= piece.length;
+        const chunk = seal.sealChunk(piece.subarray(offset, offset + limits.sealChunkBytes), false);
+        // the end has a chunk of its own, and travels with the last piece when it is known by then
+        const taken = write(ends && isOver ? concat([chunk, sealedEnd()]) : chunk);
+        if (taken) await taken;
+      }
     }
-    if (!bytes) break;
-    for (let offset = 0; offset < bytes.length; offset += limits.sealChunkBytes) {
-      await write(seal.sealChunk(bytes.subarray(offset, offset + limits.sealChunkBytes), false));
-    }
-  }
-  await write(concat([seal.sealChunk(empty, true), endMarker]));
-  await stream.finish();
-  return true;
-}
-
-async function nextOrKeepAlive(
-  stream: ByteStream,
-  seal: HostSeal,
-  response: ByteSource,
-  { keepAliveMs, unreadMs }: AnswerPace,
-): Promise<Uint8Array | undefined> {
-  const next = response.read();
-  next.catch(() => undefined); // awaited below; a failed keep-alive must not leave it unhandled
-  for (;;) {
-    const turn = await unlessLate(next, keepAliveMs, stream.aborted);
-    if (turn !== "late") return turn.value;
-    await writeTaken(stream, seal.sealChunk(empty, false), unreadMs);
+    await stream.finish();
+    return true;
+  } finally {
+    taking.close();
+    making.close();
   }
 }

@@ -6,7 +6,17 @@
  *              ciphertext, decoded = nonce[24] | tag[16] | encrypted HTTP/1.1 request
  *   response   0xE1 | host inference key[32] | ( u32 LE length | nonce[24] | tag[16] | ciphertext )* | 00 00 00 00 | finish
  */
-import { concat, fromBase64, fromUtf8, latin1, toBase64, utf8, view } from "../base/bytes.ts";
+import {
+  concat,
+  decodeBase64Into,
+  fromBase64,
+  fromUtf8,
+  latin1,
+  readU32le,
+  toBase64,
+  utf8,
+  view,
+} from "../base/bytes.ts";
 import { MeshError } from "../base/errors.ts";
 import type { StreamReader } from "./frame.ts";
 import { type JsonMember, jsonMembers } from "./json-members.ts";
@@ -28,9 +38,14 @@ const sliceBytes = 49_152;
  * @returns     UTF-8 JSON, what follows 0xE1; the member order is the reference's
  */
 export function encodeRequestEnvelope(envelope: RequestEnvelope, model = ""): Uint8Array {
-  const { ephemeralKey, ciphertext } = envelope;
+  return encodeSealedRequest(envelope, model).subarray(1);
+}
+
+/** The same behind its 0xE1, in one piece: all that an asker writes. */
+export function encodeSealedRequest({ ephemeralKey, ciphertext }: RequestEnvelope, model = ""): Uint8Array {
   const key = toBase64(ephemeralKey);
-  const head = utf8(`{"model":${JSON.stringify(model)},"ephemeral_public_key":"${key}","ciphertext":"`);
+  const head = utf8(`\0{"model":${JSON.stringify(model)},"ephemeral_public_key":"${key}","ciphertext":"`);
+  head[0] = envelopeByte;
   const tail = utf8('"}');
   const out = new Uint8Array(head.length + 4 * Math.ceil(ciphertext.length / 3) + tail.length);
   out.set(head);
@@ -91,7 +106,7 @@ function stringBytes(members: ReadonlyMap<string, JsonMember>, name: string): Ui
   if (value[0] !== 0x22) throw new MeshError("E_WIRE", `"${name}" of an envelope is not a string`);
   const content = value.subarray(1, value.length - 1);
   // base64 needs no escapes, so parsing (and copying) 100 MB as text is left to the odd writer that escapes the slash
-  if (name === "ciphertext" && !content.includes(0x5c)) return content;
+  if (name === "ciphertext" && !view(content).includes(0x5c)) return content;
   const parsed = parseJson(value);
   return utf8(typeof parsed === "string" ? parsed : "");
 }
@@ -105,7 +120,9 @@ function decodeBase64(text: Uint8Array): Uint8Array {
   for (let from = 0, to = 0; from < text.length; from += sliceText, to += sliceBytes) {
     // the length of the slice is known, so that padding is refused everywhere but at the end
     const length = Math.min(sliceBytes, out.length - to);
-    out.set(fromBase64(latin1(text.subarray(from, from + sliceText)), length), to);
+    if (!decodeBase64Into(out.subarray(to, to + length), text.subarray(from, from + sliceText))) {
+      throw new MeshError("E_WIRE", "expected canonical base64");
+    }
   }
   return out;
 }
@@ -133,20 +150,44 @@ export async function readResponseHeader(reader: StreamReader): Promise<Uint8Arr
   return key;
 }
 
+/** The next chunk as {@link readChunk} gives it, if all of it has been delivered; else nothing is taken. @throws E_WIRE */
+export function takeChunk(reader: StreamReader): Uint8Array | "end" | undefined {
+  const { waiting } = reader;
+  if (waiting.length < 4) return undefined;
+  const length = checkedChunkLength(readU32le(waiting, 0));
+  if (waiting.length < 4 + length) return undefined;
+  const box = reader.take(length, 4);
+  return length === 0 ? "end" : box;
+}
+
+/** Takes the end marker, if that is what has been delivered next. */
+export function takeEnd(reader: StreamReader): boolean {
+  const { waiting } = reader;
+  if (waiting.length < endMarker.length || readU32le(waiting, 0) !== 0) return false;
+  reader.take(endMarker.length);
+  return true;
+}
+
 /**
  * @returns the box of the next chunk (nonce[24] | tag[16] | ciphertext), or "end" at the marker
  * @throws  E_WIRE a length below 40 or over limits.chunkBytes, before anything of the chunk is read · E_TRUNCATED the
  *          stream ended before the marker
  */
 export async function readChunk(reader: StreamReader): Promise<Uint8Array | "end"> {
+  if (reader.waiting.length === 0) await reader.peekByte();
+  const whole = takeChunk(reader);
+  if (whole !== undefined) return whole;
   const header = await reader.tryExact(4);
   if (header === undefined) throw new MeshError("E_TRUNCATED", "the stream ended before the end marker");
-  const length = view(header).readUInt32LE();
+  const length = checkedChunkLength(readU32le(header, 0));
   if (length === 0) return "end";
-  if (length < limits.boxOverheadBytes || length > limits.chunkBytes) {
-    throw new MeshError("E_WIRE", `a chunk of ${length} bytes is not possible`);
-  }
   const box = await reader.tryExact(length);
   if (box === undefined) throw new MeshError("E_TRUNCATED", "the stream ended inside a chunk");
   return box;
+}
+
+/** 0 is the end marker. @throws E_WIRE below a box without plaintext, or over the bound */
+function checkedChunkLength(length: number): number {
+  if (length === 0 || (length >= limits.boxOverheadBytes && length <= limits.chunkBytes)) return length;
+  throw new MeshError("E_WIRE", `a chunk of ${length} bytes is not possible`);
 }

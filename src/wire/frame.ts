@@ -2,7 +2,7 @@
  * Frames (u32 LE length | payload) and a reader that takes exact amounts from a byte stream. Linear in the bytes read,
  * whatever pieces the transport delivers; memory follows what has arrived, not what a length field promises.
  */
-import { concat, readU32le, writeU32le } from "../base/bytes.ts";
+import { concat, empty, readU32le, writeU32le } from "../base/bytes.ts";
 import { MeshError } from "../base/errors.ts";
 import type { ByteStream } from "../base/stream.ts";
 
@@ -21,7 +21,7 @@ export function encodeFrame(payload: Uint8Array): Uint8Array {
 export class StreamReader {
   readonly #stream: Pick<ByteStream, "read">;
   /** Delivered but not yet taken. */
-  #rest: Uint8Array = new Uint8Array(0);
+  #rest: Uint8Array = empty;
   #ended = false;
   #received = 0;
   #onBytes: ((count: number) => void) | undefined;
@@ -42,21 +42,43 @@ export class StreamReader {
 
   /** Next bytes as they come, what is left from earlier reads first; undefined at the end. */
   async read(): Promise<Uint8Array | undefined> {
+    while (this.#rest.length === 0 && !this.#ended) await this.fill();
     const rest = this.#rest;
-    if (rest.length > 0) {
-      this.#rest = rest.subarray(rest.length);
-      return rest;
+    this.#rest = empty;
+    return rest.length > 0 ? rest : undefined;
+  }
+
+  /** What has been delivered and not yet taken; borrowed until the next call. */
+  get waiting(): Uint8Array {
+    return this.#rest;
+  }
+
+  /** The stream has ended; what is waiting is the last of it. */
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  /** When nothing is {@link waiting}: resolves when something does, or the stream has {@link ended}. */
+  fill(): Promise<void> {
+    return this.#stream.read().then(this.#deliver);
+  }
+
+  readonly #deliver = (bytes: Uint8Array | undefined): void => {
+    if (bytes === undefined) {
+      this.#ended = true;
+      return;
     }
-    while (!this.#ended) {
-      const bytes = await this.#stream.read();
-      if (bytes === undefined) this.#ended = true;
-      else if (bytes.length > 0) {
-        this.#received += bytes.length;
-        this.#onBytes?.(bytes.length);
-        return bytes;
-      }
-    }
-    return undefined;
+    this.#received += bytes.length;
+    this.#onBytes?.(bytes.length);
+    this.#rest = bytes;
+  };
+
+  /** Takes `length` bytes of {@link waiting} behind `skipped` ones, which are gone then; it must have as many. */
+  take(length: number, skipped = 0): Uint8Array {
+    const rest = this.#rest;
+    const end = skipped + length;
+    this.#rest = end === rest.length ? empty : rest.subarray(end);
+    return rest.subarray(skipped, end);
   }
 
   /** Next byte, or undefined at the end. */
@@ -68,7 +90,7 @@ export class StreamReader {
 
   /** Next byte without taking it, or undefined at the end. */
   async peekByte(): Promise<number | undefined> {
-    if (this.#rest.length === 0) this.#rest = (await this.read()) ?? this.#rest;
+    while (this.#rest.length === 0 && !this.#ended) await this.fill();
     return this.#rest[0];
   }
 

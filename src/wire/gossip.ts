@@ -63,6 +63,8 @@ export interface Announcement {
   readonly buildLists?: readonly Uint8Array[];
   /** Field 1002: whether the sender has a connection to it; absent = it does not say, as reference nodes. */
   readonly inContact?: boolean;
+  /** Field 1003 as sent: where the sender itself may be reached faster; for the transport alone. @default none */
+  readonly directOffer?: Uint8Array;
 }
 
 /** The first 16 hex digits of endpoint ids, and the number of the newest record of each that somebody has. */
@@ -131,6 +133,7 @@ function announcementMessage(announcement: Announcement): MessageInitShape<typeo
     ...(record === undefined ? {} : { signedRecord: record }),
     signedBuildLists: [...(announcement.buildLists ?? [])],
     ...(announcement.inContact === undefined ? {} : { inContact: announcement.inContact }),
+    ...(announcement.directOffer === undefined ? {} : { directOffer: announcement.directOffer }),
   };
 }
 
@@ -255,6 +258,7 @@ function announcementFrom(entry: PeerAnnouncement): Announcement | undefined {
     record: entry.signedRecord?.slice(),
     ...buildListsFrom(entry),
     ...(entry.inContact === undefined ? {} : { inContact: entry.inContact }),
+    ...directOfferFrom(entry),
   };
 }
 
@@ -262,6 +266,12 @@ function announcementFrom(entry: PeerAnnouncement): Announcement | undefined {
 function buildListsFrom({ signedBuildLists: lists }: PeerAnnouncement): Pick<Announcement, "buildLists"> {
   const fit = lists.filter(({ length }) => length <= limits.buildListBytes).slice(-limits.buildListsPerFrame);
   return fit.length === 0 ? {} : { buildLists: fit.map((list) => list.slice()) };
+}
+
+/** Over-long, it is no offer, and everything else of the entry stands. */
+function directOfferFrom({ directOffer }: PeerAnnouncement): Pick<Announcement, "directOffer"> {
+  const fits = directOffer !== undefined && directOffer.length <= limits.directOfferBytes;
+  return fits ? { directOffer: directOffer.slice() } : {};
 }
 
 /** Unknown and unspecified roles read as worker, as in the reference. */

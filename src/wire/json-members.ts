@@ -4,7 +4,7 @@
  *
  * Only the structure is checked. A value is cut out as it stands; whether it is valid JSON is for its consumer.
  */
-import { fromUtf8 } from "../base/bytes.ts";
+import { fromUtf8, view } from "../base/bytes.ts";
 import { MeshError } from "../base/errors.ts";
 
 export interface JsonMember {
@@ -70,9 +70,10 @@ function parseName(quoted: Uint8Array): string {
 /** Index behind the closing quote of the string that starts at `from`. */
 function stringEnd(bytes: Uint8Array, from: number): number {
   expect(bytes, from, quote);
-  const close = bytes.indexOf(quote, from + 1);
+  const buffer = view(bytes); // its search is many times faster in long strings
+  const close = buffer.indexOf(quote, from + 1);
   if (close < 0) throw invalid("a string does not end");
-  const escape = bytes.subarray(from, close).indexOf(backslash);
+  const escape = buffer.subarray(from, close).indexOf(backslash);
   if (escape < 0) return close + 1;
   // rare: step over the escapes one by one, from the first of them
   for (let at = from + escape; at < bytes.length; at += 1) {

@@ -13,6 +13,8 @@ export const limits = {
   digestItems: 8_192,
   /** Entries of others that we put into one frame for a node that signs records: 100 KB; the rest goes with the next ones. */
   entriesTold: 64,
+  /** Offer of a direct path: a signature, and eight addresses make 220. */
+  directOfferBytes: 512,
   /** Protobuf fields of one control message, nested ones included: decoded objects cost 100 times their wire bytes. */
   fieldsPerFrame: 131_072,
   /** Rows of a route table: announcementsPerFrame hosts with a few models each. */

@@ -53,6 +53,8 @@ export const sealStreams = {
   admission: 0x06,
   /** Kept free for notices of leaving and updating. */
   notice: 0x07,
+  /** Carries a session of the direct path whose TLS connection broke; the transport's own business. */
+  direct: 0x08,
 } as const;
 
 /** First byte of a sealed request (after 0x04) and of a sealed response. No HTTP method starts with it. */

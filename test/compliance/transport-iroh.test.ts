@@ -9,7 +9,7 @@ import * as iroh from "@number0/iroh";
 import { afterEach, describe, expect, test } from "vitest";
 import { withDeadline } from "../../src/base/deadline.ts";
 import { identityFrom, newIdentitySeed } from "../../src/crypto/identity.ts";
-import { bidirectionalStreamId, encodeAbortNotice } from "../../src/transport/abort-notice.ts";
+import { bidirectionalStreamId, encodeAbortNotice } from "../../src/transport/datagrams.ts";
 import { irohTransport } from "../../src/transport/iroh.ts";
 import type { Connection, Transport, TransportOptions } from "../../src/transport/transport.ts";
 import { codeOf, rejectsWith } from "../support/expect-code.ts";

@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { sleep, withDeadline } from "../../src/base/deadline.ts";
 import type { ByteStream } from "../../src/base/stream.ts";
 import { identityFrom, newIdentitySeed } from "../../src/crypto/identity.ts";
+import { withDirectTls } from "../../src/transport/direct-tls.ts";
 import { irohTransport } from "../../src/transport/iroh.ts";
 import { memoryNetwork } from "../../src/transport/memory.ts";
 import { tapTransport } from "../../src/transport/tap.ts";
@@ -28,8 +29,15 @@ const tapped: TransportKind = {
   start: async (options) => tapTransport(await memory.start(options), () => undefined),
 };
 
+const unoffered: TransportKind = {
+  kind: "direct-tls",
+  start: (options) => withDirectTls(irohTransport).start({ ...options, offersDirect: false }),
+};
+
 const kinds: readonly (readonly [name: string, kind: TransportKind])[] = [
   ["iroh", irohTransport],
+  ["direct TLS", withDirectTls(irohTransport)],
+  ["iroh, with a direct path that nobody offers", unoffered],
   ["memory", memory],
   ["memory, tapped", tapped],
 ];
@@ -51,7 +59,7 @@ describe.each(kinds)("%s, connected", (_name, kind) => {
     expect(pair.far.peer).toBe(pair.dialer.id);
     expect([pair.near.dialed, pair.far.dialed]).toEqual([true, false]);
     expect([pair.near.alpn, pair.far.alpn]).toEqual(["sealmesh/1", "sealmesh/1"]);
-    expect(pair.near.viaIrohRelay()).toBe(false);
+    expect(pair.near.path()?.kind).not.toBe("iroh-relay");
     expect(pair.near.rttMs()).toBeLessThan(1_000);
   });
 

@@ -1,9 +1,13 @@
 /** Every `sealmesh` command on the pages can be typed: known words, known flags, nothing missing. Nothing is run. */
 import { Command as Commander, CommanderError } from "commander";
 import { describe, expect, it } from "vitest";
-import type { Command } from "../../src/cli/command.ts";
+import type { Command, CommandGroup } from "../../src/cli/command.ts";
 import { commands } from "../../src/cli/command-list.ts";
 import { commandsIn, pages, shellLines } from "../support/doc-pages.ts";
+
+const loaded: readonly (readonly [name: string, command: Command | CommandGroup])[] = await Promise.all(
+  commands.map(async ({ name, load }) => [name, await load()] as const),
+);
 
 /** The command table as commander has it, but that nothing happens. */
 function dryProgram(): Commander {
@@ -17,8 +21,8 @@ function dryProgram(): Commander {
       .action(() => undefined);
     addFlags(declared);
   };
-  for (const command of commands) {
-    const declared = program.command(command.name).exitOverride().configureOutput(quiet);
+  for (const [name, command] of loaded) {
+    const declared = program.command(name).exitOverride().configureOutput(quiet);
     if ("run" in command) perform(declared, command);
     else {
       if (command.alone) perform(declared.enablePositionalOptions(), command.alone);
@@ -41,7 +45,7 @@ async function complaint(words: readonly string[]): Promise<CommanderError | und
 
 const flags: ReadonlySet<string> = new Set(
   ["--help", "--version"].concat(
-    commands.flatMap((command) => {
+    loaded.flatMap(([, command]) => {
       const all = "run" in command ? [command] : [...command.commands, ...(command.alone ? [command.alone] : [])];
       return all.flatMap(({ addFlags }) => {
         const declared = new Commander();
@@ -66,6 +70,7 @@ const foreignFlags: Readonly<Record<string, string>> = {
   "--privileged": "docker",
   "--rpc": "llama-server",
   "--disable-sigusr1": "node",
+  "--no-peer": "npm run bench",
   "--features": "cargo",
   "--config-path": "iroh-relay",
   "--dev": "iroh-relay",

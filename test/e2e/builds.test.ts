@@ -115,7 +115,7 @@ describe("a host says, signed, which build it runs", () => {
     const changed = join(tempDir(), "changed");
     for (const name of ["dist", "package.json"]) cpSync(join(root, name), join(changed, name), { recursive: true });
     symlinkSync(realpathSync(join(root, "node_modules")), join(changed, "node_modules"));
-    appendFileSync(join(changed, "dist/node/version.js"), "\n");
+    appendFileSync(join(changed, "dist/sdk/index.js"), "\n");
     const changedMain = join(changed, "dist/cli/main.js");
     const other = await digestOf(changedMain);
     expect(other.build).not.toBe(build);

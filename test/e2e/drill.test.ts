@@ -1,5 +1,5 @@
 /**
- * A mesh that stays up: eight processes whose network falls into halves and comes back, one of them restarted at another
+ * A mesh that stays up, by QUIC alone (all that the forwarder of the first test carries) and by the direct path: eight processes whose network falls into halves and comes back, one of them restarted at another
  * address meanwhile; processes that sleep. The tests run beside each other, because they mostly wait. Linux.
  */
 import { expect, it } from "vitest";
@@ -68,16 +68,20 @@ it.skipIf(cellsMissing !== undefined).concurrent(
   testMs,
 );
 
-it.skipIf(cellsMissing !== undefined).concurrent(
-  "the same on bridges in network namespaces, where a node is also given another address as it runs",
-  async ({ skip, onTestFinished }) => {
+it.skipIf(cellsMissing !== undefined).concurrent.for([
+  { path: "tls", flags: [] },
+  { path: "quic", flags: ["--no-direct"] },
+] as const)(
+  "the same on bridges in network namespaces, where a node is also given another address as it runs: $path",
+  { timeout: testMs },
+  async ({ path, flags }, { skip, onTestFinished }) => {
     const network = await BridgedCells.open();
     if (!network) return skip("this machine has no bridges in namespaces");
     onTestFinished(() => network.close());
     const drill = await drillOn({
       async place(node) {
         const { within, fetch } = await network.attach(node);
-        return { flags: ["--bind", "0.0.0.0:0"], within, fetch };
+        return { flags: ["--bind", "0.0.0.0:0", ...flags], within, fetch };
       },
       async move(node) {
         await network.attach(node);
@@ -85,10 +89,11 @@ it.skipIf(cellsMissing !== undefined).concurrent(
       cut: (_, rest) => network.cut(rest),
       heal: () => network.heal(),
     });
+    await drill.onPath(path);
     await drill.partition(partitionMs);
-    await comesBack(drill, `on bridges, ${network.isLossy ? "with" : "without (no netem)"} loss and delay`);
+    await comesBack(drill, `on bridges, by ${path}, ${network.isLossy ? "with" : "without (no netem)"} loss and delay`);
+    await drill.onPath(path, 60_000); // it is tried again after half a minute at most
   },
-  testMs,
 );
 
 async function drillOn(network: DrillNetwork): Promise<Drill> {

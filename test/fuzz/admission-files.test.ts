@@ -1,5 +1,4 @@
 /** What this node keeps of its admission, read back damaged: a value, or a MeshError, and never more than may stand there. */
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { authorityKey, endpointId } from "../../src/base/brand.ts";
 import { isMeshError } from "../../src/base/errors.ts";
@@ -8,6 +7,7 @@ import { inviteOptions } from "../../src/node/http/invites.ts";
 import { inviteBook } from "../../src/node/invite-book.ts";
 import { decodeMeshes, encodeMeshes } from "../../src/node/mesh-file.ts";
 import { grantId } from "../../src/wire/admission.ts";
+import { fc } from "../support/fast-check.ts";
 
 const numRuns = Number(process.env["SEALMESH_FUZZ_RUNS"] ?? 300);
 const authority = authorityKey("ab".repeat(32));

@@ -2,7 +2,6 @@
  * Every kind of evidence on random bytes, and on good evidence with changes: a verdict with every factor, never an
  * exception, and never a signature that passes over changed bytes. SEALMESH_FUZZ_RUNS raises the count.
  */
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { signSoftwareEvidence } from "../../src/attest/kinds/software.ts";
 import { reasons } from "../../src/attest/reasons.ts";
@@ -22,6 +21,7 @@ import {
   signP1363,
   testKey,
 } from "../support/evidence.ts";
+import { fc } from "../support/fast-check.ts";
 
 const numRuns = Number(process.env["SEALMESH_FUZZ_RUNS"] ?? 300);
 const caseMs = 1_000;

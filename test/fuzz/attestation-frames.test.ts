@@ -2,7 +2,6 @@
  * The frames of challenges and evidence, and both ends of a challenge, on random bytes and on valid bytes with changes:
  * a value or a MeshError, soon, and never more than the bounds allow. SEALMESH_FUZZ_RUNS raises the count.
  */
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { ChallengeAsk, openChallenge } from "../../src/attest/challenge.ts";
 import { endpointId } from "../../src/base/brand.ts";
@@ -25,6 +24,7 @@ import {
 } from "../../src/wire/attestation.ts";
 import { limits } from "../../src/wire/limits.ts";
 import { codeOf } from "../support/expect-code.ts";
+import { fc } from "../support/fast-check.ts";
 
 const numRuns = Number(process.env["SEALMESH_FUZZ_RUNS"] ?? 300);
 const caseMs = 1_000;

@@ -2,13 +2,13 @@
  * Lists of builds on random bytes, with changes, and in random order: a decoder returns a value or throws a MeshError, and
  * whatever is offered, what a node holds is signed and never older than before. SEALMESH_FUZZ_RUNS raises the count.
  */
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { isMeshError } from "../../src/base/errors.ts";
 import { buildListIn } from "../../src/node/build-lists.ts";
 import { judgeBuild, type ListBook, readBuildList, takeBuildList } from "../../src/policy/builds.ts";
 import { decodeBuildList, decodeSignedBuildList, encodeBuildList } from "../../src/wire/builds.ts";
 import { digestA, digestB, listed, listKey, listOf, signedList } from "../support/build-lists.ts";
+import { fc } from "../support/fast-check.ts";
 
 const numRuns = Number(process.env["SEALMESH_FUZZ_RUNS"] ?? 300);
 const caseMs = 1_000;

@@ -3,7 +3,6 @@
  * structures of random elements: they return a value or throw a MeshError, and soon. verifyChain never throws, and never
  * accepts what was changed. fast-check prints seed and path of a failure; SEALMESH_FUZZ_RUNS raises the count.
  */
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { concat, equal } from "../../src/base/bytes.ts";
 import { isMeshError } from "../../src/base/errors.ts";
@@ -34,6 +33,7 @@ import {
   madeKey,
   pssWith,
 } from "../support/certificates.ts";
+import { fc } from "../support/fast-check.ts";
 
 const numRuns = Number(process.env["SEALMESH_FUZZ_RUNS"] ?? 300);
 const caseMs = 1_000;

@@ -3,7 +3,6 @@
  * SEALMESH_FUZZ_RUNS raises the count.
  */
 import { createRequire } from "node:module";
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { utf8 } from "../../src/base/bytes.ts";
 import { isMeshError } from "../../src/base/errors.ts";
@@ -12,6 +11,7 @@ import { decodeListing, encodeListing, pick, score } from "../../src/discovery/l
 import { decodeText, encodeText } from "../../src/discovery/mdns-text.ts";
 import { decodeRelayMessage, isGenuine } from "../../src/discovery/nostr-event.ts";
 import { limits } from "../../src/wire/limits.ts";
+import { fc } from "../support/fast-check.ts";
 import { eventOf, idOf, offerOf, secretOf } from "../support/listings.ts";
 
 const numRuns = Number(process.env["SEALMESH_FUZZ_RUNS"] ?? 500);

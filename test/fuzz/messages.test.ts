@@ -3,7 +3,6 @@
  * the caller is in it; a chat stream gives the same blocks wherever its bytes are cut; any other bytes end in `error`.
  * fast-check prints seed and path of a failure; SEALMESH_FUZZ_RUNS raises the count.
  */
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { utf8 } from "../../src/base/bytes.ts";
 import type { Json } from "../../src/base/json.ts";
@@ -12,6 +11,7 @@ import { messagesAnswer } from "../../src/openai/messages/answer.ts";
 import { messagesErrorAnswer } from "../../src/openai/messages/errors.ts";
 import { planMessages } from "../../src/openai/messages/request.ts";
 import { openAiErrorAnswer } from "../../src/openai/foreign.ts";
+import { fc } from "../support/fast-check.ts";
 import { run } from "../unit/openai/messages/message-stream.ts";
 import { plan } from "../unit/openai/messages/plan.ts";
 import { chunk, done, usageChunk } from "../unit/openai/responses/chat-stream.ts";

@@ -3,15 +3,14 @@
  * sealed, over the in-memory network, opened, and through the client's HTTP surface: what comes out is what went in. The
  * engine is a stand-in that gives its bytes as they are; cleaning up after real ones is engine/openai-http.ts's work.
  */
-import fc from "fast-check";
 import { beforeEach, describe, expect, it } from "vitest";
 import { concat, utf8 } from "../../src/base/bytes.ts";
 import { MeshError } from "../../src/base/errors.ts";
 import type { Answer } from "../../src/engine/engine.ts";
 import { answer } from "../../src/exchange.ts";
-import { inject } from "../../src/node/http/inject.ts";
 import { memoryNetwork } from "../../src/transport/memory.ts";
 import { answeringHost, direct } from "../support/answering.ts";
+import { fc } from "../support/fast-check.ts";
 import { eventually, testMesh } from "../support/mesh.ts";
 import { RawPeer } from "../support/raw-peer.ts";
 import { events, startApi } from "../unit/node/api-server.ts";
@@ -84,7 +83,7 @@ beforeEach(async () => {
   const peer = await RawPeer.start(network, { role: "host", models: ["path"] });
   const { parts } = await answeringHost({
     identity: peer.identity,
-    serve: (request, asker, signal) => inject(api.server, request, asker, signal),
+    serve: api.answerPeer,
   });
   peer.key = parts.keys.current;
   peer.handlers.http = async (bytes, reader, from) => {

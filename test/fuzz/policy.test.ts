@@ -2,7 +2,6 @@
  * Books of pins and of owners, claims of owners and their keys on random input, and on good input with changes: a value or a MeshError, soon, and
  * never a claim that holds. fast-check prints seed and path of a failure; SEALMESH_FUZZ_RUNS raises the count.
  */
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type EndpointId, endpointId } from "../../src/base/brand.ts";
 import { concat, fromHex } from "../../src/base/bytes.ts";
@@ -13,6 +12,7 @@ import { decodeOwnerBook, encodeOwnerBook, type OwnerBook } from "../../src/poli
 import { judgeOwner, noOwnerTrust } from "../../src/policy/owners.ts";
 import { decodePinBook, encodePinBook, type Pin, type PinBook } from "../../src/policy/pins.ts";
 import { decodeOwnership, encodeOwnership } from "../../src/wire/ownership.ts";
+import { fc } from "../support/fast-check.ts";
 import vectors from "../vectors/mesh-llm.json" with { type: "json" };
 
 const numRuns = Number(process.env["SEALMESH_FUZZ_RUNS"] ?? 300);

@@ -3,12 +3,12 @@
  * events wherever its bytes are cut; any other bytes end in `response.failed` and `error`. fast-check prints seed and path
  * of a failure; SEALMESH_FUZZ_RUNS raises the count.
  */
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { utf8 } from "../../src/base/bytes.ts";
 import { checkChat } from "../../src/openai/chat.ts";
 import { responsesAnswer } from "../../src/openai/responses/answer.ts";
 import { planResponses } from "../../src/openai/responses/request.ts";
+import { fc } from "../support/fast-check.ts";
 import { chunk, done, type Json, run, usageChunk } from "../unit/openai/responses/chat-stream.ts";
 import { newStore, plan } from "../unit/openai/responses/plan.ts";
 import { callPiece, caseMs, cutAt, cuts, known, line, meshErrorOr, text } from "../support/adapter-fuzz.ts";

@@ -1,5 +1,4 @@
 /** Every decoder of the sealed path above the wire layer, on bytes of all kinds: a value or a typed error, never a hang. */
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { concat, equal, utf8 } from "../../src/base/bytes.ts";
 import { isMeshError } from "../../src/base/errors.ts";
@@ -8,6 +7,7 @@ import { AskerSeal, openRequest } from "../../src/crypto/seal.ts";
 import { type ByteSource, encodeRequest, encodeResponse, readRequest, readResponse } from "../../src/tunnel/http.ts";
 import { openedResponse } from "../../src/tunnel/sealed.ts";
 import { StreamReader } from "../../src/wire/frame.ts";
+import { fc } from "../support/fast-check.ts";
 
 const numRuns = Number(process.env["SEALMESH_FUZZ_RUNS"] ?? 300);
 

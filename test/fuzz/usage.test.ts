@@ -1,7 +1,7 @@
 /** Wherever the pieces of an answer are cut, the same bytes come out, and the same account. */
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { metered } from "../../src/openai/usage.ts";
+import { fc } from "../support/fast-check.ts";
 
 const text = fc.oneof(
   fc.string({ unit: "binary", maxLength: 30 }),

@@ -2,7 +2,6 @@
  * Every decoder of wire/ on random bytes, on valid bytes with changes, and on valid bytes cut short: it returns a value
  * or throws a MeshError, and soon. fast-check prints seed and path of a failure; SEALMESH_FUZZ_RUNS raises the count.
  */
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { authorityKey, endpointId } from "../../src/base/brand.ts";
 import { concat, fromBase64Url, fromHex, fromUtf8, latin1, toBase64Url, toHex, utf8 } from "../../src/base/bytes.ts";
@@ -68,6 +67,7 @@ import {
   encodeRelayReply,
   relayCodes,
 } from "../../src/wire/relay.ts";
+import { fc } from "../support/fast-check.ts";
 import { pieces } from "../unit/wire/pieces.ts";
 
 const numRuns = Number(process.env["SEALMESH_FUZZ_RUNS"] ?? 300);

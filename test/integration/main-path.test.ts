@@ -123,7 +123,7 @@ describe("the main path", () => {
     const engine = await startEngineServer({ text: "yes" });
     const mesh = testMesh();
     const dataDir = temporaryDirectory();
-    const flags = { engine: [engine.url], dataDir, bind: "127.0.0.1:4321" };
+    const flags = { engine: [engine.url], dataDir }; // a node comes back on its port
     const host = await mesh.start("serve", flags);
     const client = await mesh.start("client", { join: [host.invite()] });
     expect((await chat(client, question)).status).toBe(200);
@@ -178,6 +178,9 @@ describe("the main path", () => {
   it("tells of an unknown model, of a host that left, and goes on", async () => {
     const engine = await startEngineServer({ text: "yes" });
     const { host, client } = await threeNodes(testMesh(), engine.url, "auto");
+    await eventually("the client has met the host", () =>
+      client.status().peers.some(({ endpoint_id: id, connected }) => id === host.endpointId && connected),
+    );
     const unknown = await chat(client, { ...question, model: "nobody" });
     expect(unknown.status).toBe(404);
     expect(((await unknown.json()) as { error: { code: string } }).error.code).toBe("model_not_found");

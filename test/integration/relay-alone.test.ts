@@ -49,7 +49,10 @@ describe("a relay", () => {
     const stranger = await mesh.raw();
     await stranger.meet(relay);
     expect((await openRelay(await stranger.dial(relay, "sealmesh/1"), stranger.id)).code).toBe(relayCodes.refused);
-    await eventually("all is counted", () => relay.status().relayed.streams === 3);
+    await eventually("all is counted", () => {
+      const { streams, running, refused } = relay.status().relayed;
+      return streams === 3 && running === 0 && refused === 1;
+    });
     const { relayed } = relay.status();
     expect(relayed).toMatchObject({
       streams: 3,

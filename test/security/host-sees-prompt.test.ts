@@ -117,7 +117,9 @@ describe("E7: what the product says", () => {
     const security = page("SECURITY.md");
     expect(security).toMatch(/the host that answers \| everything: prompt, answer, who asks/);
     expect(security).toMatch(/Sealing does not protect from the machine that runs the model/);
-    expect(security).toMatch(/Between two nodes with a direct connection QUIC already encrypts\. Sealing adds:/);
+    expect(security).toMatch(
+      /Between two nodes with a direct connection QUIC, or TLS 1\.3 on the direct path, already encrypts\. Sealing adds:/,
+    );
   });
 
   it("E7: and neither claims that a host cannot see it", () => {

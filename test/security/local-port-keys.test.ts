@@ -3,7 +3,6 @@ import { describe, expect, it } from "vitest";
 import { keyHashes } from "../../src/node/api-keys.ts";
 import type { GateRules } from "../../src/node/http/gate.ts";
 import { utf8 } from "../../src/base/bytes.ts";
-import { inject } from "../../src/node/http/inject.ts";
 import { engineOf, type ErrorBody, peer, startApi } from "../unit/node/api-server.ts";
 import { chatOf } from "../unit/node/api-server.ts";
 import { expectCode } from "../support/expect-code.ts";
@@ -63,9 +62,9 @@ describe("a port with keys", () => {
   });
 
   it("a peer needs none: who it is was proven before", async () => {
-    const { server } = await startApi({ scripted: engineOf(["{}"]) }, { gate });
+    const { answerPeer } = await startApi({ scripted: engineOf(["{}"]) }, { gate });
     const request = { method: "GET", path: "/v1/models", headers: [], body: utf8("") };
-    const answer = await inject(server, request, peer, new AbortController().signal).read();
+    const answer = await answerPeer(request, peer, new AbortController().signal).read();
     expect(new TextDecoder().decode(answer)).toMatch(/^HTTP\/1\.1 200 /);
   });
 });

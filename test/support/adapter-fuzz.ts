@@ -1,7 +1,7 @@
 /** What the fuzz tests of the adapters between chat and other APIs share. */
-import fc from "fast-check";
 import { expect } from "vitest";
 import { isMeshError } from "../../src/base/errors.ts";
+import { fc } from "./fast-check.ts";
 
 /** Longest that one case may take. */
 export const caseMs = 1_000;

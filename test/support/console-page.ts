@@ -15,7 +15,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { Command as Commander } from "commander";
-import type { Command } from "../../src/cli/command.ts";
+import type { Command, CommandGroup } from "../../src/cli/command.ts";
 import { commands } from "../../src/cli/command-list.ts";
 import { defaults } from "../../src/node/defaults.ts";
 import { mainFile, root } from "./processes.ts";
@@ -144,9 +144,13 @@ export class Machine {
   }
 }
 
+const loaded: ReadonlyMap<string, Command | CommandGroup> = new Map(
+  await Promise.all(commands.map(async ({ name, load }) => [name, await load()] as const)),
+);
+
 /** Long flags of a command; of a group's own, when the second word is none of its commands. */
 function flagsOf(first: string, second: string | undefined): ReadonlySet<string> {
-  const found = commands.find(({ name }) => name === first);
+  const found = loaded.get(first);
   if (!found) return new Set();
   const isGroup = "commands" in found;
   const command: Pick<Command, "addFlags"> | undefined = isGroup

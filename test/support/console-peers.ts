@@ -33,6 +33,7 @@ export function consolePeer(number: number, options: ConsolePeer): PeerStatus {
     requested_models: [],
     model_states: models.map((id) => ({ id, context_length: 4_096, busy: false, queue: 0 })),
     rtt_ms: 2,
+    path: "tls",
     connected: relayed === undefined,
     sealed: refused ? "refused" : "sealed",
     route: relayed === undefined ? "direct" : "relay",

@@ -50,6 +50,9 @@ const restarted = "host3";
 /** Goes to another address as it runs. */
 const moved = "client4";
 
+/** Whom a node has met is on its disk by then (keepAfterMs in mesh/membership.ts): the one that is killed finds its way back by it. */
+const keptMs = 3_500;
+
 /** Full length under `npm run drill`. */
 export const isFull = process.env["SEALMESH_DRILL"] === "full";
 /** The task's times: a network that is away for 90 s, and answers within 30 s of its return. */
@@ -92,6 +95,30 @@ export class Drill {
     return of.filter((other) => ids.has(this.#of(other).node.ready.endpoint_id));
   }
 
+  /** Resolves when all bytes between clients and hosts go by TLS, or none do, as the clients say. */
+  async onPath(path: "tls" | "quic", ms = healMs): Promise<void> {
+    const isOn = async (client: Name): Promise<boolean> => {
+      const { peers } = await this.status(client);
+      const ids = hosts.map((host) => this.#of(host).node.ready.endpoint_id as string);
+      const isTls = (id: string): boolean => peers.some((peer) => peer.endpoint_id === id && peer.path === "tls");
+      return path === "tls" ? ids.every(isTls) : !ids.some(isTls);
+    };
+    await until(`all go by ${path}`, async () => (await Promise.all(clients.map(isOn))).every(Boolean), ms).catch(
+      async () => {
+        const rows = await Promise.all(
+          clients.map(async (client) => {
+            const { peers } = await this.status(client);
+            return hosts.map((host) => {
+              const peer = peers.find(({ endpoint_id: id }) => id === this.#of(host).node.ready.endpoint_id);
+              return `${client} ${host} ${peer?.path ?? "none"}${peer?.connected ? "" : ", not connected"}`;
+            });
+          }),
+        );
+        throw new Error(`not all go by ${path} after ${ms} ms: ${rows.flat().join("; ")}`);
+      },
+    );
+  }
+
   async status(name: Name): Promise<Status> {
     const { node, place } = this.#of(name);
     return JSON.parse(await (await place.fetch(`${node.ready.console_url}/api/status`)).text()) as Status;
@@ -122,6 +149,7 @@ export class Drill {
    */
   async partition(ms: number): Promise<void> {
     const [first, second] = halves;
+    await pause(keptMs);
     this.#network.cut(first, second);
     const since = performance.now();
     const { node, dataDir } = this.#of(restarted);

@@ -11,15 +11,16 @@ export interface Host {
   readonly engine: EngineProcess;
 }
 
-/** A host of one model; `member` is whom it joins. */
+/** A host of one model; `member` is whom it joins, `words` are more of its command line. */
 export async function startHost(
   model: string,
   options: ScriptedEngineOptions = {},
   member?: NodeProcess,
+  words: readonly string[] = [],
 ): Promise<Host> {
   const engine = await startEngineProcess({ ...options, models: [model] });
   const joining = member ? ["--join", member.ready.invite] : [];
-  return { engine, node: await startProcess(["serve", "--engine", engine.url, ...joining]) };
+  return { engine, node: await startProcess(["serve", "--engine", engine.url, ...joining, ...words]) };
 }
 
 /** The official client, as a user would make it; it repeats nothing, so that a test sees what happens. */

@@ -10,7 +10,6 @@ import { readInvite } from "../../src/crypto/invite.ts";
 import { signRecord, type VerifiedRecord } from "../../src/crypto/record.ts";
 import type { Admittance } from "../../src/mesh/gate.ts";
 import { Admission, type AdmissionOptions } from "../../src/node/admission.ts";
-import { memoryNetwork } from "../../src/transport/memory.ts";
 import { alpns, type Transport } from "../../src/transport/transport.ts";
 import {
   type AdmissionChallenge,
@@ -25,6 +24,7 @@ import { encodeInvite, type InviteGrant } from "../../src/wire/invite.ts";
 import { limits } from "../../src/wire/limits.ts";
 import { sealStreams } from "../../src/wire/stream-types.ts";
 import { temporaryDirectory } from "./mesh.ts";
+import { testNetwork } from "./test-network.ts";
 
 export interface Member {
   readonly identity: Identity;
@@ -63,7 +63,7 @@ export interface Circle {
 export const startMs = 1_800_000_000_000;
 
 export function circle(): Circle {
-  const network = memoryNetwork();
+  const network = testNetwork();
   const circleOf: Circle = {
     nowMs: startMs,
     async member(options = {}) {

@@ -6,8 +6,9 @@ import { afterEach } from "vitest";
 import type { Log, LogEvent } from "../../src/base/log.ts";
 import { type Flags, type Mode, resolveConfig } from "../../src/node/config.ts";
 import { type Node, type NodeOptions, startNode } from "../../src/node/node.ts";
-import { type MemoryNetwork, memoryNetwork } from "../../src/transport/memory.ts";
+import type { MemoryNetwork } from "../../src/transport/memory.ts";
 import type { TransportKind } from "../../src/transport/transport.ts";
+import { testNetwork } from "./test-network.ts";
 
 export interface TestNode extends Node {
   /** Of a relay it is missing, but no test asks one. */
@@ -39,9 +40,9 @@ export function temporaryDirectory(): string {
   return directory;
 }
 
-/** Nodes started here share one in-memory network, unless a transport is given. */
+/** Nodes started here share one network, unless a transport is given. */
 export function testMesh(): TestMesh {
-  const network = memoryNetwork();
+  const network = testNetwork();
   return {
     network,
     async start(mode, flags = {}, transport = network, parts = {}): Promise<TestNode> {

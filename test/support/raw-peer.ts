@@ -16,7 +16,7 @@ import { AskerSeal, type HostSeal, type OpenedRequest, openRequest } from "../..
 import { relayCapability } from "../../src/mesh/choose.ts";
 import type { Flags, Mode } from "../../src/node/config.ts";
 import { announcedVersion } from "../../src/node/version.ts";
-import { type MemoryNetwork, memoryNetwork } from "../../src/transport/memory.ts";
+import type { MemoryNetwork } from "../../src/transport/memory.ts";
 import { type TapEntry, tapTransport } from "../../src/transport/tap.ts";
 import {
   type Alpn,
@@ -62,6 +62,7 @@ import {
 import { envelopeByte, meshStreams, sealStreams } from "../../src/wire/stream-types.ts";
 import type { ScriptedEngine, SeenRequest } from "./engine-server.ts";
 import { eventually, type TestNode, type TestParts, testMesh } from "./mesh.ts";
+import { testNetwork } from "./test-network.ts";
 
 /** What it shows on its own connection: record and field 36, field 36 alone, or neither. */
 export type RawKind = "sealing" | "reference" | "old";
@@ -542,7 +543,7 @@ export interface AttackedMesh {
 }
 
 export function attackedMesh(): AttackedMesh {
-  const network = memoryNetwork();
+  const network = testNetwork();
   const mesh = testMesh();
   return {
     network,

@@ -4,13 +4,13 @@
  */
 import { writeFileSync } from "node:fs";
 import { fromHex, fromUtf8, toHex, utf8 } from "../../base/bytes.ts";
-import { MeshError, toMeshError } from "../../base/errors.ts";
+import { MeshError, systemCode, toMeshError } from "../../base/errors.ts";
 import { isRecord, type Json } from "../../base/json.ts";
 import { identityFrom, newIdentitySeed } from "../../crypto/identity.ts";
 import { buildListIn, buildListText, listTrust, readBuildListFile } from "../../node/build-lists.ts";
 import { buildSettings, type BuildSettings, keyText, secretFrom, secretText } from "../../node/build-settings.ts";
 import { isoTime } from "../../node/build-status.ts";
-import { readSmall, systemCode, writeNew } from "../../node/own-files.ts";
+import { readSmall, writeNew } from "../../node/own-files.ts";
 import { listRefusals, listState, readBuildList } from "../../policy/builds.ts";
 import {
   type BuildList,
@@ -24,7 +24,7 @@ import {
 } from "../../wire/builds.ts";
 import { rfc3339Ms } from "../../wire/evidence.ts";
 import { limits } from "../../wire/limits.ts";
-import { type Command, type CommandGroup, repeated, takesWord } from "../command.ts";
+import { type CommandGroup, type NamedCommand, repeated, takesWord } from "../command.ts";
 import { paintFor, printJson, printLine, printNote, refusedExit, table } from "../output.ts";
 
 /** The largest is a document of `sealmesh measure` with every file in it. */
@@ -40,7 +40,7 @@ interface KeygenFlags {
   readonly json?: boolean;
 }
 
-const keygen: Command = {
+const keygen: NamedCommand = {
   name: "keygen",
   summary: "make a key that signs lists",
   description:
@@ -83,7 +83,7 @@ interface SignFlags {
   readonly json?: boolean;
 }
 
-const sign: Command = {
+const sign: NamedCommand = {
   name: "sign",
   summary: "make a signed list of accepted builds",
   description:
@@ -314,7 +314,7 @@ interface VerifyFlags {
   readonly json?: boolean;
 }
 
-const verify: Command = {
+const verify: NamedCommand = {
   name: "verify",
   summary: "check a list's signature and times",
   description:
@@ -369,7 +369,7 @@ function signersFrom(flags: VerifyFlags): BuildSettings {
   throw new MeshError("E_USAGE", "--build-keys says who may have signed it; `sealmesh builds show` looks without");
 }
 
-const show: Command = {
+const show: NamedCommand = {
   name: "show",
   summary: "print what stands in a list",
   description:
@@ -457,8 +457,6 @@ function writeBytes(path: string, bytes: Uint8Array): void {
 }
 
 export const builds: CommandGroup = {
-  name: "builds",
-  summary: "make and check signed lists of known builds",
   description:
     "Lists of builds that you accept, and of those that you have taken back. Nodes take them with --allow-builds and " +
     "--build-keys, and hear of newer ones from their peers. A host's word on its build is its own: docs/builds.md.",

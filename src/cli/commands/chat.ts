@@ -12,8 +12,6 @@ interface ChatFlags extends SessionFlags {
 }
 
 export const chat: Command = {
-  name: "chat",
-  summary: "talk with a model of the mesh",
   description:
     "Asks a model of the mesh through the node that runs on this machine, and writes the answer as it comes; a line under it " +
     "says who answered, over which route, sealed how and proven how. Control-C stops an answer. From a pipe it answers one " +

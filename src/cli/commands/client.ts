@@ -3,8 +3,6 @@ import type { Command } from "../command.ts";
 import { addNodeFlags, type NodeProcessFlags } from "../node-flags.ts";
 
 export const client: Command = {
-  name: "client",
-  summary: "use the models of a mesh from this machine",
   description:
     "Joins a mesh and offers all its models at http://127.0.0.1:9337/v1, for any OpenAI client. Each prompt is sealed to " +
     "the host that answers it. The invite that it prints admits further nodes. SIGTERM or Control-C lets running " +

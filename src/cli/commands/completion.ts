@@ -1,5 +1,4 @@
 /** `sealmesh completion`: prints a script with which a shell completes our commands and flags. Made from the parser's own table. */
-import type { Command as Commander } from "commander";
 import { MeshError } from "../../base/errors.ts";
 import { commandTree, type TreeCommand } from "../command-tree.ts";
 import { type Command, takesWord } from "../command.ts";
@@ -19,13 +18,9 @@ const shells: Readonly<Record<string, (root: TreeCommand) => string>> = {
 interface CompletionFlags {
   readonly shell: string;
   readonly json?: boolean;
-  /** The whole program, with all its commands. */
-  readonly program?: Commander;
 }
 
 export const completion: Command = {
-  name: "completion",
-  summary: "print a script that completes commands and flags in a shell",
   description:
     "Prints a completion script for one shell. It has all commands and flags of this version: load it anew after an " +
     "update, or let the shell make it at its start, as the examples do.",
@@ -38,16 +33,20 @@ export const completion: Command = {
   addFlags(command) {
     takesWord(command, "shell", "<shell>", "bash, zsh, fish or powershell").option("--json", "one JSON document");
     command.registeredArguments[0]?.choices(Object.keys(shells));
-    // the list of commands names this one, so it cannot be imported here
-    command.hook("preAction", (self) => void self.setOptionValue("program", self.parent));
   },
-  run(given) {
-    const { shell, json, program } = given as unknown as CompletionFlags;
+  async run(given) {
+    const { shell, json } = given as unknown as CompletionFlags;
     const scriptOf = shells[shell];
-    if (!scriptOf || !program) throw new MeshError("E_USAGE", `completion takes ${Object.keys(shells).join(", ")}`);
+    if (!scriptOf) throw new MeshError("E_USAGE", `completion takes ${Object.keys(shells).join(", ")}`);
+    // the list of commands names this one, so it cannot be imported above
+    const { declareProgram } = await import("../program.ts");
+    const program = await declareProgram(
+      () => Promise.resolve(),
+      () => true,
+    );
     const script = scriptOf(commandTree(program));
     if (json) printJson({ shell, script });
     else process.stdout.write(script);
-    return Promise.resolve(0);
+    return 0;
   },
 };

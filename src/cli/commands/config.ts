@@ -4,7 +4,7 @@ import type { Command as Commander } from "commander";
 import { MeshError } from "../../base/errors.ts";
 import { type Flags, shownSettings } from "../../node/config.ts";
 import { noFile, placeOfConfigFile } from "../../node/config-place.ts";
-import type { Command, CommandGroup } from "../command.ts";
+import type { CommandGroup, NamedCommand } from "../command.ts";
 import { addNodeFlags, addServingFlags } from "../node-flags.ts";
 import { counted, paintFor, printJson, printLine, printNote, table } from "../output.ts";
 import { cellsOf, type SettingReport, settingReports } from "../setting-report.ts";
@@ -14,7 +14,7 @@ interface ShowFlags extends Flags {
   readonly json?: boolean;
 }
 
-const show: Command = {
+const show: NamedCommand = {
   name: "show",
   summary: "show each setting with its value and its origin",
   description:
@@ -59,7 +59,7 @@ function showText(reports: readonly SettingReport[], all: boolean): string {
   ].join("\n");
 }
 
-const path: Command = {
+const path: NamedCommand = {
   name: "path",
   summary: "print where the configuration file is, or would be",
   description: "Prints the file that a node would read here, or the place where it would look for one.",
@@ -85,8 +85,6 @@ function addFileFlags(command: Commander): void {
 }
 
 export const config: CommandGroup = {
-  name: "config",
-  summary: "show the settings and their origins",
   description:
     "Settings of a node: a flag wins over its SEALMESH_* variable, which wins over a credential of the service manager, " +
     "which wins over the configuration file, which wins over the default. docs/config.md lists them all.",

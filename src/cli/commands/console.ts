@@ -17,8 +17,6 @@ interface OpenFlags extends SessionFlags {
 }
 
 export const console: Command = {
-  name: "console",
-  summary: "print the link to the console, or open it",
   description:
     "Prints the link to the console of the node that runs on this machine. The session in it is a secret for as long as the " +
     "node runs: who has it can invite, pin and stop. Without it the console can be looked at, and no more. With --open other " +

@@ -2,8 +2,6 @@
 import type { Command } from "../command.ts";
 
 export const demo: Command = {
-  name: "demo",
-  summary: "see a sealed answer travel, on this machine alone",
   description:
     "Starts three nodes on this machine, each a process with its own state: a host with a tiny model of sealmesh's own, a " +
     "relay, and a client. Asks a question through them, streams the answer, and shows what the relay saw. Needs no " +

@@ -25,8 +25,6 @@ const progressMs = 2_000;
 const shownModels = 4;
 
 export const discover: Command = {
-  name: "discover",
-  summary: "list the meshes that can be found from here",
   description:
     "Looks on the local network and asks Nostr relays, and lists what is found. Listings are written by strangers: " +
     "nothing in them is checked before a node joins. Relays learn that this machine asks.",

@@ -15,8 +15,6 @@ interface Flags extends DoctorFlags {
 const progressMs = 2_000;
 
 export const doctor: Command = {
-  name: "doctor",
-  summary: "check what a node needs on this machine, and say what to do",
   description:
     "Looks at the node that runs here, or at what one would find: settings, engine, ports, data directory, network, iroh relays " +
     "that are set, clock, hardening, TPM or Secure Enclave, graphics. Changes nothing, asks nobody but this machine and " +

@@ -2,7 +2,7 @@
 import type { Command as Commander } from "commander";
 import { dataDirArguments, dataDirFrom } from "../../node/config.ts";
 import { type EngineState, engineState, installEngine, removeEngine } from "../../node/engine-install.ts";
-import type { Command, CommandGroup } from "../command.ts";
+import type { CommandGroup, NamedCommand } from "../command.ts";
 import { labelled, paintFor, printJson, printLine } from "../output.ts";
 import { progressBar, sizeText } from "../progress.ts";
 
@@ -16,7 +16,7 @@ const addFlags = (command: Commander): Commander =>
     .option("--json", "one JSON document")
     .option("--data-dir <directory>", "of the node (default: the platform's place for state)");
 
-const install: Command = {
+const install: NamedCommand = {
   name: "install",
   summary: "fetch the embedded engine",
   description:
@@ -42,7 +42,7 @@ const install: Command = {
   },
 };
 
-const status: Command = {
+const status: NamedCommand = {
   name: "status",
   summary: "say whether there is one, and where",
   description:
@@ -55,7 +55,7 @@ const status: Command = {
   },
 };
 
-const remove: Command = {
+const remove: NamedCommand = {
   name: "remove",
   summary: "delete it from the data directory",
   description:
@@ -72,8 +72,6 @@ const remove: Command = {
 };
 
 export const engine: CommandGroup = {
-  name: "engine",
-  summary: "fetch, look at or remove the embedded engine",
   description:
     "The embedded engine runs GGUF files in a process of this node. It is fetched apart from the package, because it is ten " +
     "times as large; whoever serves the models of another program does not need it.",

@@ -17,8 +17,6 @@ interface ExplainFlags extends SessionFlags {
 }
 
 export const explain: Command = {
-  name: "explain",
-  summary: "say who would be asked, who not, and why",
   description:
     "Asks a node that runs on this machine about a model, or about a peer (its endpoint id, or the first 10 digits and " +
     "more): which hosts may be asked, which are refused, and why. Ends with 0 when somebody may be asked, with 77 when all " +

@@ -8,7 +8,7 @@ import { secondsOf } from "../../node/config-kinds.ts";
 import { defaults } from "../../node/defaults.ts";
 import type { InviteDocument, MadeInviteDocument } from "../../node/http/invites.ts";
 import { type MemberRole, memberRoles } from "../../wire/admission.ts";
-import { type Command, type CommandGroup, takesWord } from "../command.ts";
+import { type Command, type CommandGroup, type NamedCommand, takesWord } from "../command.ts";
 import { addSessionFlags, askConsole, consoleUrl, neededSession, type SessionFlags } from "../local-node.ts";
 import { counted, paintFor, printJson, printLine, printNote } from "../output.ts";
 import { tableOf, widthOf } from "../table.ts";
@@ -57,7 +57,7 @@ const make: Pick<Command, "addFlags" | "run"> = {
   },
 };
 
-const list: Command = {
+const list: NamedCommand = {
   name: "list",
   summary: "show the invites of a node",
   description: "Shows the invites that a node of this machine has issued, and how many nodes each has admitted.",
@@ -81,7 +81,7 @@ interface RevokeFlags extends InviteFlags {
   readonly id: string;
 }
 
-const revoke: Command = {
+const revoke: NamedCommand = {
   name: "revoke",
   summary: "take an invite back",
   description:
@@ -113,8 +113,6 @@ const revoke: Command = {
 };
 
 export const invite: CommandGroup = {
-  name: "invite",
-  summary: "invite others to the mesh of a running node",
   description:
     "Makes an invite to the mesh of the node that runs on this machine. An invite is a secret until it is used up or expired: " +
     "whoever has it can join. One for each person or machine can be taken back by itself; what the node shows at its start " +

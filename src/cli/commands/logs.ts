@@ -23,8 +23,6 @@ const usualLines = 20;
 const levels: readonly LogLevel[] = ["debug", "info", "warn", "error"];
 
 export const logs: Command = {
-  name: "logs",
-  summary: "show what a running node has logged",
   description:
     "Shows the last entries of the log of the node that runs on this machine. It keeps a thousand of them in memory; there " +
     "is never a word of a prompt or an answer among them. What a service logged before is with its manager: journalctl on " +

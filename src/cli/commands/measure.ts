@@ -24,8 +24,6 @@ interface MeasureFlags {
 const progressMs = 2_000;
 
 export const measure: Command = {
-  name: "measure",
-  summary: "print the digests of this installation",
   description:
     "Hashes what would run here and prints three digests: `build` of this package and of the packages that it depends on, " +
     "`runtime` of the Node program, `engine` of the embedded engine's packages, if they are installed. Equal digests mean " +

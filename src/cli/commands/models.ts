@@ -8,8 +8,6 @@ import { type Cell, type Column, tableOf } from "../table.ts";
 import { addWatchFlags, show, type WatchFlags } from "../watch.ts";
 
 export const models: Command = {
-  name: "models",
-  summary: "show the models of the mesh",
   description:
     "Asks a node that runs on this machine for the models of its mesh: how many hosts serve each and how many of them may be " +
     "asked, the context, and how a prompt would travel to them. Where hosts differ, all that may happen is listed.",

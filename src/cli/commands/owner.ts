@@ -26,7 +26,7 @@ import { endpointIdIn } from "../../node/state.ts";
 import { isListable, type OwnerBook, type OwnerList, withListed, withoutListed } from "../../policy/owner-book.ts";
 import { judgeOwner, noOwnerTrust, type OwnerTrust, ownerStatusTexts, type OwnerVerdict } from "../../policy/owners.ts";
 import { encodeOwnership, type SignedOwnership } from "../../wire/ownership.ts";
-import { type Command, type CommandGroup, takesWord } from "../command.ts";
+import { type CommandGroup, type NamedCommand, takesWord } from "../command.ts";
 import { counted, labelled, paintFor, printJson, printLine, printNote, refusedExit } from "../output.ts";
 import { askNewPassphrase, askPassphrase, checkedPassphrase } from "../passphrase.ts";
 
@@ -67,7 +67,7 @@ interface InitFlags extends KeyFlags {
   readonly passphrase?: boolean;
 }
 
-const init: Command = {
+const init: NamedCommand = {
   name: "init",
   summary: "make an owner's key",
   description:
@@ -115,7 +115,7 @@ interface SignFlags extends KeyFlags {
   readonly out?: string;
 }
 
-const signNode: Command = {
+const signNode: NamedCommand = {
   name: "sign-node",
   summary: "sign that a node is yours",
   description:
@@ -156,7 +156,7 @@ interface InstallFlags extends OwnerFlags {
   readonly file: string;
 }
 
-const install: Command = {
+const install: NamedCommand = {
   name: "install",
   summary: "install a claim that was signed elsewhere",
   description:
@@ -189,7 +189,7 @@ interface ListFlags extends OwnerFlags {
   readonly undo?: boolean;
 }
 
-const trust: Command = {
+const trust: NamedCommand = {
   name: "trust",
   summary: "trust an owner's nodes",
   description:
@@ -216,7 +216,7 @@ const revocable: Readonly<Record<string, OwnerList>> = {
   node: "revokedNodes",
 };
 
-const revoke: Command = {
+const revoke: NamedCommand = {
   name: "revoke",
   summary: "refuse an owner, one claim or a node",
   description:
@@ -268,7 +268,7 @@ function changeBook(list: OwnerList, what: string, { id, undo = false, dataDir, 
 
 // ---- status
 
-const ownerStatus: Command = {
+const ownerStatus: NamedCommand = {
   name: "status",
   summary: "show whose this machine's node is, and whom it trusts",
   description:
@@ -331,8 +331,6 @@ function statusText({ directory, node, file, key, owner, book }: Shown): string 
 }
 
 export const owner: CommandGroup = {
-  name: "owner",
-  summary: "sign that nodes are yours, trust owners, revoke them",
   description:
     "An owner is a key. It signs which nodes are theirs, and each machine has its own list of owners that it trusts, and of " +
     "what was revoked. Whose a node is says nothing of what it runs. Works while a node runs; docs/owners.md has it all.",

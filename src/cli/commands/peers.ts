@@ -13,8 +13,6 @@ interface PeersFlags extends WatchFlags {
 }
 
 export const peers: Command = {
-  name: "peers",
-  summary: "show who is in the mesh",
   description:
     "Asks a node that runs on this machine who is in its mesh: name, role, models, round trip, the way a prompt would take " +
     "and whether it would be sealed, what each host has proven, and why one is refused. With an id, or a name, all that is " +

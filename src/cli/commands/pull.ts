@@ -14,8 +14,6 @@ interface PullFlags extends DownloadFlags {
 }
 
 export const pull: Command = {
-  name: "pull",
-  summary: "download a model",
   description:
     "Downloads a GGUF file of Hugging Face or from an https address into the cache directory and prints its path. What was " +
     "broken off is gone on with, and what is there already is not asked for again. `serve --model` does the same by itself. " +

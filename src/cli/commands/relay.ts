@@ -7,8 +7,6 @@ import { addNodeFlags, type NodeProcessFlags } from "../node-flags.ts";
 const unused: ReadonlySet<string> = new Set([...Object.values(flagsOfAskers), "--no-relay-traffic"]);
 
 export const relay: Command = {
-  name: "relay",
-  summary: "carry sealed bytes for members of a mesh",
   description:
     "Joins a mesh and carries, for members without a direct way to a host, what is sealed between them: it has no key to " +
     "it, needs no model and has no API port. It sees who asks which host, sizes and times (docs/relays.md). `sealmesh " +

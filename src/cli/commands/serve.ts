@@ -3,8 +3,6 @@ import type { Command } from "../command.ts";
 import { addNodeFlags, addServingFlags, type NodeProcessFlags } from "../node-flags.ts";
 
 export const serve: Command = {
-  name: "serve",
-  summary: "offer the models of this machine to a mesh",
   description:
     "Offers the models of an engine to a mesh, and every model of the mesh to this machine at http://127.0.0.1:9337/v1. " +
     "Prints an invite that admits other nodes. SIGTERM or Control-C lets running requests finish, then leaves the mesh; " +

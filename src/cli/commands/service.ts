@@ -1,9 +1,9 @@
 /** `sealmesh service`: a node that the service manager of this machine starts, keeps up and ends. The work is in service/. */
 import { realpathSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import type { Command as Commander } from "commander";
 import { MeshError } from "../../base/errors.ts";
-import type { Command, CommandGroup } from "../command.ts";
+import { programFile } from "../../base/package.ts";
+import type { CommandGroup, NamedCommand } from "../command.ts";
 import { printJson, printNote } from "../output.ts";
 import type { InstallOptions } from "../service/install.ts";
 import type { Scope } from "../service/systemd.ts";
@@ -21,7 +21,7 @@ interface ServiceFlags {
 const manual =
   "secrets among the flags, such as invites, are never in the unit: they go into files of 0600 that systemd hands over";
 
-const install: Command = {
+const install: NamedCommand = {
   name: "install",
   summary: "make a node a service, and start it",
   description:
@@ -48,7 +48,7 @@ const install: Command = {
   },
 };
 
-const uninstall: Command = {
+const uninstall: NamedCommand = {
   name: "uninstall",
   summary: "end the service and remove it",
   description:
@@ -74,7 +74,7 @@ const uninstall: Command = {
   },
 };
 
-const print: Command = {
+const print: NamedCommand = {
   name: "print",
   summary: "print the unit of a service",
   description:
@@ -172,7 +172,7 @@ async function placeOf({
 
 /** What runs us: this Node with this installation. @throws E_CONFIG a copy that npm may remove at any time */
 function ownProgram(): readonly string[] {
-  const main = realpathSync(fileURLToPath(new URL("../main.js", import.meta.url)));
+  const main = realpathSync(programFile("cli/main"));
   if (/[\\/]_npx[\\/]/.test(main)) {
     throw new MeshError(
       "E_CONFIG",
@@ -190,8 +190,6 @@ function sayer({ json }: ServiceFlags, done: string[]): (sentence: string) => vo
 }
 
 export const service: CommandGroup = {
-  name: "service",
-  summary: "run a node as a service of this machine",
   description:
     "A node that is started with the machine, or with this user, and kept up. It is ready when /readyz of its console port " +
     "says so. docs/operations.md has the rest: upgrades, backups, logs, containers.",

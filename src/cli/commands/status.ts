@@ -12,8 +12,6 @@ interface StatusFlags extends SessionFlags {
 }
 
 export const status: Command = {
-  name: "status",
-  summary: "show a running node and its peers",
   description:
     "Asks a node that runs on this machine for its models, its engines and its peers: how each is reached, what it has " +
     "proven so far and why it is refused. What is in order has one word; --verbose says all. Peers are not asked anew; " +

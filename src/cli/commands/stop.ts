@@ -1,6 +1,7 @@
 /** `sealmesh stop`: has the node of this machine end in order, and waits until it has. */
 import { sleep } from "../../base/deadline.ts";
 import { MeshError } from "../../base/errors.ts";
+import { isRunning } from "../../base/running.ts";
 import { defaults } from "../../node/defaults.ts";
 import type { Command } from "../command.ts";
 import { addSessionFlags, askConsole, neededSession, type SessionFlags } from "../local-node.ts";
@@ -20,8 +21,6 @@ const progressMs = 2_000;
 const patienceMs = defaults.drainMs + 10_000;
 
 export const stop: Command = {
-  name: "stop",
-  summary: "stop the node of this machine",
   description:
     "Tells the node that runs on this machine to end as at Control-C: it takes no new requests, lets running ones finish, and " +
     "leaves the mesh. Returns when it has ended. A service that its manager starts again is stopped there.",
@@ -43,7 +42,7 @@ export const stop: Command = {
       printNote(`stopping: ${why} (${Math.round(waited() / 1_000)} s)`);
     }, progressMs);
     try {
-      while (isThere(pid)) {
+      while (isRunning(pid)) {
         if (waited() > patienceMs) {
           throw new MeshError("E_TIMEOUT", `process ${pid} has not ended within ${patienceMs / 1_000} s`);
         }
@@ -57,13 +56,3 @@ export const stop: Command = {
     return 0;
   },
 };
-
-/** Whether the process is there, whoever it belongs to. */
-function isThere(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (thrown) {
-    return thrown instanceof Error && "code" in thrown && thrown.code === "EPERM";
-  }
-}

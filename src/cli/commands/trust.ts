@@ -25,7 +25,7 @@ import {
   withConfirmed,
   withoutPins,
 } from "../../policy/pins.ts";
-import { type Command, type CommandGroup, takesWord } from "../command.ts";
+import { type CommandGroup, type NamedCommand, takesWord } from "../command.ts";
 import { counted, type Paint, paintFor, printJson, printLine, printNote, table } from "../output.ts";
 import { textWidth, widthOf } from "../table.ts";
 
@@ -50,7 +50,7 @@ function addTrustFlags(command: Commander): Commander {
     .option("--json", "one JSON document");
 }
 
-const list: Command = {
+const list: NamedCommand = {
   name: "list",
   summary: "show all pins",
   description:
@@ -78,7 +78,7 @@ interface PinFlags extends IdFlags {
   readonly measurement?: string;
 }
 
-const pin: Command = {
+const pin: NamedCommand = {
   name: "pin",
   summary: "confirm what a host's attested key is",
   description:
@@ -122,7 +122,7 @@ const pin: Command = {
   },
 };
 
-const forget: Command = {
+const forget: NamedCommand = {
   name: "forget",
   summary: "remove the pins of a host",
   description:
@@ -166,7 +166,7 @@ interface FileFlags extends TrustFlags {
   readonly file?: string;
 }
 
-const exportPins: Command = {
+const exportPins: NamedCommand = {
   name: "export",
   summary: "write confirmed pins as JSON",
   description: "Writes the pins that you confirmed to stdout, or into a file that only you can read.",
@@ -202,7 +202,7 @@ interface Change {
   readonly before: Pin | undefined;
 }
 
-const importPins: Command = {
+const importPins: NamedCommand = {
   name: "import",
   summary: "take over confirmed pins from a file",
   description:
@@ -249,8 +249,6 @@ const importPins: Command = {
 };
 
 export const trust: CommandGroup = {
-  name: "trust",
-  summary: "see and change which attested keys hosts have",
   description:
     "The pins of this machine: which attested key each host had when it was first seen, and which ones you have confirmed. " +
     "A host whose key has changed is refused until you say that this is right. Works while a node runs.",

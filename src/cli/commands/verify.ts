@@ -49,8 +49,6 @@ interface VerifyFlags extends ConsoleFlags {
 }
 
 export const verify: Command = {
-  name: "verify",
-  summary: "check a host's evidence again, offline",
   description:
     "Reads evidence and checks it without any network: from a file (the attestation blob of a mesh-llm node, evidence that " +
     "sealmesh wrote, or a document of /v1/mesh/attestation/MODEL), from an address where one of these is, or of a peer (its " +

@@ -4,8 +4,6 @@ import type { Command } from "../command.ts";
 import { printJson, printLine } from "../output.ts";
 
 export const version: Command = {
-  name: "version",
-  summary: "print the version",
   description: "Prints the version of sealmesh.",
   examples: [{ what: "for programs", line: "sealmesh version --json" }],
   addFlags: (command) => command.option("--json", "one JSON document, with the platform"),

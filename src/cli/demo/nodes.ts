@@ -5,8 +5,8 @@
 import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
-import { fileURLToPath } from "node:url";
 import { type ErrorCode, errorTable, MeshError } from "../../base/errors.ts";
+import { programFile } from "../../base/package.ts";
 import { withDeadline } from "../../base/deadline.ts";
 import { environmentWithoutSettings } from "../../node/config.ts";
 import type { ReadyLine } from "../node-process.ts";
@@ -42,7 +42,7 @@ const lastWordsLimit = 2_000;
 /** @throws E_NO_ENGINE and others as the node reports them · E_TIMEOUT; the process is gone then */
 export async function startDemoNode(options: DemoNodeOptions): Promise<DemoNode> {
   const { name, dataDir, words, signal } = options;
-  const main = fileURLToPath(new URL("../main.js", import.meta.url));
+  const main = programFile("cli/main");
   const loopback = ["--bind", "127.0.0.1:0", "--relay", "none", "--port", "0", "--console", "0"];
   const own = ["--name", name, "--data-dir", dataDir, "--log-format", "json", "--stop-with-stdin"];
   const child = spawn(process.execPath, [main, ...words, ...loopback, ...own], {

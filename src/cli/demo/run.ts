@@ -5,8 +5,8 @@
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { MeshError } from "../../base/errors.ts";
+import { packageFile } from "../../base/package.ts";
 import { type EndpointId, shortId } from "../../base/brand.ts";
 import { labelled, type Paint, paintFor, printJson, printLine, printNote } from "../output.ts";
 import { ask, type DemoAnswer, requestBody, waitForModel } from "./ask.ts";
@@ -25,7 +25,7 @@ const defaultQuestion = "Who can read my prompt?";
 /** Gossip takes milliseconds; this is for a machine under load. */
 const modelMs = 15_000;
 const dumpLines = 4;
-const modelFile = fileURLToPath(new URL("../../../models/demo.gguf", import.meta.url));
+const modelFile = packageFile("models/demo.gguf");
 
 /** @returns the exit code: 0, 76 if the relay saw text, 130 or 143 when it was stopped by signal */
 export async function runDemo(flags: DemoFlags): Promise<number> {

@@ -2,10 +2,9 @@
 import { createSocket } from "node:dgram";
 import { createServer } from "node:net";
 import { networkInterfaces } from "node:os";
-import { isMeshError, toMeshError } from "../../base/errors.ts";
+import { isMeshError, systemCode, toMeshError } from "../../base/errors.ts";
 import { defaults } from "../../node/defaults.ts";
 import { fetchBounded } from "../../node/fetch-bounded.ts";
-import { systemCode } from "../../node/own-files.ts";
 import { counted } from "../output.ts";
 import { type Check, check, fail, type Finding, ok, skip, warn } from "./check.ts";
 import type { DoctorContext } from "./context.ts";

@@ -7,8 +7,8 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync } from "node:fs"
 import { dirname, join } from "node:path";
 import { withoutSecrets } from "../addresses.ts";
 import { fromUtf8 } from "../../base/bytes.ts";
-import { MeshError, toMeshError } from "../../base/errors.ts";
-import { readSmall, systemCode, writeAtomic } from "../../node/own-files.ts";
+import { MeshError, systemCode, toMeshError } from "../../base/errors.ts";
+import { readSmall, writeAtomic } from "../../node/own-files.ts";
 import { credentialNames } from "../../node/settings/settings.ts";
 import { type Credential, servicePlan, type ServicePlan } from "./plan.ts";
 import { type Scope, systemdUnit, unitName } from "./systemd.ts";

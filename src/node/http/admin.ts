@@ -1,8 +1,9 @@
 /**
- * The console port: the console's page, status and numbers for people and programs on this machine, and for those among them
- * that have the node's session token (session.ts) what changes the node or is nobody else's business. Loopback only.
+ * The routes of the console port: the console's page, status and numbers for people and programs on this machine, and for those
+ * among them that have the node's session token (session.ts) what changes the node or is nobody else's business. The port
+ * itself is console-port.ts, which loads this at the first request.
  */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { getRequestListener } from "@hono/node-server";
 import { type Context, Hono } from "hono";
 import type { EndpointId } from "../../base/brand.ts";
@@ -11,9 +12,7 @@ import { MeshError, toMeshError } from "../../base/errors.ts";
 import { openAiError } from "../../openai/errors.ts";
 import { encodeEvidenceItem } from "../../wire/evidence.ts";
 import { withoutControls } from "../../wire/gossip.ts";
-import { limits } from "../../wire/limits.ts";
 import type { ExplainReport } from "../attestation-report.ts";
-import { defaults } from "../defaults.ts";
 import type { NodeEvents } from "../events.ts";
 import type { EvidenceState } from "../attester.ts";
 import type { Exchanges } from "../exchanges.ts";
@@ -24,12 +23,9 @@ import { addConsoleRoutes, consoleDirectory } from "./console.ts";
 import type { StopDocument } from "./documents.ts";
 import { eventStream, outgoingOf } from "./event-stream.ts";
 import { addInviteRoutes, type InviteParts } from "./invites.ts";
-import { handOver, isForApi } from "./handover.ts";
-import { refuseForeignPages } from "./local-only.ts";
+import { answerHeaders, refuseForeignPages } from "./local-only.ts";
 import { addLogRoutes, type LogParts } from "./logs.ts";
-import { httpOptions } from "./openai.ts";
 import { addPinRoutes, idFrom, type PinParts } from "./pins.ts";
-import { closeWithConnection } from "./pipelined.ts";
 import { addPolicyRoute, type PolicyPart } from "./policy.ts";
 
 // what the console's page needs to know of our answers: it imports types from this file alone
@@ -61,8 +57,6 @@ export interface AdminParts {
    * @throws E_INPUT the beginning of an id that several nodes have
    */
   readonly explain: (what: string, signal: AbortSignal) => Promise<ExplainReport | undefined>;
-  /** Whether a request could be answered now: an engine is up, or a host is there. */
-  readonly ready: () => boolean;
   readonly policy: PolicyPart;
   readonly pins: () => PinParts;
   readonly events: Pick<NodeEvents, "listen">;
@@ -73,23 +67,9 @@ export interface AdminParts {
   readonly consoleDirectory?: string;
 }
 
-/**
- * For every answer: a page of ours runs its own scripts and reaches this port, and nothing else; no other page may hold, read
- * or guess at what we answer.
- */
-export const answerHeaders: Readonly<Record<string, string>> = {
-  "content-security-policy":
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; font-src 'self'; " +
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-  "x-content-type-options": "nosniff",
-  "referrer-policy": "no-referrer",
-  "cross-origin-resource-policy": "same-origin",
-  "cross-origin-opener-policy": "same-origin",
-};
-
 /** The routes as a function of requests, for tests without a socket. */
 export function adminApp(parts: AdminParts): Hono {
-  const { status, token, invites, session, exchanges, metrics, evidence, attestation, explain, ready, events } = parts;
+  const { status, token, invites, session, exchanges, metrics, evidence, attestation, explain, events } = parts;
   const hasSession = ({ req }: Context): boolean => session().allows(req.header("authorization"));
   const demandSession = ({ req }: Context): void => checkSession(req.header("authorization"), session());
   const app = new Hono();
@@ -154,11 +134,6 @@ export function adminApp(parts: AdminParts): Hono {
   app.get("/metrics", async (context) =>
     context.body(await metrics.text(), 200, { "content-type": metrics.contentType }),
   );
-  // the process answers: that is all there is to say
-  app.get("/healthz", (context) => context.text("ok\n"));
-  app.get("/readyz", (context) =>
-    ready() ? context.text("ready\n") : context.text("no engine is up, and no host is there\n", 503),
-  );
   app.notFound((context) => context.json(notFound(`there is no ${withoutControls(context.req.path)} here`), 404));
   app.onError((thrown) => {
     const { status: code, headers, body } = openAiError(toMeshError(thrown), "");
@@ -172,25 +147,8 @@ function notFound(message: string): object {
   return { error: { message, type: "invalid_request_error", param: null, code: "not_found" } };
 }
 
-export interface AdminServerParts extends AdminParts {
-  /** The node's API server, which need not listen; undefined: it answers nobody. */
-  readonly api: Server | undefined;
-}
-
-/** No more patient than the API port, to which it hands requests over. */
-export function adminServer(parts: AdminServerParts): Server {
+/** The routes as a server takes them. */
+export function adminListener(parts: AdminParts): (request: IncomingMessage, response: ServerResponse) => void {
   const listener = getRequestListener(adminApp(parts).fetch);
-  const serve = (request: IncomingMessage, response: ServerResponse): void => {
-    closeWithConnection(response);
-    if (!parts.api || !isForApi(request)) return void listener(request, response);
-    for (const [name, value] of Object.entries(answerHeaders)) response.setHeader(name, value);
-    response.setHeader("cache-control", "no-store");
-    handOver(request, response, parts.api, parts.session());
-  };
-  const server = createServer(httpOptions({ ...defaults, unreadMs: limits.unreadMs }), serve);
-  server.on("checkContinue", (request, response) => {
-    if (!isForApi(request)) response.writeContinue(); // the API says itself when to go on
-    serve(request, response);
-  });
-  return server;
+  return (request, response) => void listener(request, response);
 }

@@ -2,9 +2,8 @@
  * GET /v1/mesh/attestation/{model}: what the hosts of a model have shown, the verdicts, and what a third party needs to
  * check them again. For callers on this machine; what stands in it is made by attestation-report.ts.
  */
-import type { ServerResponse } from "node:http";
+import type { Reply } from "./lanes.ts";
 import { decodeName, unknownModel } from "./models.ts";
-import { sendJson } from "./write.ts";
 
 export interface AttestationParts {
   /** Ids of models that the mesh serves. */
@@ -20,7 +19,7 @@ export function attestedModel(path: string): string | undefined {
 
 /** @throws E_INPUT a name that is not properly encoded · E_MODEL nobody serves it */
 export async function showAttestation(
-  response: ServerResponse,
+  reply: Reply,
   encoded: string,
   { meshModels, attestation }: AttestationParts,
   signal: AbortSignal,
@@ -28,5 +27,5 @@ export async function showAttestation(
   const model = decodeName(encoded);
   const known = meshModels();
   if (!known.includes(model)) throw unknownModel(model, known);
-  sendJson(response, await attestation(model, signal));
+  reply.json(await attestation(model, signal));
 }

@@ -7,6 +7,7 @@ import type { Account } from "../../base/budget.ts";
 import { concat } from "../../base/bytes.ts";
 import { MeshError, toMeshError } from "../../base/errors.ts";
 import { limits } from "../../wire/limits.ts";
+import { injectedBody } from "./inject.ts";
 
 export interface BodyOptions {
   /** Charged with the length that was announced, before anything is read, or with what comes. */
@@ -33,6 +34,8 @@ export async function readBody(
     checkSize(announced);
     options.account?.take(announced);
   }
+  const whole = injectedBody(request);
+  if (whole) return whole;
   if (expect !== undefined && request.httpVersion === "1.1") response.writeContinue();
   return await collect(request, announced === undefined ? options.account : undefined, options);
 }

@@ -7,9 +7,10 @@ import { readdirSync, readFileSync } from "node:fs";
 import { extname, join, relative, sep } from "node:path";
 import type { Context, Hono } from "hono";
 import { toHex } from "../../base/bytes.ts";
+import { isBuilt, packageFile } from "../../base/package.ts";
 
-/** Beside the compiled code; not there when the source runs as it is. */
-export const consoleDirectory: string = join(import.meta.dirname, "..", "..", "console");
+/** Of a build; not there when the source runs as it is. */
+export const consoleDirectory: string = packageFile(isBuilt ? "dist/console" : "src/console");
 
 const types: Readonly<Record<string, string>> = {
   ".html": "text/html; charset=utf-8",

@@ -31,14 +31,18 @@ export function handOver(
     refuseForeignPages(request.headers);
     checkSession(request.headers.authorization, session);
   } catch (thrown) {
-    const { status, headers, body } = openAiError(toMeshError(thrown), "");
-    response.writeHead(status, { ...headers, "content-length": body.length });
-    response.end(body);
-    return;
+    return sendRefusal(response, thrown);
   }
   withoutToken(request);
   handedOver.add(request);
   api.emit("request", request, response);
+}
+
+/** Says no before a route or the API is asked. */
+export function sendRefusal(response: ServerResponse, thrown: unknown): void {
+  const { status, headers, body } = openAiError(toMeshError(thrown), "");
+  response.writeHead(status, { ...headers, "content-length": body.length });
+  response.end(body);
 }
 
 /** It is the console's, and no business of what follows. */

@@ -2,7 +2,6 @@
  * One inference request, top to bottom: read, understood, answered by an engine of this machine or by a host, counted,
  * brought into the form that was asked for, written. The same for streamed and whole, sealed, plain and local answers.
  */
-import type { IncomingMessage, ServerResponse } from "node:http";
 import { once } from "../../base/body.ts";
 import { fingerprintOf } from "../../attest/proof.ts";
 import type { EndpointId } from "../../base/brand.ts";
@@ -24,10 +23,10 @@ import { type Account, metered } from "../../openai/usage.ts";
 import type { RouteProof } from "../../policy/decide.ts";
 import { type ExchangeAttestation, type ExchangeReport, reportedCode } from "../exchanges.ts";
 import type { Choice } from "../routing.ts";
-import { type BodyOptions, checkSize, readBody } from "./body.ts";
-import { errorFormOf } from "./error-form.ts";
+import { type BodyOptions, checkSize } from "./body.ts";
+import type { Asking, Reply } from "./lanes.ts";
 import { repeated, unknownModel } from "./models.ts";
-import { collected, isEventStream, type Outgoing, sendAnswer } from "./write.ts";
+import { collected, isEventStream, type Outgoing } from "./write.ts";
 
 export interface InferenceParts {
   readonly self: EndpointId;
@@ -64,8 +63,8 @@ export interface Caller {
 }
 
 export interface Inference {
-  readonly request: IncomingMessage;
-  readonly response: ServerResponse;
+  readonly asking: Asking;
+  readonly reply: Reply;
   /** One of {@link inferencePaths}. */
   readonly path: string;
   readonly caller: Caller;
@@ -113,7 +112,7 @@ interface Obtained {
 
 /** @throws what went wrong before the answer's head was written, or after; in the end the caller knows of both */
 export async function answerInference(inference: Inference, parts: InferenceParts): Promise<void> {
-  const { request, response, path, caller } = inference;
+  const { asking, reply, path, caller } = inference;
   const { asker, id, startedMs } = caller;
   const time = new Date().toISOString();
   const course: Course = {
@@ -132,38 +131,39 @@ export async function answerInference(inference: Inference, parts: InferencePart
     // 1 room for it
     if (!asker) release = takePlace(parts.places);
     // 2 its body, as JSON
-    const body = parseRequest(await readBody(request, response, { ...parts.timing, account }));
+    const body = parseRequest(await asking.body({ ...parts.timing, account }));
     // 3 some requests stand for a chat request; only this machine's callers are remembered
     const store = asker ? undefined : parts.store;
     translation = translated(path, body.json, { requestId: id, store });
     // 4 as engines know it
     const enginePath = translation ? chatPath : path;
     const asked = normalisedRequest(enginePath, translation ? requestOf(translation.chat) : body);
-    course.model = known(asked.model, parts);
+    if (!asker) course.model = known(asked.model, parts);
     // 5 which model, for "auto" too
     const choice = parts.choose(enginePath, asked.json, asker);
     const wanted = withModel(asked, choice.model);
     checkSize(wanted.bytes.length); // what we add counts too: the bound is the same on every way
-    if (choice.model !== asked.model) course.model = known(choice.model, parts);
+    if (!asker && choice.model !== asked.model) course.model = known(choice.model, parts);
     // 6 the answer, of our own engine or of a host
-    const { answer, served, attempts } = await obtain(inference, enginePath, wanted, choice, parts);
+    const isKnown = course.model !== "";
+    const { answer, served, attempts } = await obtain(inference, enginePath, { wanted, choice, isKnown }, parts);
     account?.close();
     Object.assign(course, { served, attempts, status: answer.status });
-    if (!asker) setServed(response, served, attempts);
+    if (!asker) setServed(reply, served, attempts);
     // 7 counted, in the form that was asked for, and out
     const outgoing =
       answer.status >= 400
         ? await errorAnswer(answer, course, inference)
         : await shaped(answer, { path, wanted, translation, caller, course });
     const { unreadMs } = parts.timing;
-    await sendAnswer(response, outgoing, { id, unreadMs, onTold: (code) => (course.code = reportedCode(code)) });
+    await reply.send(outgoing, { id, unreadMs, onTold: (code) => (course.code = reportedCode(code)) });
   } catch (thrown) {
     error = toMeshError(thrown);
-    if (!response.headersSent) course.status = error.row.status;
+    if (!reply.begun) course.status = error.row.status;
     const tried = attemptsOf(error);
     if (tried.length > 0) course.attempts = tried;
-    if (!asker && tried.length > 0 && !response.headersSent) {
-      response.setHeader("x-sealmesh-attempts", String(tried.length));
+    if (!asker && tried.length > 0 && !reply.begun) {
+      reply.setHeader("x-sealmesh-attempts", String(tried.length));
     }
     throw inCallersTerms(error, translation);
   } finally {
@@ -172,7 +172,7 @@ export async function answerInference(inference: Inference, parts: InferencePart
     // 8 what became of it
     if (!asker) {
       const report = reportOf(course, { id, time, path, error, startedMs, proofNow: parts.proofNow });
-      parts.onAsked(report, error, request.headers["traceparent"]);
+      parts.onAsked(report, error, asking.headers["traceparent"]);
     }
   }
 }
@@ -199,13 +199,16 @@ function takePlace(places: Places): () => void {
   throw new MeshError("E_BUSY", `this node runs ${places.taken} requests already`, { retryAfterSeconds: 1 });
 }
 
-async function obtain(
-  inference: Inference,
-  path: string,
-  wanted: NormalisedRequest,
-  choice: Choice,
-  parts: InferenceParts,
-): Promise<Obtained> {
+/** What is to be answered, as engines know it. */
+interface Wish {
+  readonly wanted: NormalisedRequest;
+  readonly choice: Choice;
+  /** Whether it is a model of the mesh; not looked for where a peer asks. */
+  readonly isKnown: boolean;
+}
+
+async function obtain(inference: Inference, path: string, wish: Wish, parts: InferenceParts): Promise<Obtained> {
+  const { wanted, choice, isKnown } = wish;
   const { bytes, json, model } = wanted;
   const { asker, signal } = inference.caller;
   const engine = parts.engineFor(model);
@@ -226,12 +229,12 @@ async function obtain(
   }
   // a host that opened a request answers it or refuses: it is never passed on (protocol.md §11 D5)
   if (asker) throw new MeshError("E_MODEL", `the model "${repeated(model)}" is not served here`, { param: "model" });
-  if (!parts.meshModels().includes(model)) throw unknownModel(model, parts.meshModels());
+  if (!isKnown) throw unknownModel(model, parts.meshModels());
   return await askMesh(inference, path, wanted, choice, parts, false);
 }
 
 async function askMesh(
-  { request, caller }: Inference,
+  { asking, caller }: Inference,
   path: string,
   { bytes, model }: NormalisedRequest,
   { needTokens, conversation }: Choice,
@@ -239,11 +242,11 @@ async function askMesh(
   sealedOnly: boolean,
 ): Promise<Obtained> {
   const { signal } = caller;
-  const headers = Object.entries(request.headers).flatMap(([name, value]) =>
+  const headers = Object.entries(asking.headers).flatMap(([name, value]) =>
     typeof value === "string" ? [[name, value] as const] : [],
   );
-  const asking = { method: "POST", path, headers, body: bytes, model, needTokens, conversation, sealedOnly, signal };
-  const { response, attempts, proof } = await parts.ask(asking);
+  const asked = { method: "POST", path, headers, body: bytes, model, needTokens, conversation, sealedOnly, signal };
+  const { response, attempts, proof } = await parts.ask(asked);
   const last = attempts.at(-1);
   if (!last) throw new MeshError("E_BUG", "an answer without an attempt");
   const served: Served = { host: last.host, sealed: last.sealed ? "true" : "false", route: last.route, proof };
@@ -251,16 +254,12 @@ async function askMesh(
 }
 
 /** Set by this node alone: what a peer sends under these names was dropped on the way. */
-function setServed(
-  response: ServerResponse,
-  { host, sealed, route, proof }: Served,
-  attempts: readonly Attempt[],
-): void {
-  response.setHeader("x-sealmesh-host", host);
-  response.setHeader("x-sealmesh-sealed", sealed);
-  response.setHeader("x-sealmesh-route", route);
-  response.setHeader("x-sealmesh-attempts", String(attempts.length));
-  if (proof) for (const [name, value] of Object.entries(proofHeaders(proof))) response.setHeader(name, value);
+function setServed(reply: Reply, { host, sealed, route, proof }: Served, attempts: readonly Attempt[]): void {
+  reply.setHeader("x-sealmesh-host", host);
+  reply.setHeader("x-sealmesh-sealed", sealed);
+  reply.setHeader("x-sealmesh-route", route);
+  reply.setHeader("x-sealmesh-attempts", String(attempts.length));
+  if (proof) for (const [name, value] of Object.entries(proofHeaders(proof))) reply.setHeader(name, value);
 }
 
 /** A tier, and what it rests on; evidence that was taken by its own time alone is named as such. */
@@ -275,10 +274,10 @@ function proofHeaders({ tier, kind, attestedKey, unchallenged }: RouteProof): Re
 // ---- the answer's form
 
 /** A host's error answer as an error object of the API that was asked. */
-async function errorAnswer(answer: Outgoing, course: Course, { request, caller }: Inference): Promise<Outgoing> {
+async function errorAnswer(answer: Outgoing, course: Course, { asking, caller }: Inference): Promise<Outgoing> {
   const { status, code, body } = openAiErrorAnswer(answer.status, await collected(answer.body));
   course.code = reportedCode(code);
-  return whole({ ...answer, status }, errorFormOf(request).answer(status, answer.headers, body, caller.id));
+  return whole({ ...answer, status }, asking.form.answer(status, answer.headers, body, caller.id));
 }
 
 interface Shaping {
@@ -292,11 +291,16 @@ interface Shaping {
 
 async function shaped(answer: Outgoing, shaping: Shaping): Promise<Outgoing> {
   const { path, wanted, translation, caller, course } = shaping;
-  const { body, account } = metered(answer.body, {
-    contentType: answer.headers["content-type"] ?? "",
-    stripUsage: wanted.stripUsage && !translation,
-    startedMs: caller.startedMs,
-  });
+  const stripUsage = wanted.stripUsage && !translation;
+  // what a peer's answer takes is counted where it is asked for
+  const { body, account } =
+    caller.asker && !stripUsage
+      ? { body: answer.body, account: undefined }
+      : metered(answer.body, {
+          contentType: answer.headers["content-type"] ?? "",
+          stripUsage,
+          startedMs: caller.startedMs,
+        });
   course.account = account;
   // a peer's words: a redirect, an empty answer or a page would leave the caller without answer and without error
   if (answer.status !== 200) {

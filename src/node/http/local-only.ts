@@ -6,6 +6,20 @@
 import type { IncomingHttpHeaders } from "node:http";
 import { MeshError } from "../../base/errors.ts";
 
+/**
+ * For every answer: a page of ours runs its own scripts and reaches this port, and nothing else; no other page may hold, read
+ * or guess at what we answer.
+ */
+export const answerHeaders: Readonly<Record<string, string>> = {
+  "content-security-policy":
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; font-src 'self'; " +
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  "x-content-type-options": "nosniff",
+  "referrer-policy": "no-referrer",
+  "cross-origin-resource-policy": "same-origin",
+  "cross-origin-opener-policy": "same-origin",
+};
+
 /** As they stand in a Host header, without the port. */
 export const localNames: ReadonlySet<string> = new Set(["localhost", "127.0.0.1", "[::1]"]);
 

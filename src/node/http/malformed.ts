@@ -9,7 +9,6 @@ import type { Duplex } from "node:stream";
 import { MeshError } from "../../base/errors.ts";
 import { type OpenAiError, openAiError } from "../../openai/errors.ts";
 import { limits } from "../../wire/limits.ts";
-import { askerOf } from "./inject.ts";
 
 /** What a client may still send after it was refused, before its connection is cut, ms. */
 const lingerMs = 1_000;
@@ -71,7 +70,7 @@ export class Connections {
     }
     const id = randomUUID();
     const error = openAiError(parserError(code), id); // whose words are wanted cannot be known
-    this.refuse(socket, error, askerOf(socket) ? {} : { "x-request-id": id });
+    this.refuse(socket, error, { "x-request-id": id });
   }
 
   /** Writes the error as the last thing on a connection on which no answer has begun. */

@@ -1,8 +1,7 @@
 /** The routes that list models: all of the mesh for this machine, our own for a peer. */
-import type { IncomingMessage, ServerResponse } from "node:http";
 import { MeshError } from "../../base/errors.ts";
 import { withoutControls } from "../../wire/gossip.ts";
-import { sendJson } from "./write.ts";
+import type { Asking, Reply } from "./lanes.ts";
 
 /** Model time stamps are required by the type, and there is no creation time to tell. */
 const modelCreated = 0;
@@ -10,17 +9,17 @@ const modelCreated = 0;
 /** In whose words a model is shown. */
 export type ModelForm = "openai" | "anthropic";
 
-export function listModels(response: ServerResponse, models: readonly string[], form: ModelForm): void {
+export function listModels(reply: Reply, models: readonly string[], form: ModelForm): void {
   const data = models.map((id) => modelObject(id, form));
   const ends = { has_more: false, first_id: models[0] ?? null, last_id: models.at(-1) ?? null };
-  sendJson(response, form === "openai" ? { object: "list", data } : { data, ...ends });
+  reply.json(form === "openai" ? { object: "list", data } : { data, ...ends });
 }
 
 /** @param encoded as it stands in the path; names have slashes, which clients encode or leave */
-export function showModel(response: ServerResponse, encoded: string, models: readonly string[], form: ModelForm): void {
+export function showModel(reply: Reply, encoded: string, models: readonly string[], form: ModelForm): void {
   const wanted = decodeName(encoded);
   if (!models.includes(wanted)) throw unknownModel(wanted, models);
-  sendJson(response, modelObject(wanted, form));
+  reply.json(modelObject(wanted, form));
 }
 
 export function unknownModel(model: string, known: readonly string[]): MeshError {
@@ -31,10 +30,10 @@ export function unknownModel(model: string, known: readonly string[]): MeshError
 }
 
 /** @throws E_METHOD, with the header that names the right one */
-export function allowMethod(request: IncomingMessage, response: ServerResponse, method: string): void {
-  if (request.method === method) return;
-  response.setHeader("allow", method);
-  throw new MeshError("E_METHOD", `this path takes ${method}, not ${request.method}`);
+export function allowMethod(asking: Asking, reply: Reply, method: string): void {
+  if (asking.method === method) return;
+  reply.setHeader("allow", method);
+  throw new MeshError("E_METHOD", `this path takes ${method}, not ${asking.method}`);
 }
 
 /** Longest text of a caller's that a message repeats. */

@@ -1,5 +1,5 @@
 /**
- * The OpenAI surface: one HTTP server for callers on this machine and, through injected connections, for peers. A peer
+ * The OpenAI surface: an HTTP server for callers on this machine, and the same routes for peers (peer-lane.ts). A peer
  * reaches the engines of this machine and nothing else: no other host, no admin route (design.md §7).
  *
  * On node:http itself: fetch-shaped handlers cost several times the CPU per request.
@@ -7,18 +7,21 @@
 import { randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
+import type { EndpointId } from "../../base/brand.ts";
 import { MeshError, toMeshError } from "../../base/errors.ts";
 import { messagesPath } from "../../openai/translation.ts";
+import type { ByteSource, HttpRequest } from "../../tunnel/http.ts";
 import { limits } from "../../wire/limits.ts";
 import { defaults } from "../defaults.ts";
 import { attestedModel, type AttestationParts, showAttestation } from "./attestation.ts";
 import { isAnthropic } from "./error-form.ts";
 import { admit, type GateRules } from "./gate.ts";
 import { isHandedOver } from "./handover.ts";
-import { answerInference, type InferenceParts, inferencePaths } from "./inference.ts";
-import { askerOf } from "./inject.ts";
+import { answerInference, type Caller, type InferenceParts, inferencePaths } from "./inference.ts";
+import { type Asking, askingOf, type Reply, replyTo } from "./lanes.ts";
 import { badHead, Connections } from "./malformed.ts";
 import { allowMethod, listModels, repeated, showModel } from "./models.ts";
+import { answerPeer, type Routes } from "./peer-lane.ts";
 import { closeWithConnection } from "./pipelined.ts";
 import { sendError } from "./write.ts";
 
@@ -40,7 +43,13 @@ export interface HttpTiming {
   readonly unreadMs: number;
 }
 
-export function openAiServer(parts: OpenAiParts): Server {
+export interface OpenAiSurface {
+  readonly server: Server;
+  /** Answers what a peer has asked; as {@link answerPeer}. */
+  readonly answerPeer: (request: HttpRequest, asker: EndpointId, signal: AbortSignal) => ByteSource;
+}
+
+export function openAiSurface(parts: OpenAiParts): OpenAiSurface {
   const { headMs, bodyMs, bodyPauseMs, keepAliveMs } = defaults;
   const timing: HttpTiming = { headMs, bodyMs, bodyPauseMs, keepAliveMs, unreadMs: limits.unreadMs, ...parts.timing };
   const connections = new Connections();
@@ -58,7 +67,8 @@ export function openAiServer(parts: OpenAiParts): Server {
   server.on("checkContinue", serve); // readBody() says when to go on
   server.on("checkExpectation", serve); // badHead() refuses it
   server.on("clientError", (error: NodeJS.ErrnoException, socket) => connections.malformed(error, socket));
-  return server;
+  const routes: Routes = (asking, reply, caller) => route(asking, reply, caller, surface);
+  return { server, answerPeer: (request, asker, signal) => answerPeer(request, asker, signal, routes) };
 }
 
 /** Anthropic's client reads the second one. */
@@ -80,20 +90,26 @@ export function httpOptions({ headMs, bodyMs, keepAliveMs }: HttpTiming): Server
   };
 }
 
+/** What the routes need. */
+type Routed = InferenceParts & AttestationParts;
+
 interface Surface extends OpenAiParts {
   readonly timing: HttpTiming;
   readonly connections: Connections;
 }
 
+/** A caller on this machine. */
 async function handle(request: IncomingMessage, response: ServerResponse, surface: Surface): Promise<void> {
   const { connections } = surface;
   const startedMs = performance.now();
-  const asker = askerOf(request.socket);
   const id = randomUUID();
-  if (!asker)
-    for (const name of isAnthropic(request) ? requestIdHeaders : ["x-request-id"]) response.setHeader(name, id);
+  for (const name of isAnthropic(request) ? requestIdHeaders : ["x-request-id"]) response.setHeader(name, id);
   const gone = new AbortController();
-  response.once("close", () => gone.abort(new MeshError("E_ABORTED", "the caller has gone")));
+  let failed = false;
+  response.once("close", () => {
+    // of an answer that has been written whole nothing is left to be ended
+    if (failed || !response.writableFinished) gone.abort(new MeshError("E_ABORTED", "the caller has gone"));
+  });
   let end: (() => void) | undefined;
   try {
     const bad = badHead(request);
@@ -101,31 +117,35 @@ async function handle(request: IncomingMessage, response: ServerResponse, surfac
       connections.giveUp(request.socket);
       throw bad;
     }
-    if (!asker) {
-      if (!isHandedOver(request)) admit(request, surface.gate);
-      end = surface.begin(); // a peer's exchange is counted where it arrives
-    }
-    const path = (request.url ?? "/").split("?", 1)[0] ?? "/";
-    const models = /^(?:\/v1)?\/models(?:\/(.+))?$/.exec(path);
-    if (models) {
-      allowMethod(request, response, "GET");
-      const known = asker ? surface.localModels() : surface.meshModels();
-      const form = isAnthropic(request) ? "anthropic" : "openai";
-      return models[1] === undefined ? listModels(response, known, form) : showModel(response, models[1], known, form);
-    }
-    const attested = asker ? undefined : attestedModel(path);
-    if (attested !== undefined) {
-      allowMethod(request, response, "GET");
-      return await showAttestation(response, attested, surface, gone.signal);
-    }
-    if (path === `${messagesPath}/count_tokens`) throw new MeshError("E_NOT_FOUND", uncounted);
-    if (!inferencePaths.has(path)) throw new MeshError("E_NOT_FOUND", `there is no ${repeated(path)} here`);
-    allowMethod(request, response, "POST");
-    const caller = { asker, id, startedMs, signal: gone.signal };
-    await answerInference({ request, response, path, caller }, surface);
+    if (!isHandedOver(request)) admit(request, surface.gate);
+    end = surface.begin(); // a peer's exchange is counted where it arrives
+    const caller = { asker: undefined, id, startedMs, signal: gone.signal };
+    await route(askingOf(request, response), replyTo(response), caller, surface);
   } catch (thrown) {
+    failed = true;
     sendError(response, toMeshError(thrown), id, connections);
   } finally {
     end?.();
   }
+}
+
+async function route(asking: Asking, reply: Reply, caller: Caller, surface: Routed): Promise<void> {
+  const { asker, signal } = caller;
+  const path = asking.url.split("?", 1)[0] ?? "/";
+  const models = /^(?:\/v1)?\/models(?:\/(.+))?$/.exec(path);
+  if (models) {
+    allowMethod(asking, reply, "GET");
+    const known = asker ? surface.localModels() : surface.meshModels();
+    const form = isAnthropic(asking) ? "anthropic" : "openai";
+    return models[1] === undefined ? listModels(reply, known, form) : showModel(reply, models[1], known, form);
+  }
+  const attested = asker ? undefined : attestedModel(path);
+  if (attested !== undefined) {
+    allowMethod(asking, reply, "GET");
+    return await showAttestation(reply, attested, surface, signal);
+  }
+  if (path === `${messagesPath}/count_tokens`) throw new MeshError("E_NOT_FOUND", uncounted);
+  if (!inferencePaths.has(path)) throw new MeshError("E_NOT_FOUND", `there is no ${repeated(path)} here`);
+  allowMethod(asking, reply, "POST");
+  await answerInference({ asking, reply, path, caller }, surface);
 }

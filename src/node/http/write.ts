@@ -3,12 +3,13 @@
  * write a piece; nothing is held back but the beginning of an event whose end has not come.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { flowOf, type Pieces } from "../../base/body.ts";
 import { concat, empty, latin1, utf8, view } from "../../base/bytes.ts";
 import { MeshError, toMeshError } from "../../base/errors.ts";
+import { type Flow, next, type Now } from "../../base/flow.ts";
 import { sseError } from "../../openai/sse.ts";
 import { limits } from "../../wire/limits.ts";
 import { errorFormOf } from "./error-form.ts";
-import { askerOf } from "./inject.ts";
 import type { Connections } from "./malformed.ts";
 
 /** An answer that can be written; an engine's and a host's are. */
@@ -17,7 +18,7 @@ export interface Outgoing {
   /** Lower-case names. */
   readonly headers: Readonly<Record<string, string>>;
   /** Ends normally only when the answer is complete. Pieces are moved. */
-  readonly body: AsyncIterable<Uint8Array>;
+  readonly body: Pieces;
 }
 
 export interface WriteOptions {
@@ -35,18 +36,49 @@ const heldBytes = 1_048_576;
 /** Where the last event of a piece is looked for, bytes: error events are shorter. */
 const tailBytes = 16_384;
 
+/** An answer's pieces, for whoever hands them on. */
+export interface Reading {
+  /** They are events, cut behind whole ones. */
+  readonly events: boolean;
+  readonly flow: Flow;
+  /** Nobody reads on. */
+  readonly leave: () => Promise<void>;
+}
+
+export function readingOf({ headers, body }: Outgoing): Reading {
+  const events = isEventStream(headers);
+  const pieces = body[Symbol.asyncIterator]();
+  const flow = flowOf(pieces);
+  return { events, flow: events ? wholeEvents(flow) : flow, leave: async () => void (await pieces.return?.()) };
+}
+
+/** Whether the piece that was read first is all of an answer that is no stream: its end has been read then, too. */
+export async function isAlone({ body }: Outgoing, { events, flow }: Reading): Promise<boolean> {
+  return !events && body.isOver?.() === true && (await next(flow)) === undefined;
+}
+
 /** @throws what ended the answer early, when the head had been sent; the caller has been told then */
 export async function sendAnswer(response: ServerResponse, answer: Outgoing, options: WriteOptions): Promise<void> {
-  const events = isEventStream(answer.headers);
-  if (!events && response.req.httpVersion === "1.0") return await sendWhole(response, answer, options);
-  const pieces = (events ? wholeEvents(answer.body) : answer.body)[Symbol.asyncIterator]();
-  let piece = await pieces.next(); // what fails before the head is still an ordinary error
+  if (response.req.httpVersion === "1.0" && !isEventStream(answer.headers)) {
+    return await sendWhole(response, answer, options);
+  }
+  const reading = readingOf(answer);
+  const { events, flow } = reading;
+  const first = await next(flow); // what fails before the head is still an ordinary error
+  if (first && first.length <= sliceBytes && (await isAlone(answer, reading))) {
+    return await sendPiece(response, answer, first, options);
+  }
   response.writeHead(answer.status, events ? { ...answer.headers, "cache-control": "no-cache" } : answer.headers);
   let last: Uint8Array | undefined;
   try {
-    for (; !piece.done; piece = await pieces.next()) {
-      last = piece.value;
-      await write(response, last, options.unreadMs);
+    for (let piece: Now = first ?? "end"; piece !== "end"; piece = flow.now()) {
+      if (piece === undefined) {
+        await flow.more();
+        continue;
+      }
+      last = piece;
+      const leaving = write(response, piece, options.unreadMs);
+      if (leaving) await leaving;
     }
     response.end();
     await settled(response, "finish", options.unreadMs);
@@ -60,8 +92,20 @@ export async function sendAnswer(response: ServerResponse, answer: Outgoing, opt
     }
     throw thrown;
   } finally {
-    await pieces.return?.();
+    await reading.leave();
   }
+}
+
+/** A short answer that is all there: head and body in one piece, with its length. */
+async function sendPiece(
+  response: ServerResponse,
+  { status, headers }: Outgoing,
+  piece: Uint8Array,
+  { unreadMs }: WriteOptions,
+): Promise<void> {
+  response.writeHead(status, { ...headers, "content-length": piece.length });
+  response.end(piece);
+  await settled(response, "finish", unreadMs);
 }
 
 /** For HTTP/1.0, where the end of the connection is the end of the body: a broken answer would look like a whole one. */
@@ -100,7 +144,7 @@ export function sendError(response: ServerResponse, error: MeshError, id: string
   if (error.code === "E_UNAUTHORIZED") response.setHeader("www-authenticate", "Bearer");
   const form = errorFormOf(request);
   const last = (hasBody(request) && !request.complete) || connections.isGivenUp(request.socket);
-  if (last && socket && !askerOf(request.socket)) {
+  if (last && socket) {
     // what is left of a refused upload is not read as a request; a client in the midst of it must still see the answer
     request.resume();
     const set = Object.entries(response.getHeaders()).map(([name, value]) => [name, String(value)]);
@@ -123,16 +167,22 @@ export function isEventStream(headers: Readonly<Record<string, string>>): boolea
 
 // ---- pieces
 
-async function write(response: ServerResponse, piece: Uint8Array, unreadMs: number): Promise<void> {
+/** @returns undefined when the caller takes it at once, or is not far behind */
+function write(response: ServerResponse, piece: Uint8Array, unreadMs: number): Promise<void> | undefined {
+  if (piece.length > sliceBytes) return writeSlices(response, piece, unreadMs);
+  if (response.destroyed) throw gone();
+  return response.write(piece) ? undefined : settled(response, "drain", unreadMs);
+}
+
+async function writeSlices(response: ServerResponse, piece: Uint8Array, unreadMs: number): Promise<void> {
   for (let at = 0; at < piece.length; at += sliceBytes) {
-    if (response.destroyed) throw new MeshError("E_ABORTED", "the caller has gone");
-    const slice = piece.length <= sliceBytes ? piece : piece.subarray(at, at + sliceBytes);
-    if (!response.write(slice)) await settled(response, "drain", unreadMs);
+    await write(response, piece.subarray(at, at + sliceBytes), unreadMs);
   }
 }
 
 /** Waits until what was written has gone out. @throws E_ABORTED the caller has gone, or takes nothing */
 function settled(response: ServerResponse, event: "drain" | "finish", unreadMs: number): Promise<void> {
+  if (event === "finish" && response.writableFinished) return Promise.resolve();
   return new Promise((resolve, reject) => {
     const settle = (error: MeshError | undefined): void => {
       clearTimeout(timer);
@@ -166,15 +216,25 @@ function breakOff(response: ServerResponse): void {
 // ---- events
 
 /** The same bytes, cut behind whole events: the half of one would swallow the error event that is written after it. */
-async function* wholeEvents(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
+function wholeEvents(source: Flow): Flow {
   let held: Uint8Array = empty;
-  for await (const piece of body) {
-    const bytes = held.length === 0 ? piece : concat([held, piece]);
-    const end = bytes.length - lastEventEnd(bytes) > heldBytes ? bytes.length : lastEventEnd(bytes);
-    held = bytes.subarray(end);
-    if (end > 0) yield end === bytes.length ? bytes : bytes.subarray(0, end);
-  }
-  if (held.length > 0) yield held;
+  const now = (): Now => {
+    for (;;) {
+      const piece = source.now();
+      if (piece === undefined) return undefined;
+      if (piece === "end") {
+        const rest = held;
+        held = empty;
+        return rest.length > 0 ? rest : "end";
+      }
+      const bytes = held.length === 0 ? piece : concat([held, piece]);
+      const end = lastEventEnd(bytes);
+      const cut = bytes.length - end > heldBytes ? bytes.length : end;
+      held = cut === bytes.length ? empty : bytes.subarray(cut);
+      if (cut > 0) return cut === bytes.length ? bytes : bytes.subarray(0, cut);
+    }
+  };
+  return { now, more: () => source.more() };
 }
 
 /** Index behind the last blank line; 0 when there is none. */
@@ -187,9 +247,9 @@ function lastEventEnd(bytes: Uint8Array): number {
 }
 
 /** The last event, if it was an error event already: the host has told why it stopped. */
-function errorAtEnd(piece: Uint8Array): { readonly code: string | undefined } | undefined {
+export function errorAtEnd(piece: Uint8Array): { readonly code: string | undefined } | undefined {
   const text = latin1(piece.subarray(-tailBytes)).trimEnd();
-  const event = text.slice(text.lastIndexOf("\n\n") + 1).trimStart();
+  const event = text.slice(Math.max(text.lastIndexOf("\n\n"), text.lastIndexOf("\n\r\n")) + 1).trimStart();
   if (!event.startsWith('data: {"error"') && !event.startsWith("event: error")) return undefined;
   return { code: /"(?:error_)?code":"([^"\\]{1,64})"/.exec(event)?.[1] };
 }

@@ -169,6 +169,16 @@ export const machineSettings: readonly Setting[] = [
   },
   {
     group: network,
+    flag: "direct",
+    syntax: "--no-direct",
+    variable: "DIRECT",
+    key: "network.direct",
+    form: "yes",
+    negated: true,
+    doc: "use QUIC alone, also with peers that could be reached by TLS over TCP, which is faster",
+  },
+  {
+    group: network,
     flag: "relayTraffic",
     syntax: "--no-relay-traffic",
     variable: "RELAY_TRAFFIC",

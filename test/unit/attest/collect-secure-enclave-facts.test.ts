@@ -1,5 +1,4 @@
 /** What a Mac's tools say of it, and that nothing but exactly the good answer counts as good. */
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
   parseRdma,
@@ -9,6 +8,7 @@ import {
   readPosture,
   runCommand,
 } from "../../../src/attest/collect/apple/facts.ts";
+import { fc } from "../../support/fast-check.ts";
 import { macOutputs, recorded } from "../../support/security-framework/mac.ts";
 
 const sip = "System Integrity Protection status:";

@@ -4,7 +4,6 @@
  * counted as such, where it cannot be compiled.
  */
 import { createHash } from "node:crypto";
-import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { Collector, CollectorSettings, EvidenceRequest } from "../../../src/attest/collect/collector.ts";
 import { collectorKinds } from "../../../src/attest/collect/registry.ts";
@@ -17,6 +16,7 @@ import { verifyP256 } from "../../../src/crypto/p256.ts";
 import { decodeReferenceBlob, referenceBlobBytes } from "../../../src/wire/evidence.ts";
 import { host, inferenceKey, inputFor, issuedAtMs, testKey, withOutcome } from "../../support/evidence.ts";
 import { rejectsWith } from "../../support/expect-code.ts";
+import { fc } from "../../support/fast-check.ts";
 import { macOutputs, recorded } from "../../support/security-framework/mac.ts";
 import {
   type MemoryStore,

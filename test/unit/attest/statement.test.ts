@@ -1,5 +1,4 @@
 /** What evidence says of its node: one way to write it, and nothing that could be read as something else. */
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
   boundNonce,
@@ -11,6 +10,7 @@ import {
 import { fromHex, toHex } from "../../../src/base/bytes.ts";
 import { isMeshError } from "../../../src/base/errors.ts";
 import { expectCode } from "../../support/expect-code.ts";
+import { fc } from "../../support/fast-check.ts";
 
 const statement: Statement = { issuedAtMs: 1_700_000_000_000, measurement: "ab01", posture: Uint8Array.of(8, 1) };
 

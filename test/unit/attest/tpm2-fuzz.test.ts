@@ -1,11 +1,11 @@
 /** Bytes that no TPM made: every decoder gives a value or a MeshError, and the verifier always gives a verdict. */
-import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { decodeTpmEvidence, encodeTpmEvidence } from "../../../src/attest/collect/tpm/evidence.ts";
 import { decodePublicArea, decodeQuote, decodeSignature } from "../../../src/attest/collect/tpm/structures.ts";
 import { tpm2 } from "../../../src/attest/kinds/tpm2.ts";
 import { factors } from "../../../src/attest/verdict.ts";
 import { isMeshError } from "../../../src/base/errors.ts";
+import { fc } from "../../support/fast-check.ts";
 import { endorsementArea, forge, inputFor, softwareKey } from "../../support/tpm-forger.ts";
 
 const key = softwareKey();

@@ -1,5 +1,4 @@
 /** Tiers: what each needs, and that nothing absent, stale or wrong ever lifts one. */
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { evidenceKinds } from "../../../src/attest/registry.ts";
 import { reasons } from "../../../src/attest/reasons.ts";
@@ -21,6 +20,7 @@ import {
   verdictOf,
   withChallenge,
 } from "../../../src/attest/verdict.ts";
+import { fc } from "../../support/fast-check.ts";
 
 const allPass: Verdict = Object.fromEntries(factors.map((factor) => [factor, pass("bound")])) as Verdict;
 const ownTime: Verdict = { ...allPass, fresh: unknown("own-time") };

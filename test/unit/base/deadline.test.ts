@@ -1,6 +1,6 @@
 import { getEventListeners } from "node:events";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { unlessAborted, unlessLate, withDeadline } from "../../../src/base/deadline.ts";
+import { Patience, unlessAborted, unlessLate, withDeadline } from "../../../src/base/deadline.ts";
 import { MeshError } from "../../../src/base/errors.ts";
 import { rejectsWith } from "../../support/expect-code.ts";
 
@@ -50,6 +50,56 @@ describe("the race of work, time and signal", () => {
     await Promise.all(ended);
     await rejectsWith("E_LOST", unlessAborted(never(), signal));
     await rejectsWith("E_ABORTED", unlessAborted(never(), AbortSignal.abort()));
+    expect(vi.getTimerCount()).toBe(0);
+  });
+});
+
+describe("waits that follow one another", () => {
+  const after = (ms: number): Promise<number> => new Promise((resolve) => setTimeout(() => resolve(ms), ms));
+
+  it("have one timer and one listener, of which nothing stays", async () => {
+    const { signal } = new AbortController();
+    const patience = new Patience(10, signal);
+    for (let piece = 0; piece < 5; piece += 1) {
+      const wait = patience.wait(after(6));
+      expect(vi.getTimerCount()).toBe(2); // ours, and that of the work
+      expect(getEventListeners(signal, "abort")).toHaveLength(1);
+      await vi.advanceTimersByTimeAsync(6);
+      expect(await wait).toBe(6); // each has its own time: the first timer was over long ago
+    }
+    patience.close();
+    expect(vi.getTimerCount()).toBe(0);
+    expect(getEventListeners(signal, "abort")).toEqual([]);
+  });
+
+  it("are late to the ms, the first as the later ones, and may go on", async () => {
+    const patience = new Patience(10);
+    await vi.advanceTimersByTimeAsync(7);
+    expect(await patience.wait(Promise.resolve("at once"))).toBe("at once");
+    await vi.advanceTimersByTimeAsync(7);
+    const work = after(15);
+    const turns: (number | "late")[] = [];
+    const first = patience.wait(work).then((turn) => turns.push(turn));
+    await vi.advanceTimersByTimeAsync(9);
+    expect(turns).toEqual([]);
+    await vi.advanceTimersByTimeAsync(1);
+    await first;
+    const second = patience.wait(work).then((turn) => turns.push(turn));
+    await vi.advanceTimersByTimeAsync(5);
+    await second;
+    expect(turns).toEqual(["late", 15]);
+    patience.close();
+  });
+
+  it("end by the signal, the one under way and all that follow, and as the work fails", async () => {
+    const controller = new AbortController();
+    const patience = new Patience(10, controller.signal);
+    await rejectsWith("E_ENGINE", patience.wait(Promise.reject(new MeshError("E_ENGINE", "x"))));
+    const ended = rejectsWith("E_LOST", patience.wait(never()));
+    controller.abort(new MeshError("E_LOST", "gone"));
+    await ended;
+    await rejectsWith("E_LOST", patience.wait(Promise.reject(new MeshError("E_ENGINE", "too late to be told"))));
+    patience.close();
     expect(vi.getTimerCount()).toBe(0);
   });
 });

@@ -4,7 +4,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { isMeshError } from "../../../src/base/errors.ts";
-import { commands } from "../../../src/cli/command-list.ts";
 import { builds } from "../../../src/cli/commands/builds.ts";
 import { readBuildListFile } from "../../../src/node/build-lists.ts";
 import { decodeBuildList, decodeSignedBuildList } from "../../../src/wire/builds.ts";
@@ -49,10 +48,6 @@ const measured = (build: string): object => ({
   version: "1.2.3",
   platform: "linux-x64",
   problems: [],
-});
-
-it("is one of the commands", () => {
-  expect(commands).toContain(builds);
 });
 
 describe("from a key to a list that nodes take", () => {

@@ -1,7 +1,6 @@
 /** `sealmesh chat` without a terminal: what a line means, what may reach the terminal, and what is said of an answer. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type Answer, apiError } from "../../../src/cli/chat/answer.ts";
 import {
@@ -13,6 +12,7 @@ import {
   wordBreaker,
 } from "../../../src/cli/chat/lines.ts";
 import { answerDocument, answerLine } from "../../../src/cli/chat/talk.ts";
+import { fc } from "../../support/fast-check.ts";
 
 describe("a line", () => {
   it.each([

@@ -12,7 +12,12 @@ import { zshScript } from "../../../src/cli/completion/zsh.ts";
 import { declareProgram } from "../../../src/cli/program.ts";
 import { runShell, shellMissing, type ShellName } from "../../support/shells.ts";
 
-const tree = commandTree(declareProgram(() => Promise.resolve()));
+const tree = commandTree(
+  await declareProgram(
+    () => Promise.resolve(),
+    () => true,
+  ),
+);
 const folder = mkdtempSync(join(tmpdir(), "sealmesh-completion-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 writeFileSync(join(folder, "model one.gguf"), "");

@@ -5,7 +5,6 @@ import type { AddressInfo } from "node:net";
 import { Command as Commander } from "commander";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { endpointId } from "../../../src/base/brand.ts";
-import { commands } from "../../../src/cli/command-list.ts";
 import { explain } from "../../../src/cli/commands/explain.ts";
 import { type ExplainedHost, type ExplainReport, policyStatus } from "../../../src/node/attestation-report.ts";
 import { openPolicy } from "../../../src/policy/policy.ts";
@@ -75,8 +74,6 @@ async function printed(answer: unknown, words: readonly string[] = ["org/m"], st
   }
   return { code, text, path };
 }
-
-it("is a command of the list", () => expect(commands).toContain(explain));
 
 it("has a paragraph for each host: who, whether, at which tier, and why", async () => {
   const { code, text, path } = await printed(report);

@@ -34,6 +34,7 @@ function peer(id: string, change: object = {}): object {
     hosted_models: ["demo"],
     model_states: [model],
     rtt_ms: 3,
+    path: "quic",
     route: "direct",
     via: null,
     relays_for_others: false,
@@ -101,12 +102,12 @@ async function printed(
   vi.spyOn(process.stderr, "write").mockImplementation(() => true);
   let code = -1;
   const program = new Commander().exitOverride();
-  const sub = program.command(command.name).action(async () => {
+  const sub = program.command("asked").action(async () => {
     code = await command.run(sub.opts());
   });
   command.addFlags(sub);
   try {
-    await program.parseAsync([command.name, "--data-dir", dataDir, ...words], { from: "user" });
+    await program.parseAsync(["asked", "--data-dir", dataDir, ...words], { from: "user" });
   } finally {
     vi.restoreAllMocks();
     session.close();

@@ -6,7 +6,6 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { type EndpointId, endpointId } from "../../../src/base/brand.ts";
 import { isMeshError } from "../../../src/base/errors.ts";
-import { commands } from "../../../src/cli/command-list.ts";
 import { owner } from "../../../src/cli/commands/owner.ts";
 import { askNewPassphrase, askPassphrase, type Terminal } from "../../../src/cli/passphrase.ts";
 import { identityFrom } from "../../../src/crypto/identity.ts";
@@ -58,8 +57,7 @@ function withNode(): EndpointId {
 
 const claimHere = (): ReturnType<typeof openClaimFile>["book"] => openClaimFile(directory).book;
 
-it("is one of the commands", () => {
-  expect(commands).toContain(owner);
+it("has its commands in the order in which they are needed", () => {
   expect(owner.commands.map(({ name }) => name)).toEqual(["init", "sign-node", "install", "trust", "revoke", "status"]);
 });
 

@@ -1,7 +1,7 @@
 /** Tables in terminals of all widths and scripts, and texts that are broken between words. */
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { cutTo, hanging, tableOf, textWidth, widthOf, wrapped } from "../../../src/cli/table.ts";
+import { fc } from "../../support/fast-check.ts";
 
 const plain = (_style: string, text: string): string => text;
 const columns = [{ head: "id" }, { head: "name", least: 6 }, { head: "note", drop: 1 }, { head: "trip", right: 7 }];

@@ -15,7 +15,6 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { type EndpointId, endpointId } from "../../../src/base/brand.ts";
 import { isMeshError, type MeshError } from "../../../src/base/errors.ts";
-import { commands } from "../../../src/cli/command-list.ts";
 import { trust } from "../../../src/cli/commands/trust.ts";
 import { PinStore } from "../../../src/node/pin-store.ts";
 import { openState } from "../../../src/node/state.ts";
@@ -73,8 +72,7 @@ const confirmed =
 
 const pins = (): readonly Pin[] => new PinStore(join(directory, "pins.json")).book.pins;
 
-it("is a command of the list", () => {
-  expect(commands).toContain(trust);
+it("has its commands in the order in which they are needed", () => {
   expect(trust.commands.map(({ name }) => name)).toEqual(["list", "pin", "forget", "export", "import"]);
 });
 

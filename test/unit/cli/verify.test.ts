@@ -13,7 +13,6 @@ import { reasons } from "../../../src/attest/reasons.ts";
 import { factors } from "../../../src/attest/verdict.ts";
 import { endpointId } from "../../../src/base/brand.ts";
 import { fromUtf8, toBase64, utf8 } from "../../../src/base/bytes.ts";
-import { commands } from "../../../src/cli/command-list.ts";
 import { verify } from "../../../src/cli/commands/verify.ts";
 import { attestationReport, type HostKnown } from "../../../src/node/attestation-report.ts";
 import { factorTexts } from "../../../src/policy/explain.ts";
@@ -96,8 +95,6 @@ async function document(...words: readonly string[]): Promise<Document & { reado
 
 const outcomeOf = ({ factors: rows }: Document, name: string): string | undefined =>
   rows.find(({ factor }) => factor === name)?.reason;
-
-it("is a command of the list", () => expect(commands).toContain(verify));
 
 describe("a good blob", () => {
   it("has one line for each factor, the tier, and what the file cannot show; ends with 0", async () => {

@@ -1,4 +1,3 @@
-import fc from "fast-check";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,6 +5,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { isMeshError } from "../../../src/base/errors.ts";
 import { decodeGgufHead, type GgufHead, readGgufHead } from "../../../src/engine/gguf.ts";
 import { randomModel, type RandomModelOptions } from "../../support/engine-gguf.ts";
+import { fc } from "../../support/fast-check.ts";
 
 const decode = (bytes: Uint8Array, fileBytes = bytes.length): GgufHead => decodeGgufHead(bytes, fileBytes);
 const messageOf = (run: () => unknown): string => {

@@ -1,9 +1,9 @@
 /** Schemas become grammars that llama.cpp itself reads here: it says which texts each of them takes. */
-import fc from "fast-check";
 import { getLlama, type Llama, LlamaLogLevel } from "node-llama-cpp";
 import { beforeAll, describe, expect, test } from "vitest";
 import { isMeshError, type MeshError } from "../../../src/base/errors.ts";
 import { anyObjectGrammar, schemaGrammar } from "../../../src/engine/llama-schema.ts";
+import { fc } from "../../support/fast-check.ts";
 
 let llama: Llama;
 beforeAll(async () => {

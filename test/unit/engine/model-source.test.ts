@@ -1,9 +1,9 @@
 import { join } from "node:path";
-import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { isMeshError } from "../../../src/base/errors.ts";
 import { isRemote, modelSource } from "../../../src/engine/model-source.ts";
 import { codeOf } from "../../support/expect-code.ts";
+import { fc } from "../../support/fast-check.ts";
 
 const sum = "ab".repeat(32);
 

@@ -1,7 +1,6 @@
 import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import fc from "fast-check";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import type { MeshError } from "../../../src/base/errors.ts";
 import type { Engine } from "../../../src/engine/engine.ts";
@@ -16,6 +15,7 @@ import {
   startEngineServer,
 } from "../../support/engine-server.ts";
 import { codeOf, expectCode } from "../../support/expect-code.ts";
+import { fc } from "../../support/fast-check.ts";
 
 const opened: { close(): Promise<void> }[] = [];
 afterEach(async () => {

@@ -1,6 +1,6 @@
-import fc from "fast-check";
 import { expect, test } from "vitest";
 import { textCutter } from "../../../src/engine/text-cutter.ts";
+import { fc } from "../../support/fast-check.ts";
 
 /** What leaves when the text comes in these pieces. */
 function cut(pieces: readonly string[], stops: readonly string[]): { text: string; stopped: boolean } {

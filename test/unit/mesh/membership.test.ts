@@ -1,4 +1,3 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type EndpointId, endpointIdFromBytes } from "../../../src/base/brand.ts";
 import { concat } from "../../../src/base/bytes.ts";
@@ -15,6 +14,7 @@ import {
   step,
 } from "../../../src/mesh/membership.ts";
 import type { RecordModel } from "../../../src/wire/record.ts";
+import { fc } from "../../support/fast-check.ts";
 
 const identities = [1, 2, 3, 4].map((byte) => identityFrom(new Uint8Array(32).fill(byte)));
 const [self, host, relay, liar] = identities.map(({ id }) => id) as [EndpointId, EndpointId, EndpointId, EndpointId];

@@ -2,15 +2,17 @@
  * Random schedules on small meshes: nodes come, die, leave, return, sleep and have wrong clocks; the network loses,
  * repeats, delays and is cut. Then it is quiet, and all must be well. SEALMESH_FUZZ_RUNS raises the count.
  */
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { membershipLimits } from "../../../src/mesh/membership.ts";
+import { fc } from "../../support/fast-check.ts";
 import { SimulatedMesh, type SimulatedNode } from "../../support/simulated-mesh.ts";
 import { isOne } from "../../support/simulation.ts";
 
 const numRuns = Number(process.env["SEALMESH_FUZZ_RUNS"] ?? 150);
 /** After its end, how long a node may still be listed anew by those that had removed it, ms. */
 const settledMs = 60_000;
+/** Records hold among clocks that differ by less than five minutes; those of two nodes differ by twice this at most. */
+const mostSkewMs = 145_000;
 /** More than all tries, waits and rounds of news of a mesh of this size. */
 const quietMs = 240_000;
 
@@ -21,7 +23,10 @@ const anyDeed = fc.oneof(
   { weight: 3, arbitrary: fc.record({ kind: fc.constant("restart" as const), node }) },
   {
     weight: 2,
-    arbitrary: fc.record({ kind: fc.constant("add" as const), skewMs: fc.integer({ min: -240_000, max: 240_000 }) }),
+    arbitrary: fc.record({
+      kind: fc.constant("add" as const),
+      skewMs: fc.integer({ min: -mostSkewMs, max: mostSkewMs }),
+    }),
   },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant("cut" as const), parts: fc.nat(255) }) },
   { weight: 2, arbitrary: fc.constant({ kind: "heal" as const }) },
@@ -61,8 +66,9 @@ function perform(mesh: SimulatedMesh, deed: Deed): void {
   if (deed.kind === "kill" && alive.length > 1) mesh.kill(chosen);
   if (deed.kind === "leave" && alive.length > 1) mesh.leave(chosen);
   if (deed.kind === "restart") mesh.restart(chosen, seed ? [seed] : []);
-  // records hold among clocks that differ by less than five minutes
-  if (deed.kind === "jump") chosen.skewMs = Math.max(-120_000, Math.min(120_000, chosen.skewMs + deed.ms));
+  if (deed.kind === "jump") {
+    chosen.skewMs = Math.max(-mostSkewMs, Math.min(mostSkewMs, chosen.skewMs + deed.ms));
+  }
 }
 
 /** Watches that nobody lists again whom it had removed after its end, when that was a while ago. */

@@ -1,9 +1,9 @@
 /** Maps that never change, and are not copied for it: each state goes on to show what it showed. */
-import fc from "fast-check";
 import { expect, it } from "vitest";
 import { endpointIdFromBytes } from "../../../src/base/brand.ts";
 import { Changes } from "../../../src/mesh/changes.ts";
 import { Table } from "../../../src/mesh/table.ts";
+import { fc } from "../../support/fast-check.ts";
 
 const byNumber = (a: number, b: number): number => a - b;
 
@@ -14,6 +14,8 @@ it("is a map to whoever reads it, in every version of it, read in any order", ()
     fc.property(fc.array(anyStep, { maxLength: 20 }), (steps) => {
       const versions: ReadonlyMap<number, number>[] = [new Map([[1, 1]])];
       const models: ReadonlyMap<number, number>[] = [new Map([[1, 1]])];
+      /** In which each version showed its keys at first. */
+      const orders: number[][] = [[1]];
       for (const { from, changes, read } of steps) {
         const at = from % versions.length;
         const table = new Table(versions[at] ?? new Map<number, number>());
@@ -28,14 +30,17 @@ it("is a map to whoever reads it, in every version of it, read in any order", ()
         }
         expect(new Map(table.entries())).toEqual(model);
         expect(table.values().toSorted(byNumber)).toEqual([...model.values()].toSorted(byNumber));
-        versions.push(table.done());
+        const done = table.done();
+        versions.push(done);
         models.push(model);
+        orders.push([...done.keys()]);
         const old = read % versions.length;
         expect(new Map(versions[old])).toEqual(models[old]);
       }
       for (const [at, version] of versions.entries()) {
         expect(new Map(version)).toEqual(models[at]);
         expect(version.size).toBe(models[at]?.size);
+        expect([...version.keys()]).toEqual(orders[at]);
       }
     }),
     { numRuns: 300 },

@@ -38,7 +38,6 @@ export function adminParts(more: Partial<AdminParts> = {}): AdminParts {
     evidence: () => [],
     attestation: () => Promise.resolve(undefined),
     explain: () => Promise.resolve(undefined),
-    ready: () => true,
     policy: () => ({ policy: policyStatus(openPolicy), demanded: [], what_if: false, hosts: [] }),
     pins: starting,
     log: new LogRing(silentLog, { ...quickEvents, entries: 3, now: () => 0 }),

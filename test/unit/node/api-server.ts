@@ -10,7 +10,7 @@ import { MeshError } from "../../../src/base/errors.ts";
 import { Places } from "../../../src/base/places.ts";
 import type { Answer, Engine, EngineRequest } from "../../../src/engine/engine.ts";
 import type { ExchangeReport } from "../../../src/node/exchanges.ts";
-import { type OpenAiParts, openAiServer } from "../../../src/node/http/openai.ts";
+import { type OpenAiParts, type OpenAiSurface, openAiSurface } from "../../../src/node/http/openai.ts";
 import { ResponseStore } from "../../../src/openai/responses/store.ts";
 
 export const self = endpointId("aa".repeat(32));
@@ -20,6 +20,7 @@ export type TestEngine = Pick<Engine, "answer">;
 
 export interface TestApi {
   readonly server: Server;
+  readonly answerPeer: OpenAiSurface["answerPeer"];
   readonly url: string;
   readonly port: number;
   readonly reports: readonly (ExchangeReport & { readonly error: MeshError | undefined })[];
@@ -39,7 +40,7 @@ export async function startApi(
   more: Partial<OpenAiParts> = {},
 ): Promise<TestApi> {
   const reports: (ExchangeReport & { error: MeshError | undefined })[] = [];
-  const server = openAiServer({
+  const { server, answerPeer } = openAiSurface({
     self,
     gate: { scheme: "http", names: new Set(), addresses: false, keyHashes: [] },
     tls: undefined,
@@ -62,7 +63,7 @@ export async function startApi(
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
-  return { server, url: `http://127.0.0.1:${port}`, port, reports };
+  return { server, answerPeer, url: `http://127.0.0.1:${port}`, port, reports };
 }
 
 /** An engine that answers with these pieces, and fails after them if told to. */

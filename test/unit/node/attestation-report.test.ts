@@ -1,5 +1,4 @@
 /** What is told about hosts' proof, and what is read of it again: nothing added, nothing that cannot be checked. */
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { noProof } from "../../../src/attest/proof.ts";
 import { factors } from "../../../src/attest/verdict.ts";
@@ -19,6 +18,7 @@ import { explainDecision } from "../../../src/policy/decide.ts";
 import { openPolicy } from "../../../src/policy/policy.ts";
 import { decodeEvidenceItem } from "../../../src/wire/evidence.ts";
 import { allow, allowUnproven, provenHost, provenPiece, refusalText, refuse } from "../../support/attestation.ts";
+import { fc } from "../../support/fast-check.ts";
 import { closedPosture, untold } from "../../support/postures.ts";
 import { blobItem, goodBlob, host, inferenceKey, issuedAtMs, testKey } from "../../support/evidence.ts";
 import { expectCode } from "../../support/expect-code.ts";

@@ -3,7 +3,6 @@ import { get } from "node:http";
 import { describe, expect, it } from "vitest";
 import { utf8 } from "../../../src/base/bytes.ts";
 import { MeshError } from "../../../src/base/errors.ts";
-import { inject } from "../../../src/node/http/inject.ts";
 import { type ErrorBody, peer, startApi, type TestApi } from "./api-server.ts";
 
 const models = ["remote", "org/m", "100% ü"];
@@ -71,9 +70,9 @@ describe("what hosts of a model have shown", () => {
 
   it("is not told to peers, for whom there is no such path", async () => {
     const asked: string[] = [];
-    const { server } = await start(asked);
+    const { answerPeer } = await start(asked);
     const request = { method: "GET", path: `${path}remote`, headers: [], body: utf8("") };
-    const source = inject(server, request, peer, new AbortController().signal);
+    const source = answerPeer(request, peer, new AbortController().signal);
     let text = "";
     for (let bytes = await source.read(); bytes; bytes = await source.read()) text += Buffer.from(bytes).toString();
     expect(text).toMatch(/^HTTP\/1\.1 404 [^]*"not_found"/);

@@ -3,10 +3,10 @@ import { execFileSync } from "node:child_process";
 import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import * as fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
 import { isMeshError } from "../../../src/base/errors.ts";
 import { noFileSettings, readConfigFile, settingsFrom } from "../../../src/node/config-file.ts";
+import { fc } from "../../support/fast-check.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "sealmesh-config-file-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));

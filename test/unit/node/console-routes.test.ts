@@ -6,7 +6,8 @@ import { silentLog } from "../../../src/base/log.ts";
 import { policyStatus } from "../../../src/node/attestation-report.ts";
 import { NodeEvents } from "../../../src/node/events.ts";
 import { Feed } from "../../../src/node/feed.ts";
-import { adminServer, answerHeaders } from "../../../src/node/http/admin.ts";
+import { consolePort } from "../../../src/node/http/console-port.ts";
+import { answerHeaders } from "../../../src/node/http/local-only.ts";
 import { LogRing } from "../../../src/node/log-ring.ts";
 import type { WhatIf } from "../../../src/node/policy-report.ts";
 import type { Status } from "../../../src/node/status.ts";
@@ -74,7 +75,8 @@ describe("/api/events", () => {
   it("gives back the places of one connection that asked several times and has gone", async () => {
     const feed = new Feed({ ...quickEvents, listeners: 16, unreadMs: 60_000 });
     const events = { listen: (letGo: () => void) => feed.open([], letGo) };
-    const server = adminServer({ ...adminParts({ events }), api: undefined }).listen(0, "127.0.0.1");
+    const server = consolePort({ ...adminParts({ events }), ready: () => true, api: undefined });
+    server.listen(0, "127.0.0.1");
     await once(server, "listening");
     const socket = connect((server.address() as AddressInfo).port, "127.0.0.1");
     socket.write("GET /api/events HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(16));

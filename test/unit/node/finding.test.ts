@@ -1,5 +1,4 @@
 /** The pure step of finding, without sockets: a small world of nodes and their listings on a clock of the test's own. */
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { EndpointId } from "../../../src/base/brand.ts";
 import type { Listing } from "../../../src/discovery/discovery.ts";
@@ -12,6 +11,7 @@ import {
   findingTiming,
   newFinding,
 } from "../../../src/node/finding.ts";
+import { fc } from "../../support/fast-check.ts";
 import { idOf, listingOf } from "../../support/listings.ts";
 
 const host: FindingSettings = {

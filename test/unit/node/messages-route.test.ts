@@ -4,7 +4,6 @@ import { fromUtf8, utf8 } from "../../../src/base/bytes.ts";
 import { MeshError } from "../../../src/base/errors.ts";
 import type { Json } from "../../../src/base/json.ts";
 import { keyHashes } from "../../../src/node/api-keys.ts";
-import { inject } from "../../../src/node/http/inject.ts";
 import { overflowError } from "../../../src/openai/overflow.ts";
 import { engineOf, events, open, peer, raw, startApi, type TestApi } from "./api-server.ts";
 
@@ -94,10 +93,10 @@ describe("/v1/messages", () => {
 
 describe("a peer", () => {
   it("is answered by this machine's engines, in the same words", async () => {
-    const { server } = await startApi({ scripted: engineOf([JSON.stringify(answer)]) });
+    const { answerPeer } = await startApi({ scripted: engineOf([JSON.stringify(answer)]) });
     const ask = async (model: string): Promise<string> => {
       const body = utf8(JSON.stringify(asking(model)));
-      const source = inject(server, { method: "POST", path, headers: [], body }, peer, new AbortController().signal);
+      const source = answerPeer({ method: "POST", path, headers: [], body }, peer, new AbortController().signal);
       let text = "";
       for (let bytes = await source.read(); bytes; bytes = await source.read()) text += fromUtf8(bytes);
       return text;

@@ -2,7 +2,6 @@
 import { once } from "node:events";
 import { mkdtempSync } from "node:fs";
 import { rm } from "node:fs/promises";
-import type { Server } from "node:http";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,11 +9,10 @@ import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { fromUtf8, utf8 } from "../../../src/base/bytes.ts";
 import type { Answer, Engine, EngineRequest } from "../../../src/engine/engine.ts";
 import { startEngine } from "../../../src/engine/registry.ts";
-import { inject } from "../../../src/node/http/inject.ts";
 import { quiet } from "../../support/engine-ask.ts";
 import { llamaChildFile } from "../../support/engine-child.ts";
 import { writeRandomModel } from "../../support/engine-gguf.ts";
-import { chatOf, type ErrorBody, peer, post, raw, startApi } from "./api-server.ts";
+import { chatOf, type ErrorBody, peer, post, raw, startApi, type TestApi } from "./api-server.ts";
 
 const posts = ["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses"];
 
@@ -32,10 +30,10 @@ const echo = {
 };
 
 /** What a peer is answered, as HTTP text. */
-async function asPeer(server: Server, method: string, path: string, body: object): Promise<string> {
+async function asPeer({ answerPeer }: TestApi, method: string, path: string, body: object): Promise<string> {
   const headers = [["content-type", "application/json"]] as const;
   const request = { method, path, headers, body: utf8(method === "GET" ? "" : JSON.stringify(body)) };
-  const source = inject(server, request, peer, new AbortController().signal);
+  const source = answerPeer(request, peer, new AbortController().signal);
   let text = "";
   for (let bytes = await source.read(); bytes; bytes = await source.read()) text += fromUtf8(bytes);
   return text;
@@ -43,7 +41,8 @@ async function asPeer(server: Server, method: string, path: string, body: object
 
 describe("routes", () => {
   it.each(posts)("an engine is asked %s, by this machine and by a peer", async (path) => {
-    const { server, url } = await startApi({ echo });
+    const api = await startApi({ echo });
+    const { url } = api;
     const { response, json } = await post(url, path, chatOf("echo", { input: "hi" }));
     expect(response.headers.get("x-sealmesh-sealed")).toBe("local");
     expect(response.headers.get("x-sealmesh-attempts")).toBe("0");
@@ -51,13 +50,14 @@ describe("routes", () => {
     const askedFor = path === "/v1/responses" ? "/v1/chat/completions" : path;
     expect(JSON.stringify(json)).toContain(`"${askedFor}"`);
     expect(json).toMatchObject(path === "/v1/responses" ? { object: "response" } : { choices: [{}] });
-    const toPeer = await asPeer(server, "POST", path, chatOf("echo", { input: "hi" }));
+    const toPeer = await asPeer(api, "POST", path, chatOf("echo", { input: "hi" }));
     expect(toPeer).toMatch(/^HTTP\/1\.1 200 /);
     expect(toPeer).toContain(`"${askedFor}"`);
   });
 
   it.each(posts)("%s needs a known model and POST", async (path) => {
-    const { server, url } = await startApi({ echo });
+    const api = await startApi({ echo });
+    const { url } = api;
     for (const body of [{}, { model: "" }, { model: 7 }]) {
       const { response, json } = await post(url, path, body);
       expect(response.status).toBe(400);
@@ -67,7 +67,7 @@ describe("routes", () => {
     expect(unknown.response.status).toBe(404);
     expect(unknown.json.error).toMatchObject({ code: "model_not_found", param: "model" });
     // known to the mesh, but a peer's request is never passed on
-    expect(await asPeer(server, "POST", path, chatOf("remote", { input: "hi" }))).toMatch(
+    expect(await asPeer(api, "POST", path, chatOf("remote", { input: "hi" }))).toMatch(
       /^HTTP\/1\.1 404 [^]*model_not_found/,
     );
     expect((await post(url, path, chatOf("remote", { input: "hi" }))).json.error.code).toBe("no_host");
@@ -77,13 +77,14 @@ describe("routes", () => {
   it.each(["/v1/files", "/v1/embeddings/", "/v1/chat", "/embeddings", "/api/status", "/"])(
     "%s is a 404 with an error object, for all",
     async (path) => {
-      const { server, url } = await startApi({ echo });
+      const api = await startApi({ echo });
+      const { url } = api;
       const { response, json } = await post(url, path, { model: "echo" });
       expect(response.status).toBe(404);
       expect(json.error).toMatchObject({ code: "not_found", type: "invalid_request_error" });
       expect(response.headers.get("x-request-id")).toMatch(/^[0-9a-f-]{36}$/);
       for (const method of ["GET", "POST"]) {
-        expect(await asPeer(server, method, path, { model: "echo" })).toMatch(/^HTTP\/1\.1 404 [^]*"not_found"/);
+        expect(await asPeer(api, method, path, { model: "echo" })).toMatch(/^HTTP\/1\.1 404 [^]*"not_found"/);
       }
     },
   );
@@ -103,12 +104,13 @@ describe("the embedded engine", () => {
   });
 
   it("says of a chat model that it has no embeddings or tools", async () => {
-    const { server, url, reports } = await startApi({ tiny: engine });
+    const api = await startApi({ tiny: engine });
+    const { url, reports } = api;
     const path = "/v1/embeddings";
     const refused = await post(url, path, { model: "tiny", input: "hi" });
     expect(refused.response.status).toBe(400);
     expect(refused.json.error).toMatchObject({ code: "unsupported_model_feature", param: "model" });
-    expect(await asPeer(server, "POST", path, { model: "tiny" })).toMatch(/^HTTP\/1\.1 400 [^]*unsupported_model/);
+    expect(await asPeer(api, "POST", path, { model: "tiny" })).toMatch(/^HTTP\/1\.1 400 [^]*unsupported_model/);
     const messages = [{ role: "user", content: "hi" }];
     const tools = [{ type: "function", function: { name: "f" } }];
     const { json } = await post(url, "/v1/chat/completions", { model: "tiny", messages, tools });
@@ -130,7 +132,8 @@ describe("what a caller writes as a model", () => {
   });
 
   it("is repeated to it clean and short", async () => {
-    const { server, url } = await startApi();
+    const api = await startApi();
+    const { url } = api;
     const model = `\u001b[2J\n\u202e${"x".repeat(100_000)}`;
     const { message } = (await post(url, "/v1/chat/completions", chatOf(model))).json.error;
     expect(message).toContain(`"\ufffd[2J\ufffd\ufffd${"x".repeat(94)}…"`);
@@ -141,7 +144,7 @@ describe("what a caller writes as a model", () => {
       expect(text.length).toBeLessThan(300);
       expect(text).not.toMatch(/[\p{Cc}\u202e]/u);
     }
-    const toPeer = await asPeer(server, "POST", "/v1/embeddings", { model });
+    const toPeer = await asPeer(api, "POST", "/v1/embeddings", { model });
     expect(toPeer).toContain("model_not_found");
     expect(toPeer.length).toBeLessThan(800);
     const path = (await (await fetch(`${url}/${"y".repeat(5_000)}`)).json()) as ErrorBody;

@@ -66,6 +66,7 @@ const samples: { readonly [Name in keyof Flags]: Sample } = {
   advertise: [["192.0.2.7:1", "[2001:db8::7]:2"], "192.0.2.7:1, [2001:db8::7]:2", '["192.0.2.7:1", "[2001:db8::7]:2"]'],
   relay: [["https://a", "https://b"], "https://a https://b", '["https://a", "https://b"]'],
   route: ["relay", "relay", '"relay"'],
+  direct: [false, "0", "false"],
   relayTraffic: [false, "0", "false"],
   relayRate: ["2", "2", "2"],
   relayStreams: ["2", "2", "2"],

@@ -40,6 +40,7 @@ const facts: PeerFacts = {
   key: { kind: "none" },
   connected: true,
   rttMs: 12,
+  path: "quic",
   relays: [],
   mayCarry: true,
   running: 0,

@@ -1,7 +1,7 @@
-import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { isMeshError, type MeshError } from "../../../src/base/errors.ts";
 import { chatChunks, chatCompletion, checkChat, completionId, readTextChat } from "../../../src/openai/chat.ts";
+import { fc } from "../../support/fast-check.ts";
 
 const user = [{ role: "user", content: "hi" }];
 const read = (more: object) => readTextChat({ model: "m", messages: user, ...more });

@@ -1,8 +1,8 @@
-import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { isMeshError, type MeshError } from "../../../src/base/errors.ts";
 import { completionId } from "../../../src/openai/chat.ts";
 import { completionChunks, readTextCompletion, textCompletion } from "../../../src/openai/completion.ts";
+import { fc } from "../../support/fast-check.ts";
 
 const read = (more: object) => readTextCompletion({ model: "m", prompt: "once", ...more });
 const failure = (more: object): unknown => {

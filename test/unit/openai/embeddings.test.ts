@@ -1,6 +1,6 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { embeddingsAsAsked } from "../../../src/openai/embeddings.ts";
+import { fc } from "../../support/fast-check.ts";
 
 const usage = { prompt_tokens: 8, total_tokens: 8 };
 const list = (...vectors: readonly unknown[]): Readonly<Record<string, unknown>> => ({

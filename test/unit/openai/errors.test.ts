@@ -1,8 +1,8 @@
-import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { type ErrorCode, errorTable, MeshError } from "../../../src/base/errors.ts";
 import { openAiError, openAiErrorFields, readUpstreamError } from "../../../src/openai/errors.ts";
 import { overflowError } from "../../../src/openai/overflow.ts";
+import { fc } from "../../support/fast-check.ts";
 
 describe("openAiError", () => {
   test("every code has a complete error object and its status", () => {

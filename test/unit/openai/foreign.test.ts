@@ -1,6 +1,6 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { foreignCodes, openAiErrorAnswer } from "../../../src/openai/foreign.ts";
+import { fc } from "../../support/fast-check.ts";
 
 interface ErrorFields {
   readonly message: string;

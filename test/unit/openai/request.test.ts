@@ -1,10 +1,10 @@
 /** Requests as engines get them: what changes, what keeps its bytes, and what is refused before it is parsed. */
-import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { fromUtf8, utf8 } from "../../../src/base/bytes.ts";
 import { normalisedRequest, parseRequest, requestOf, withModel } from "../../../src/openai/request.ts";
 import { limits } from "../../../src/wire/limits.ts";
 import { isMeshError, type MeshError } from "../../../src/base/errors.ts";
+import { fc } from "../../support/fast-check.ts";
 
 const chat = "/v1/chat/completions";
 const messages = [{ role: "user", content: "hi" }];

@@ -1,8 +1,8 @@
-import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { errorTable, MeshError } from "../../../src/base/errors.ts";
 import { sseDone, sseError, sseEvent, type SseEvent, sseReader, sseText } from "../../../src/openai/sse.ts";
 import { codeOf } from "../../support/expect-code.ts";
+import { fc } from "../../support/fast-check.ts";
 
 /** Reads bytes in pieces that end at the given places. */
 function readIn(bytes: Uint8Array, cuts: readonly number[]): SseEvent[] {

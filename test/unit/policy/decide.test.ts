@@ -1,5 +1,4 @@
 /** Decisions: who may be asked and how, each reason for a refusal, and that whatever is not known is refused. */
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { fingerprintOf, noProof, type PieceProof } from "../../../src/attest/proof.ts";
 import { fail, factors, pass, stale, type Tier, tiers, unknown, verdictOf } from "../../../src/attest/verdict.ts";
@@ -14,6 +13,7 @@ import {
 } from "../../../src/policy/decide.ts";
 import { openPolicy, type Policy, stricter } from "../../../src/policy/policy.ts";
 import type { Refusal } from "../../../src/policy/refusals.ts";
+import { fc } from "../../support/fast-check.ts";
 import {
   announced,
   attestedKey,

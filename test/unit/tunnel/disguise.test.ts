@@ -1,11 +1,11 @@
 /** Sizes and times made coarser, content left alone. */
 import { describe, expect, it } from "vitest";
-import fc from "fast-check";
 import { concat, fromUtf8, utf8 } from "../../../src/base/bytes.ts";
 import { MeshError } from "../../../src/base/errors.ts";
 import { coalesced, paddedJson } from "../../../src/tunnel/disguise.ts";
 import type { ByteSource } from "../../../src/tunnel/http.ts";
 import { rejectsWith } from "../../support/expect-code.ts";
+import { fc } from "../../support/fast-check.ts";
 
 const much = 2 ** 30;
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { concat, latin1, utf8 } from "../../../src/base/bytes.ts";
+import { next, type Now } from "../../../src/base/flow.ts";
 import {
   type ByteSource,
   bytesSource,
@@ -17,6 +18,19 @@ const read = (text: string): Promise<unknown> => readRequest(bytesSource(utf8(te
 function dripping(bytes: Uint8Array): ByteSource {
   let at = 0;
   return { read: () => Promise.resolve(at < bytes.length ? bytes.subarray(at, (at += 1)) : undefined) };
+}
+
+/** Two pieces, both there or each to be waited for. */
+function cutAt(bytes: Uint8Array, cut: number, waits: boolean): ByteSource {
+  const left = [bytes.subarray(0, cut), bytes.subarray(cut)];
+  let ready = !waits;
+  const now = (): Now => {
+    if (!ready) return undefined;
+    ready = !waits;
+    return left.shift() ?? "end";
+  };
+  const flow = { now, more: () => Promise.resolve(void (ready = true)) };
+  return { flow, read: () => next(flow) };
 }
 
 async function wholeBody(text: string, source: (bytes: Uint8Array) => ByteSource = bytesSource): Promise<string> {
@@ -95,6 +109,16 @@ describe("responses", () => {
       expect(
         await wholeBody("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nx", source),
       ).toBe("x");
+    }
+  });
+
+  it("in chunks are the same wherever the source cuts, with waits or without", async () => {
+    const chunks = ["3\r\nabc\r\n", "a;x=1\r\n0123456789\r\n", "1\r\nd\r\n", "0\r\nt: x\r\n\r\n"];
+    const bytes = utf8(`HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n${chunks.join("")}`);
+    for (let cut = 1; cut < bytes.length; cut += 1) {
+      for (const waits of [false, true]) {
+        expect(await wholeBody("", () => cutAt(bytes, cut, waits))).toBe("abc0123456789d");
+      }
     }
   });
 

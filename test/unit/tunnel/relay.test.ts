@@ -143,7 +143,7 @@ describe("a relay", () => {
   it("goes through no third: what came through one relay ends at the target, or nowhere", async () => {
     expect(await carried({ hops: 1, others: [other(relayCodes.ok)] })).toMatchObject({
       asked: [],
-      outcome: "E_RELAY",
+      outcome: relayCodes.unknownTarget,
       code: relayCodes.unknownTarget,
     });
     expect(await carried({ hops: 2, others: [other(relayCodes.ok)] })).toMatchObject({
@@ -161,7 +161,7 @@ describe("a relay", () => {
     });
     expect(busy.over.signal.aborted).toBe(true);
     const lost = await carried({ others: [relayCodes.unknownTarget, relayCodes.busy, relayCodes.ok].map(other) });
-    expect(lost).toMatchObject({ asked: [0, 1], failed: [0, 1], outcome: "E_BUSY", code: relayCodes.busy });
+    expect(lost).toMatchObject({ asked: [0, 1], failed: [0, 1], outcome: relayCodes.busy, code: relayCodes.busy });
     const unknown = await carried({ others: [other(relayCodes.refused)] });
     expect(unknown.code).toBe(relayCodes.unreachable);
   });
@@ -187,12 +187,20 @@ describe("a relay", () => {
     const { outcome, code } = await carried({
       options: { from: target, reach: () => Promise.reject(new Error("not asked for")) },
     });
-    expect([outcome, code]).toEqual(["E_RELAY", relayCodes.refused]);
+    expect([outcome, code]).toEqual([relayCodes.refused, relayCodes.refused]);
   });
 
   it("without a place says that it is busy, before it looks for a way", async () => {
     const { outcome, code, asked } = await carried({ options: { admit: () => false }, others: [other(relayCodes.ok)] });
-    expect([outcome, code, asked]).toEqual(["E_BUSY", relayCodes.busy, []]);
+    expect([outcome, code, asked]).toEqual([relayCodes.busy, relayCodes.busy, []]);
+  });
+
+  it("lets its refusal arrive: no abort comes behind it, which could overtake it", async () => {
+    const asker = scripted([encodeFrame(encodeRelayOpen({ target, hops: 2 }))], 9, true);
+    const options = { from, reach: () => undefined, admit: () => true, reachMs: 100, firstByteMs: 100, idleMs: 100 };
+    expect(await carry(asker.stream, new StreamReader(asker.stream), options)).toBe(relayCodes.refused);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect([asker.written.length, asker.over.signal.aborted]).toEqual([1, false]);
   });
 
   it("lets bytes pass when it is told to, each direction for itself", async () => {

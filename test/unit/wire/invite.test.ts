@@ -1,4 +1,3 @@
-import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { endpointId } from "../../../src/base/brand.ts";
 import { fromBase64Url, fromUtf8, toBase64, toBase64Url, utf8 } from "../../../src/base/bytes.ts";
@@ -12,6 +11,7 @@ import {
   strictest,
 } from "../../../src/wire/invite.ts";
 import { limits } from "../../../src/wire/limits.ts";
+import { fc } from "../../support/fast-check.ts";
 
 const id = endpointId("677edd9c7a6fbaa5d609dc7005ce8011d54e0314acf89ca172057bc140ede62a");
 const address = { id, relays: ["https://host./"], direct: ["192.0.2.1:4433"] };

@@ -1,5 +1,4 @@
 import { create, toBinary } from "@bufbuild/protobuf";
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { concat, fromHex, toHex, utf8 } from "../../../src/base/bytes.ts";
 import { PostureDoorState, type PostureEngine, SecurityPostureSchema } from "../../../src/wire/gen/sealmesh_pb.ts";
@@ -17,6 +16,7 @@ import {
   worseState,
 } from "../../../src/wire/posture.ts";
 import { expectCode } from "../../support/expect-code.ts";
+import { fc } from "../../support/fast-check.ts";
 import { closedPosture, postureWith } from "../../support/postures.ts";
 import vectors from "../../vectors/mesh-llm.json" with { type: "json" };
 

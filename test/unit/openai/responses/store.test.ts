@@ -1,6 +1,6 @@
-import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { itemsUpTo, ResponseStore } from "../../../../src/openai/responses/store.ts";
+import { fc } from "../../../support/fast-check.ts";
 
 const item = (text: string) => ({ role: "user", content: text });
 const texts = (store: ResponseStore, id: string) => {

@@ -1,7 +1,13 @@
-import fc from "fast-check";
 import { expect, test } from "vitest";
 import { toHex } from "../../../src/base/bytes.ts";
-import { bidirectionalStreamId, decodeAbortNotice, encodeAbortNotice } from "../../../src/transport/abort-notice.ts";
+import {
+  bidirectionalStreamId,
+  decodeAbortNotice,
+  decodeInstanceNotice,
+  encodeAbortNotice,
+  encodeInstanceNotice,
+} from "../../../src/transport/datagrams.ts";
+import { fc } from "../../support/fast-check.ts";
 
 test("a notice is 12 bytes: SM, version, code, stream id", () => {
   const streamId = bidirectionalStreamId("acceptor", 64);
@@ -32,4 +38,13 @@ test("other bytes are no notice", () => {
       if (read !== undefined) expect(encodeAbortNotice(read)).toEqual(bytes);
     }),
   );
+});
+
+test("an instance notice gives the name back, and is no abort notice; anything else is none", () => {
+  const notice = encodeInstanceNotice("0123456789abcdef");
+  expect(decodeInstanceNotice(notice)).toBe("0123456789abcdef");
+  expect(decodeAbortNotice(notice)).toBeUndefined();
+  expect(decodeInstanceNotice(encodeAbortNotice({ streamId: 4, code: 1 }))).toBeUndefined();
+  expect(decodeInstanceNotice(notice.subarray(1))).toBeUndefined();
+  expect(decodeInstanceNotice(Uint8Array.of(...notice, 0))).toBeUndefined();
 });

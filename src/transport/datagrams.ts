@@ -1,4 +1,11 @@
 /**
+ * What travels as datagrams beside the streams of a QUIC connection. Peers that do not know them ignore them.
+ *
+ * The instance notice names the running process at the other end, so that a connection to one that is gone is not taken for
+ * one to its successor, which has the same endpoint id:
+ *
+ *     0x53 0x4d ("SM") | version 0x02 | 8 random bytes, one for each start                11 bytes
+ *
  * The abort notice: one QUIC datagram that says "I aborted this stream". It travels beside RESET_STREAM and
  * STOP_SENDING because a binding may be unable to send those while a read or write is pending (see duplex-stream.ts).
  * Unacknowledged and optional: a peer that does not know it learns of the abort later, from QUIC itself.
@@ -8,7 +15,21 @@
  * The stream id is that of RFC 9000 §2.1: number * 4 for a stream which the dialing side opened, number * 4 + 1 for one
  * which the accepting side opened; unidirectional streams (bit 1) are not used.
  */
-import { concat, equal, readU64le, u64le } from "../base/bytes.ts";
+import { concat, equal, fromHex, readU64le, toHex, u64le } from "../base/bytes.ts";
+
+const instancePrefix = Uint8Array.of(0x53, 0x4d, 0x02);
+const instanceNoticeBytes = 11;
+
+/** @param instance 16 hex digits */
+export function encodeInstanceNotice(instance: string): Uint8Array {
+  return concat([instancePrefix, fromHex(instance, 8)]);
+}
+
+/** @returns 16 hex digits; undefined for a datagram that is no instance notice */
+export function decodeInstanceNotice(datagram: Uint8Array): string | undefined {
+  const isOne = datagram.length === instanceNoticeBytes && equal(datagram.subarray(0, 3), instancePrefix);
+  return isOne ? toHex(datagram.subarray(3)) : undefined;
+}
 
 export interface AbortNotice {
   readonly streamId: number;

@@ -1,0 +1,3 @@
+/** Types of trace-loading.mjs. */
+export function traceFlags(out: string): string[];
+export function loadedFiles(out: string): string[];
