@@ -30,10 +30,10 @@ export function dialed(draft: Draft, id: EndpointId, reached: boolean): void {
   if (contact.link) return draft.contacts.set(id, ended);
   const failed = { ...ended, failures: contact.failures + 1 };
   const { reviveMs, returnMs } = draft.bounds;
-  if (failed.aim === "fill" && !contact.met && !contact.lasting && failed.failures >= draft.bounds.fillTries) {
-    draft.contacts.delete(id); // its place is for another; a later look may find it again
-    draft.fillAtMs ??= draft.upMs + draft.chance() * draft.bounds.fillAfterMs;
-    return;
+  if (failed.aim === "fill" && !contact.met && !contact.lasting) {
+    draft.fillAtMs ??= draft.upMs + draft.chance() * draft.bounds.fillAfterMs; // its place may be for another
+    // a later look may find it again
+    if (failed.failures >= draft.bounds.fillTries) return void draft.contacts.delete(id);
   }
   // a connection that is there, and on which nothing was said of itself, makes no link either
   const isHopeless =

@@ -51,17 +51,29 @@ export function wantContact(draft: Draft, peer: Peer, isElsewhere: boolean): voi
   }
 }
 
-/** Looks among the peers that others have named for some to have a link with, while there are few links. */
+/**
+ * Looks among the peers that others have named for some to have a link with, while there are few links. One that could not
+ * be reached keeps its place until it is tried again, but only before other names of who named it: a teller whose names lead
+ * nowhere does not keep us from those that somebody else tells.
+ */
 export function fill(draft: Draft): void {
   draft.fillAtMs = undefined;
+  const free = draft.bounds.linksWanted - draft.memberLinks().length;
   const filling = draft.contacts.values().filter(({ aim, link }) => aim === "fill" && !link);
-  const wanted = draft.bounds.linksWanted - draft.memberLinks().length - filling.length;
-  if (wanted <= 0) return;
+  const failed = filling.filter(({ failures }) => failures > 0);
+  const freeOfHope = free - filling.length + failed.length;
+  if (freeOfHope <= 0) return;
   const strangers = draft.peers.values().filter((peer) => {
     return peer.address !== undefined && !draft.contacts.has(peer.id) && mayDial(draft, peer);
   });
   const likely = strangers.filter(({ doubted }) => !doubted);
-  for (const { id } of fairly(draft, likely.length > 0 ? likely : strangers).slice(0, wanted)) {
+  const from = likely.length > 0 ? likely : strangers;
+  const tellers = new Set(failed.map(({ id }) => draft.peers.get(id)?.introducedBy));
+  const others = from.filter(({ introducedBy }) => !tellers.has(introducedBy));
+  const theirs = from.filter(({ introducedBy }) => tellers.has(introducedBy));
+  const first = fairly(draft, others).slice(0, freeOfHope);
+  const rest = fairly(draft, theirs).slice(0, Math.max(0, free - filling.length - first.length));
+  for (const { id } of [...first, ...rest]) {
     draft.contacts.set(id, newContact(id, draft.upMs, { dialAtMs: draft.upMs }));
   }
 }

@@ -199,7 +199,7 @@ it("Q4: an eclipse by one sender fails: links are made to who others name, besid
   await eventually(
     "it has met those that the honest one named",
     () => live.every(({ id }) => mesh.isConnected(id)),
-    20_000,
+    10_000,
   );
 });
 

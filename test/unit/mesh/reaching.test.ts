@@ -211,6 +211,29 @@ describe("places for links", () => {
     expect(dialed.size).toBe(12);
   });
 
+  it("are given to those that another one names meanwhile, a share to each teller until the next try", () => {
+    const node = new Node({ linksWanted: 6 });
+    const named = (prefix: string): ReturnType<typeof claimOf>[] =>
+      Array.from({ length: 20 }, (_, index) =>
+        claimOf(`${prefix}${index}`, { record: recordOf(`${prefix}${index}`, 1) }),
+      );
+    const inVain = (): readonly EndpointId[] => dialsIn(node.passes(5_000));
+    node.hears("anna", named("dead"));
+    expect(inVain()).toHaveLength(5);
+    // more of the same, from the same: their places are taken until those have been tried again
+    node.hears("anna", named("gone"));
+    expect(inVain()).toEqual([]);
+    node.hears("ben", named("live"));
+    const live = new Set(named("live").map(({ id }) => id));
+    const dialed = inVain();
+    expect(dialed).toHaveLength(4);
+    expect(dialed.every((id) => live.has(id))).toBe(true);
+    // and the two of them do not make room for each other without end
+    node.hears("anna", named("lost"));
+    node.hears("ben", named("late"));
+    expect(inVain()).toEqual([]);
+  });
+
   it("are not taken by peers without an address", () => {
     const node = new Node({ linksWanted: 2 });
     const nowhere = Array.from({ length: 5 }, (_, index) => claimOf(`nowhere${index}`, { address: undefined }));
