@@ -8,7 +8,7 @@ import { type EndpointId, shortId } from "../base/brand.ts";
 import { withDeadline } from "../base/deadline.ts";
 import { toMeshError } from "../base/errors.ts";
 import type { ByteStream } from "../base/stream.ts";
-import type { Alpn, CloseReason, Connection, Transport } from "../transport/transport.ts";
+import { type Alpn, alpns, type CloseReason, type Connection, type Transport } from "../transport/transport.ts";
 import { dialable, type EndpointAddress } from "../wire/address.ts";
 
 export interface ConnectionsOptions {
@@ -17,7 +17,7 @@ export interface ConnectionsOptions {
   readonly stopping: AbortSignal;
   /** A peer opened a stream; settles by itself and does not throw. */
   readonly onStream: (connection: Connection, stream: ByteStream) => Promise<void>;
-  /** The connection in use to a peer has ended, and no newer one has taken its place. */
+  /** The last connection of its ALPN to a peer has ended. */
   readonly onEnd: (connection: Connection, reason: CloseReason) => void;
 }
 
@@ -26,8 +26,8 @@ const probeMs = 2_000;
 
 export class Connections {
   readonly #options: ConnectionsOptions;
-  /** The newest live one per peer and ALPN. */
-  readonly #live = new Map<string, Connection>();
+  /** The live ones per peer and ALPN, oldest first. The newest is in use; when it ends before them, the one before it. */
+  readonly #live = new Map<string, readonly Connection[]>();
   /** Connections being made, so that two askers share one dial. */
   readonly #dials = new Map<string, Promise<Connection>>();
 
@@ -40,12 +40,19 @@ export class Connections {
     for await (const connection of this.#options.transport.incoming()) this.#serve(connection);
   }
 
+  /** The one in use. */
   live(peer: EndpointId, alpn: Alpn): Connection | undefined {
-    return this.#live.get(keyOf(peer, alpn));
+    return this.#live.get(keyOf(peer, alpn))?.at(-1);
   }
 
+  /** All live ones to a peer, also those not in use. */
+  of(peer: EndpointId): readonly Connection[] {
+    return alpns.flatMap((alpn) => this.#live.get(keyOf(peer, alpn)) ?? []);
+  }
+
+  /** Those in use, one for each peer. */
   all(alpn: Alpn): readonly Connection[] {
-    return [...this.#live.values()].filter((connection) => connection.alpn === alpn);
+    return [...this.#live.values()].flatMap((those) => those.at(-1) ?? []).filter((one) => one.alpn === alpn);
   }
 
   /** The live connection to a peer, or a new one. @throws E_UNREACHABLE · E_ABORTED */
@@ -70,18 +77,27 @@ export class Connections {
   }
 
   #serve(connection: Connection): void {
-    const key = keyOf(connection.peer, connection.alpn);
-    const older = [...this.#live.values()].filter(({ peer }) => peer === connection.peer);
+    const { peer, alpn } = connection;
+    const key = keyOf(peer, alpn);
+    const older = this.of(peer);
     // a peer that is still connected has no reason to dial again, unless both dialed at once, or it was restarted
     const again = !connection.dialed && this.#live.has(key);
-    this.#live.set(key, connection);
+    this.#live.set(key, [...(this.#live.get(key) ?? []), connection]);
     if (again) for (const old of older) void closeUnlessAlive(old);
     void this.#serveStreams(connection);
-    void connection.closed.then((reason) => {
-      if (this.#live.get(key) !== connection) return;
-      this.#live.delete(key);
-      this.#options.onEnd(connection, reason);
-    });
+    void connection.closed.then((reason) => this.#ended(connection, reason));
+  }
+
+  #ended(connection: Connection, reason: CloseReason): void {
+    const key = keyOf(connection.peer, connection.alpn);
+    const wasInUse = this.#live.get(key)?.at(-1) === connection;
+    const left = (this.#live.get(key) ?? []).filter((other) => other !== connection);
+    if (left.length > 0) this.#live.set(key, left);
+    else this.#live.delete(key);
+    const next = left.at(-1);
+    if (!next) this.#options.onEnd(connection, reason);
+    // the peer may use it still, and would not dial again; or what ended the other has ended it too, without a word
+    else if (wasInUse) void closeUnlessAlive(next);
   }
 
   async #serveStreams(connection: Connection): Promise<void> {

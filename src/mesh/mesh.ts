@@ -17,7 +17,6 @@ import type { KeyStanding } from "../policy/decide.ts";
 import { sharedAbortController } from "../transport/connection-life.ts";
 import {
   abortCodes,
-  alpns,
   closeCodes,
   type CloseReason,
   type Connection,
@@ -595,7 +594,7 @@ export class Mesh {
         const replaced = this.#connections.live(connection.peer, "mesh-llm/1") !== connection;
         connection.close(closeCodes.normal);
         if (replaced) return; // the peer is back, and its new connections are none of this
-        for (const alpn of alpns) this.#connections.live(connection.peer, alpn)?.close(closeCodes.normal);
+        for (const other of this.#connections.of(connection.peer)) other.close(closeCodes.normal);
       })
       .finally(() => {
         this.#gossiping.delete(connection);
@@ -625,9 +624,9 @@ export class Mesh {
     settle(stream, reader);
     this.#apply({ kind: "left", id: from });
     // what it leaves open would be taken for a way to it when it is back
-    const left = alpns.map((alpn) => this.#connections.live(from, alpn));
+    const left = this.#connections.of(from);
     await sleep(farewellMs, this.#stopping.signal).catch(() => undefined);
-    for (const connection of left) connection?.close(closeCodes.normal);
+    for (const connection of left) connection.close(closeCodes.normal);
   }
 
   async #takeDown(stream: ByteStream, reader: StreamReader, from: EndpointId): Promise<void> {
@@ -745,8 +744,7 @@ export class Mesh {
 
   #putOut(id: EndpointId): void {
     this.#apply({ kind: "expelled", id });
-    for (const alpn of alpns) this.#connections.live(id, alpn)?.close(closeCodes.refused);
-    // an older connection may be there beside these
+    for (const connection of this.#connections.of(id)) connection.close(closeCodes.refused);
     for (const stream of this.#serving.get(id) ?? []) stream.abort(abortCodes.refused);
   }
 

@@ -257,7 +257,7 @@ export class RawPeer {
   async #serveStream(connection: Connection, stream: ByteStream): Promise<void> {
     const reader = new StreamReader(stream);
     const type = await reader.byte();
-    if (type === undefined) return;
+    if (type === undefined) return await stream.finish(); // it was asked whether it lives
     this.opened.push(`${connection.alpn} ${type}`);
     const { http, relay, relayed, record, challenge, evidence } = this.handlers;
     if (connection.alpn === "mesh-llm/1") {

@@ -9,13 +9,13 @@ import { signRecord, type VerifiedRecord } from "../../../src/crypto/record.ts";
 import type { Shown } from "../../../src/mesh/membership.ts";
 import { Mesh, type MeshOptions } from "../../../src/mesh/mesh.ts";
 import { memoryNetwork } from "../../../src/transport/memory.ts";
-import { alpns, type Transport, type TransportKind } from "../../../src/transport/transport.ts";
+import { alpns, type Connection, type Transport, type TransportKind } from "../../../src/transport/transport.ts";
 import { encodeFrame } from "../../../src/wire/frame.ts";
-import { encodeRouteRequest } from "../../../src/wire/gossip.ts";
+import { encodePeerLeaving, encodeRouteRequest } from "../../../src/wire/gossip.ts";
 import { meshStreams } from "../../../src/wire/stream-types.ts";
 import { rejectsWith } from "../../support/expect-code.ts";
 import { eventually } from "../../support/mesh.ts";
-import { RawPeer } from "../../support/raw-peer.ts";
+import { openWith, RawPeer } from "../../support/raw-peer.ts";
 import { whenAborted } from "../../support/transport-pair.ts";
 
 const key = generateKeyPair().publicKey;
@@ -76,6 +76,47 @@ it("keeps the keys that one frame shows in one go, and each once", async () => {
   expect(kept.map(({ size }) => size)).toEqual([51]);
   await teller.meet(transport.address());
   expect(kept).toHaveLength(1);
+});
+
+describe("a peer with two connections, whose newer one ends", () => {
+  it("is connected by the older one still, and hears news on it", async () => {
+    const network = memoryNetwork();
+    const { mesh, transport } = await meshOn(network, { rules: { newsAfterMs: 5 } });
+    const raw = await RawPeer.start(network);
+    const older = await raw.meet(transport.address());
+    const newer = await raw.meet(transport.address());
+    newer.close();
+    await newer.closed;
+    const heard = raw.heard.length;
+    mesh.announce();
+    await eventually("it hears of it", () => raw.heard.length > heard);
+    expect(mesh.isConnected(raw.id)).toBe(true);
+    older.close();
+    await eventually("the last has ended", () => !mesh.isConnected(raw.id));
+  });
+
+  it("is not connected any more when nobody answers on the older one", async () => {
+    const network = memoryNetwork();
+    const { mesh, transport } = await meshOn(network);
+    const raw = await RawPeer.start(network);
+    const target = transport.address();
+    await raw.transport.dial(target, { alpn: "mesh-llm/1", timeoutMs: 2_000 }); // its streams are never served
+    const newer = await raw.meet(target);
+    newer.close();
+    await eventually("it is known", () => !mesh.isConnected(raw.id));
+  });
+
+  it("loses both when it is let go", async () => {
+    const network = memoryNetwork();
+    const { transport } = await meshOn(network);
+    const raw = await RawPeer.start(network);
+    const both = [await raw.meet(transport.address()), await raw.meet(transport.address())];
+    const goodbye = encodeFrame(encodePeerLeaving(raw.id));
+    const stream = await openWith(both[1] as Connection, Uint8Array.of(meshStreams.peerLeaving), goodbye);
+    await stream.finish();
+    const ends = await Promise.all(both.map(({ closed }) => closed));
+    expect(ends.map(({ by }) => by)).toEqual(["peer", "peer"]);
+  });
 });
 
 describe("a peer that takes nothing", () => {
