@@ -178,15 +178,18 @@ describe("the main path", () => {
   it("tells of an unknown model, of a host that left, and goes on", async () => {
     const engine = await startEngineServer({ text: "yes" });
     const { host, client } = await threeNodes(testMesh(), engine.url, "auto");
+    const isOfHost = (event: LogEvent): boolean => "peer" in event && event.peer === host.endpointId;
+    // who is connected and has said nothing of itself yet cannot say goodbye either
     await eventually("the client has met the host", () =>
-      client.status().peers.some(({ endpoint_id: id, connected }) => id === host.endpointId && connected),
+      client.events.some((event) => event.event === "peer-joined" && isOfHost(event)),
     );
     const unknown = await chat(client, { ...question, model: "nobody" });
     expect(unknown.status).toBe(404);
     expect(((await unknown.json()) as { error: { code: string } }).error.code).toBe("model_not_found");
     await host.stop(0);
     await eventually("the client has heard it", () => client.models().length === 0);
-    expect(client.events.some((event: LogEvent) => event.event === "peer-left" && event.reason === "left")).toBe(true);
+    const goodbyes = client.events.filter((event) => event.event === "peer-left" && isOfHost(event));
+    expect(goodbyes).toMatchObject([{ reason: "left" }]);
     expect((await chat(client, question)).status).toBe(404);
     await engine.close();
   });
