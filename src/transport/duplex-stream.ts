@@ -8,7 +8,8 @@
  * the halves in the background whenever they let it. Both halves stay referenced until then, because a dropped one
  * would look finished to the peer.
  */
-import { unlessAborted } from "../base/deadline.ts";
+import { concat, empty } from "../base/bytes.ts";
+import { unlessAborted, withDeadline } from "../base/deadline.ts";
 import { MeshError, toMeshError } from "../base/errors.ts";
 import type { ByteStream } from "../base/stream.ts";
 import { abortCodes } from "./transport.ts";
@@ -36,6 +37,12 @@ export interface StreamOwner {
 /** Larger writes are cut, so that a half is never held for long. */
 const sliceBytes = 64 * 1024;
 
+/** So much is taken before it is written, to go out with what follows in the same turn of the event loop, bytes. */
+const heldBytes = 4 * 1024;
+
+/** How long the last of it may take, ms. */
+const lastMs = 60_000;
+
 /** A notice is repeated once if the halves are still held after this time, as datagrams may be lost. */
 const repeatNoticeMs = 150;
 
@@ -45,6 +52,11 @@ export class DuplexStream implements ByteStream {
   readonly #abortion = new AbortController();
   #reading: "open" | "ended" = "open";
   #writing: "open" | "finished" | "stopped" = "open";
+  /** Taken by {@link offer} and not yet written. */
+  #held: Uint8Array = empty;
+  /** When nothing follows in this turn. */
+  #due: NodeJS.Immediate | undefined;
+  #flushing: Promise<void> | undefined;
   /** Aborted, or both directions ended cleanly. */
   #over = false;
 
@@ -68,12 +80,20 @@ export class DuplexStream implements ByteStream {
     return bytes;
   }
 
+  offer(bytes: Uint8Array): boolean {
+    this.#requireWriting();
+    if (this.#flushing || this.#held.length + bytes.length > heldBytes) return false;
+    this.#held = concat([this.#held, bytes]);
+    this.#due ??= setImmediate(() => void this.#flush().catch(() => undefined)); // whoever writes next learns of it
+    return true;
+  }
+
   async write(bytes: Uint8Array): Promise<void> {
-    this.aborted.throwIfAborted();
-    if (this.#writing === "finished") throw new MeshError("E_BUG", "a finished stream takes no more bytes");
-    if (this.#writing === "stopped") throw new MeshError("E_ABORTED", "the peer reads no further");
-    for (let offset = 0; offset < bytes.length; offset += sliceBytes) {
-      await this.#writeSlice(bytes.subarray(offset, offset + sliceBytes));
+    this.#requireWriting();
+    if (this.#flushing) await this.#flushing;
+    const all = this.#held.length > 0 ? concat([this.#takeHeld(), bytes]) : bytes;
+    for (let offset = 0; offset < all.length; offset += sliceBytes) {
+      await this.#writeSlice(all.subarray(offset, offset + sliceBytes));
     }
   }
 
@@ -81,6 +101,7 @@ export class DuplexStream implements ByteStream {
     this.aborted.throwIfAborted();
     if (this.#writing !== "open") return;
     this.#writing = "finished";
+    if (this.#held.length > 0 || this.#flushing) await this.#flushLast();
     await this.#attempt(this.#halves.finish());
     this.#releaseIfEnded();
   }
@@ -105,9 +126,42 @@ export class DuplexStream implements ByteStream {
   async end(error: MeshError, code: number = abortCodes.cancelled): Promise<void> {
     if (this.#over) return;
     this.#over = true;
+    this.#takeHeld();
     this.#abortion.abort(error);
     await Promise.allSettled([this.#halves.reset(code), this.#halves.stop(code)]);
     this.#owner.released();
+  }
+
+  #requireWriting(): void {
+    this.aborted.throwIfAborted();
+    if (this.#writing === "finished") throw new MeshError("E_BUG", "a finished stream takes no more bytes");
+    if (this.#writing === "stopped") throw new MeshError("E_ABORTED", "the peer reads no further");
+  }
+
+  #takeHeld(): Uint8Array {
+    const held = this.#held;
+    this.#held = empty;
+    clearImmediate(this.#due);
+    this.#due = undefined;
+    return held;
+  }
+
+  /** Writes what is held. */
+  #flush(): Promise<void> {
+    const held = this.#takeHeld();
+    if (held.length === 0) return this.#flushing ?? Promise.resolve();
+    this.#flushing = this.#writeSlice(held).finally(() => (this.#flushing = undefined));
+    return this.#flushing;
+  }
+
+  /** Before the end: nobody else waits for what is held. @throws E_TIMEOUT, and the stream is aborted · as write */
+  async #flushLast(): Promise<void> {
+    try {
+      await withDeadline(this.#flush(), { what: "the peer's taking what is sent", ms: lastMs });
+    } catch (thrown) {
+      if (toMeshError(thrown).code === "E_TIMEOUT") this.abort(abortCodes.timeout);
+      throw thrown;
+    }
   }
 
   async #writeSlice(slice: Uint8Array): Promise<void> {

@@ -269,8 +269,14 @@ class IrohConnection implements Connection {
   readonly serial: number;
   readonly #native: Iroh.Connection;
   readonly #life = new ConnectionLife();
-  /** Number that the peer's next stream will have. */
+  /**
+   * Numbers that the peer's next stream and ours will have: QUIC counts streams as they are opened, and hands them over in that
+   * order. To ask the binding for each would take as long as a write.
+   */
   #nextIncoming = 0;
+  #nextOutgoing = 0;
+  /** The stream that is being opened: one at a time, or their order would not be known. */
+  #opening: Promise<unknown> = Promise.resolve();
   /** Abort notices that overtook their stream: stream id to code. */
   readonly #early = new Map<number, number>();
 
@@ -299,10 +305,14 @@ class IrohConnection implements Connection {
   }
 
   async open(): Promise<ByteStream> {
-    const opening = this.#orLost(this.#native.openBi());
-    const native = await withDeadline(opening, { what: "the peer's leave for another stream", ms: openMs });
-    const id = await this.#orLost(streamId(native.send));
-    return this.#adopt(id, native);
+    const opening = this.#opening.then(() => this.#orLost(this.#native.openBi()));
+    const numbered = opening.then((native) => ({ native, number: this.#nextOutgoing++ }));
+    this.#opening = numbered.catch(() => undefined);
+    const { native, number } = await withDeadline(numbered, {
+      what: "the peer's leave for another stream",
+      ms: openMs,
+    });
+    return this.#adopt(bidirectionalStreamId(this.dialed ? "dialer" : "acceptor", number), native);
   }
 
   async *streams(): AsyncGenerator<ByteStream, void> {
@@ -339,7 +349,7 @@ class IrohConnection implements Connection {
   /** Not accepted before somebody asks: what waits is bounded by QUIC's own stream limit. */
   async #nextStream(): Promise<ByteStream> {
     const native = await this.#orLost(this.#native.acceptBi());
-    const id = await this.#orLost(streamId(native.send));
+    const id = bidirectionalStreamId(this.dialed ? "acceptor" : "dialer", this.#nextIncoming);
     this.#nextIncoming += 1;
     const stream = this.#adopt(id, native);
     const code = this.#early.get(id);
@@ -448,13 +458,6 @@ async function translated<T>(work: Promise<T>): Promise<T> {
     if (how === "Stopped") throw new MeshError("E_ABORTED", `the peer reads no further (code ${code})`, { cause });
     throw new MeshError("E_LOST", "the connection was lost", { cause });
   }
-}
-
-/** From the binding's "client bidirectional stream 3", which both sides read alike. */
-async function streamId(send: Iroh.SendStream): Promise<number> {
-  const [, side, number] = /^(client|server) bidirectional stream (\d+)$/.exec(await send.id()) ?? [];
-  if (side === undefined) throw new MeshError("E_BUG", "the iroh library names streams in an unknown way");
-  return bidirectionalStreamId(side === "client" ? "dialer" : "acceptor", Number(number));
 }
 
 /** From "closed by peer: REASON (code 42)" or, without a reason, "closed by peer: 42". The peer chooses REASON. */

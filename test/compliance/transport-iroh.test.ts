@@ -8,8 +8,14 @@ import { once } from "node:events";
 import * as iroh from "@number0/iroh";
 import { afterEach, describe, expect, test } from "vitest";
 import { withDeadline } from "../../src/base/deadline.ts";
+import type { ByteStream } from "../../src/base/stream.ts";
 import { identityFrom, newIdentitySeed } from "../../src/crypto/identity.ts";
-import { bidirectionalStreamId, encodeAbortNotice } from "../../src/transport/datagrams.ts";
+import {
+  type AbortNotice,
+  bidirectionalStreamId,
+  decodeAbortNotice,
+  encodeAbortNotice,
+} from "../../src/transport/datagrams.ts";
 import { irohTransport } from "../../src/transport/iroh.ts";
 import type { Connection, Transport, TransportOptions } from "../../src/transport/transport.ts";
 import { codeOf, rejectsWith } from "../support/expect-code.ts";
@@ -107,6 +113,58 @@ test("handshakes that fail or never end hold up nobody", async () => {
   const [near] = await within(connect(await start(), acceptor), 1_000);
   expect(near.peer).toBe(id);
 });
+
+describe("streams have the numbers that the binding gives them", () => {
+  const count = 60;
+  const indexes = Array.from({ length: count }, (_, index) => index);
+  /** From the binding's "client bidirectional stream 3". */
+  const numberOf = async (send: iroh.SendStream): Promise<number> => Number(/stream (\d+)$/.exec(await send.id())?.[1]);
+
+  test("when many are opened at once, and written in another order", async () => {
+    const { near, native } = await connectionToStranger();
+    const ours = await Promise.all(indexes.map(() => near.open()));
+    for (const index of indexes.toReversed()) await ours[index]?.write(Uint8Array.of(index));
+    const numbers = new Map<number, number>();
+    for (const _ of indexes) {
+      const { send, recv } = await native.acceptBi();
+      const [index = -1] = await recv.read(10);
+      numbers.set(index, await numberOf(send));
+    }
+    for (const index of [0, 7, 31, count - 1]) {
+      ours[index]?.abort(3);
+      const notice = await abortNotice(native);
+      expect(notice).toEqual({ streamId: bidirectionalStreamId("dialer", numbers.get(index) ?? -1), code: 3 });
+    }
+  });
+
+  test("when the peer opens many at once, and writes in another order", async () => {
+    const { near, native } = await connectionToStranger();
+    const theirs = await Promise.all(indexes.map(() => native.openBi()));
+    for (const index of indexes.toReversed()) await theirs[index]?.send.writeAll([index]);
+    const ours = new Map<number, ByteStream>();
+    for await (const stream of near.streams()) {
+      ours.set((await stream.read())?.[0] ?? -1, stream);
+      if (ours.size === count) break;
+    }
+    const aborted = [0, 7, 31, count - 1];
+    for (const index of aborted) {
+      const number = await numberOf((theirs[index] as iroh.BiStream).send);
+      native.sendDatagram(
+        Array.from(encodeAbortNotice({ streamId: bidirectionalStreamId("acceptor", number), code: 1 })),
+      );
+    }
+    for (const index of aborted) await whenAborted(ours.get(index) as ByteStream, 1_000);
+    expect(indexes.filter((index) => ours.get(index)?.aborted.aborted)).toEqual(aborted);
+  });
+});
+
+/** The next that the stranger gets. */
+async function abortNotice(native: iroh.Connection): Promise<AbortNotice> {
+  for (;;) {
+    const notice = decodeAbortNotice(Uint8Array.from(await native.readDatagram()));
+    if (notice) return notice;
+  }
+}
 
 describe("a peer that is not ours", () => {
   test("may stop reading and still answer", async () => {

@@ -3,6 +3,7 @@
  * when tapped. A new transport adds a line to `kinds`.
  */
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { concat } from "../../src/base/bytes.ts";
 import { sleep, withDeadline } from "../../src/base/deadline.ts";
 import type { ByteStream } from "../../src/base/stream.ts";
 import { identityFrom, newIdentitySeed } from "../../src/crypto/identity.ts";
@@ -75,6 +76,17 @@ describe.each(kinds)("%s, connected", (_name, kind) => {
     await ours.write(new Uint8Array(0));
     await ours.write(Uint8Array.of(1));
     expect(await theirs.read()).toEqual(Uint8Array.of(1));
+  });
+
+  test("what is offered comes between what was written before and after it", async () => {
+    const { ours, theirs } = await pair.openBoth();
+    const pieces = Array.from({ length: 40 }, (_, index) => patternBytes(10 + 100 * (index % 7), index));
+    const reading = readToEnd(theirs);
+    for (const [index, piece] of pieces.entries()) {
+      if (index % 3 === 0 || !ours.offer?.(piece)) await ours.write(piece);
+    }
+    await ours.finish();
+    expect(await reading).toEqual(concat(pieces));
   });
 
   test("a subarray sends its own bytes only", async () => {

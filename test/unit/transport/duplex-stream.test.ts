@@ -98,3 +98,98 @@ test("a peer that reads no further ends our writing only", async () => {
   expect(await stream.read()).toBeUndefined();
   expect(released).toHaveBeenCalledTimes(1);
 });
+
+describe("what is offered", () => {
+  function recorder() {
+    const written: string[] = [];
+    let isFinished = false;
+    let free = (): void => undefined;
+    let isHeld = false;
+    const halves: Partial<StreamHalves> = {
+      write: async (bytes) => {
+        written.push(Buffer.from(bytes).toString());
+        if (isHeld) await new Promise<void>((resolve) => (free = resolve));
+      },
+      finish: async () => {
+        isFinished = true;
+      },
+    };
+    return {
+      halves,
+      written,
+      hold: (held: boolean) => void (isHeld = held),
+      free: () => free(),
+      over: () => isFinished,
+    };
+  }
+  const turn = (): Promise<void> => new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+  const text = (words: string): Uint8Array => new TextEncoder().encode(words);
+
+  test("goes out with what follows in the same turn, or by itself at its end", async () => {
+    const { halves, written } = recorder();
+    const { stream } = streamOver(halves);
+    const borrowed = text("a");
+    expect(stream.offer(borrowed)).toBe(true);
+    borrowed.fill(0x78); // it is the caller's again
+    expect(stream.offer(text("b"))).toBe(true);
+    await stream.write(text("c"));
+    expect(written).toEqual(["abc"]);
+    expect(stream.offer(text("d"))).toBe(true);
+    await turn();
+    expect(written).toEqual(["abc", "d"]);
+  });
+
+  test("is written before the end", async () => {
+    const { halves, written, over } = recorder();
+    const { stream } = streamOver(halves);
+    stream.offer(text("last"));
+    await stream.finish();
+    expect(written).toEqual(["last"]);
+    expect(over()).toBe(true);
+    expect(() => stream.offer(text("more"))).toThrow("a finished stream takes no more bytes");
+  });
+
+  test("is refused while the half is held, or when it is much: whoever writes must wait then", async () => {
+    const { halves, written, hold, free } = recorder();
+    const { stream } = streamOver(halves);
+    expect(stream.offer(new Uint8Array(5_000))).toBe(false);
+    hold(true);
+    stream.offer(text("a"));
+    await turn();
+    expect(stream.offer(text("b"))).toBe(false);
+    const writing = stream.write(text("c"));
+    await turn();
+    expect(written).toEqual(["a"]);
+    hold(false);
+    free();
+    await writing;
+    expect(written).toEqual(["a", "c"]);
+  });
+
+  test("and not taken is told to whoever writes next", async () => {
+    const { stream } = streamOver({ write: () => Promise.reject(lost) });
+    stream.offer(text("a"));
+    await turn();
+    await rejectsWith("E_LOST", stream.write(text("b")));
+  });
+
+  test("is not written after an abort", async () => {
+    const { halves, written } = recorder();
+    const { stream } = streamOver(halves);
+    stream.offer(text("secret"));
+    stream.abort();
+    await turn();
+    expect(written).toEqual([]);
+  });
+
+  test("last is not waited for without end", async () => {
+    vi.useFakeTimers();
+    const { stream } = streamOver({ write: () => forever });
+    stream.offer(text("a"));
+    const finishing = rejectsWith("E_TIMEOUT", stream.finish());
+    await vi.advanceTimersByTimeAsync(61_000);
+    await finishing;
+    expect(codeOf(stream.aborted.reason)).toBe("E_ABORTED");
+    vi.useRealTimers();
+  });
+});
