@@ -2,11 +2,16 @@
 import { type EndpointId, shortId } from "../base/brand.ts";
 import type { Log, LogEvent, LogLevel } from "../base/log.ts";
 import { withoutControls } from "../wire/gossip.ts";
-import { counted, type Paint, paintFor, printJson, printNote } from "./output.ts";
+import { counted, type Paint, paintFor, printLine, printNote, printSoon } from "./output.ts";
 
-/** {time, level, event, ...}: time is ISO 8601 in UTC. */
+/** {time, level, event, ...}: time is ISO 8601 in UTC. What says that something is wrong is not kept back. */
 export const jsonLog: Log = {
-  write: (level, event) => printJson({ time: new Date().toISOString(), level, ...event }),
+  write(level, event) {
+    const time = new Date();
+    const line = (): string => JSON.stringify({ time: time.toISOString(), level, ...event });
+    if (level === "warn" || level === "error") printLine(line());
+    else printSoon(line);
+  },
 };
 
 /** Tells what a person wants to know; `debug` is left out, progress of loading is node-process.ts's. */

@@ -5,6 +5,7 @@ import { afterEach, describe, expect, it, vi } from "vitest";
 import { concat, toHex, utf8 } from "../../src/base/bytes.ts";
 import type { Log } from "../../src/base/log.ts";
 import { jsonLog, prettyLog } from "../../src/cli/log.ts";
+import { printWaiting } from "../../src/cli/output.ts";
 import { generateKeyPair } from "../../src/crypto/box.ts";
 import { identityFrom, newIdentitySeed } from "../../src/crypto/identity.ts";
 import { type Flags, resolveConfig } from "../../src/node/config.ts";
@@ -75,6 +76,7 @@ function bothLogs(): Log {
   return {
     write(level, event) {
       jsonLog.write(level, event);
+      printWaiting();
       pretty.write(level === "debug" ? "info" : level, event); // as with every level shown
     },
   };

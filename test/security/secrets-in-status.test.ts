@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { describe, expect, it, vi } from "vitest";
 import { toHex } from "../../src/base/bytes.ts";
 import { jsonLog, prettyLog } from "../../src/cli/log.ts";
+import { printWaiting } from "../../src/cli/output.ts";
 import { bearer, readSession } from "../../src/node/session.ts";
 import { temporaryDirectory, testMesh, type TestNode } from "../support/mesh.ts";
 import { circle, grantedBy } from "../support/members.ts";
@@ -103,6 +104,7 @@ it("no log line has an invite, its secret, its grant or the session token in it"
     jsonLog.write("info", event);
     prettyLog().write("info", event);
   }
+  printWaiting();
   for (const spy of spies) spy.mockRestore();
   const printed = lines.join("");
   expect(printed).toContain("member-admitted");

@@ -1,10 +1,10 @@
 /** What people and programs read: tables, the format before the flags are known, and the log's sentences. */
-import { afterEach, describe, expect, it, vi } from "vitest";
+import { afterEach, describe, expect, it, onTestFinished, vi } from "vitest";
 import { endpointId } from "../../../src/base/brand.ts";
 import { MeshError } from "../../../src/base/errors.ts";
 import type { LogEvent } from "../../../src/base/log.ts";
 import { jsonLog, prettyLog } from "../../../src/cli/log.ts";
-import { formatFromArguments, labelled, reportError, table } from "../../../src/cli/output.ts";
+import { formatFromArguments, labelled, printWaiting, reportError, table } from "../../../src/cli/output.ts";
 
 const plain = (_style: string, text: string): string => text;
 const peer = endpointId("677edd9c7a6fbaa5d609dc7005ce8011d54e0314acf89ca172057bc140ede62a");
@@ -72,12 +72,39 @@ describe("the log", () => {
   ];
 
   it("is one object a line for programs", () => {
-    const lines = captured("stdout", () => events.forEach((event) => jsonLog.write("info", event)));
+    const lines = captured("stdout", () => {
+      for (const event of events) jsonLog.write("info", event);
+      printWaiting();
+    });
     const parsed = lines
       .trim()
       .split("\n")
       .map((line) => JSON.parse(line) as object);
     expect(parsed).toEqual(events.map((event) => ({ time: expect.stringMatching(/Z$/), level: "info", ...event })));
+  });
+
+  it("is printed within a moment, lines together and in their order, and at once when something is wrong", async () => {
+    const written: string[] = [];
+    const spy = vi.spyOn(process.stdout, "write").mockImplementation((text) => written.push(String(text)) > 0);
+    onTestFinished(() => spy.mockRestore());
+    const names = (): unknown[] =>
+      written.map((text) =>
+        text
+          .trim()
+          .split("\n")
+          .map((line) => (JSON.parse(line) as { readonly event: string }).event),
+      );
+    const [joined, left, down, refused] = events as [LogEvent, LogEvent, LogEvent, LogEvent];
+    jsonLog.write("info", joined);
+    jsonLog.write("info", left);
+    expect(names()).toEqual([]);
+    jsonLog.write("warn", down);
+    expect(names()).toEqual([["peer-joined", "peer-left", "engine-down"]]);
+    jsonLog.write("info", refused);
+    await vi.waitFor(() => expect(names()).toHaveLength(2), { timeout: 1_000 });
+    expect(names()[1]).toEqual(["exchange-refused"]);
+    printWaiting();
+    expect(written).toHaveLength(2);
   });
 
   it("is a sentence a line for people, with short ids and without debug events", () => {
