@@ -21,6 +21,9 @@ export interface ConnectionsOptions {
   readonly onEnd: (connection: Connection, reason: CloseReason) => void;
 }
 
+/** Live connections of one ALPN to a peer, beyond which the oldest is closed: two that dial each other at once have two. */
+const perPeer = 16;
+
 /** How long a peer may take to answer on a connection that it seems to have given up, ms. */
 const probeMs = 2_000;
 
@@ -79,11 +82,13 @@ export class Connections {
   #serve(connection: Connection): void {
     const { peer, alpn } = connection;
     const key = keyOf(peer, alpn);
-    const older = this.of(peer);
+    const inUse = alpns.flatMap((one) => this.live(peer, one) ?? []);
     // a peer that is still connected has no reason to dial again, unless both dialed at once, or it was restarted
     const again = !connection.dialed && this.#live.has(key);
-    this.#live.set(key, [...(this.#live.get(key) ?? []), connection]);
-    if (again) for (const old of older) void closeUnlessAlive(old);
+    const older = this.#live.get(key) ?? [];
+    this.#live.set(key, [...older, connection]);
+    if (older.length >= perPeer) older[0]?.close();
+    if (again) for (const old of inUse) void closeUnlessAlive(old);
     void this.#serveStreams(connection);
     void connection.closed.then((reason) => this.#ended(connection, reason));
   }

@@ -9,7 +9,7 @@
  * would look finished to the peer.
  */
 import { concat, empty } from "../base/bytes.ts";
-import { unlessAborted, withDeadline } from "../base/deadline.ts";
+import { unlessAborted } from "../base/deadline.ts";
 import { MeshError, toMeshError } from "../base/errors.ts";
 import type { ByteStream } from "../base/stream.ts";
 import { abortCodes } from "./transport.ts";
@@ -37,12 +37,6 @@ export interface StreamOwner {
 /** Larger writes are cut, so that a half is never held for long. */
 const sliceBytes = 64 * 1024;
 
-/** So much is taken before it is written, to go out with what follows in the same turn of the event loop, bytes. */
-const heldBytes = 4 * 1024;
-
-/** How long the last of it may take, ms. */
-const lastMs = 60_000;
-
 /** A notice is repeated once if the halves are still held after this time, as datagrams may be lost. */
 const repeatNoticeMs = 150;
 
@@ -52,9 +46,9 @@ export class DuplexStream implements ByteStream {
   readonly #abortion = new AbortController();
   #reading: "open" | "ended" = "open";
   #writing: "open" | "finished" | "stopped" = "open";
-  /** Taken by {@link offer} and not yet written. */
+  /** A stream's type byte, taken by {@link offer} and not yet written. */
   #held: Uint8Array = empty;
-  /** When nothing follows in this turn. */
+  /** When nothing follows in this turn of the event loop. */
   #due: NodeJS.Immediate | undefined;
   #flushing: Promise<void> | undefined;
   /** Aborted, or both directions ended cleanly. */
@@ -80,11 +74,12 @@ export class DuplexStream implements ByteStream {
     return bytes;
   }
 
+  /** Takes a single byte, the type of a stream, to go out with what follows: all else is waited for by whoever writes it. */
   offer(bytes: Uint8Array): boolean {
     this.#requireWriting();
-    if (this.#flushing || this.#held.length + bytes.length > heldBytes) return false;
-    this.#held = concat([this.#held, bytes]);
-    this.#due ??= setImmediate(() => void this.#flush().catch(() => undefined)); // whoever writes next learns of it
+    if (bytes.length !== 1 || this.#held.length > 0 || this.#flushing) return false;
+    this.#held = bytes.slice();
+    this.#due = setImmediate(() => void this.#flush()?.catch(() => undefined)); // whoever writes next learns of it
     return true;
   }
 
@@ -101,7 +96,7 @@ export class DuplexStream implements ByteStream {
     this.aborted.throwIfAborted();
     if (this.#writing !== "open") return;
     this.#writing = "finished";
-    if (this.#held.length > 0 || this.#flushing) await this.#flushLast();
+    await this.#flush();
     await this.#attempt(this.#halves.finish());
     this.#releaseIfEnded();
   }
@@ -147,21 +142,11 @@ export class DuplexStream implements ByteStream {
   }
 
   /** Writes what is held. */
-  #flush(): Promise<void> {
+  #flush(): Promise<void> | undefined {
     const held = this.#takeHeld();
-    if (held.length === 0) return this.#flushing ?? Promise.resolve();
+    if (held.length === 0) return this.#flushing;
     this.#flushing = this.#writeSlice(held).finally(() => (this.#flushing = undefined));
     return this.#flushing;
-  }
-
-  /** Before the end: nobody else waits for what is held. @throws E_TIMEOUT, and the stream is aborted · as write */
-  async #flushLast(): Promise<void> {
-    try {
-      await withDeadline(this.#flush(), { what: "the peer's taking what is sent", ms: lastMs });
-    } catch (thrown) {
-      if (toMeshError(thrown).code === "E_TIMEOUT") this.abort(abortCodes.timeout);
-      throw thrown;
-    }
   }
 
   async #writeSlice(slice: Uint8Array): Promise<void> {

@@ -3,6 +3,7 @@ import { describe, expect, it, onTestFinished } from "vitest";
 import { silentLog } from "../../../src/base/log.ts";
 import type { EndpointId } from "../../../src/base/brand.ts";
 import { concat } from "../../../src/base/bytes.ts";
+import { sleep } from "../../../src/base/deadline.ts";
 import { generateKeyPair } from "../../../src/crypto/box.ts";
 import { type Identity, identityFrom, newIdentitySeed } from "../../../src/crypto/identity.ts";
 import { signRecord, type VerifiedRecord } from "../../../src/crypto/record.ts";
@@ -104,6 +105,18 @@ describe("a peer with two connections, whose newer one ends", () => {
     const newer = await raw.meet(target);
     newer.close();
     await eventually("it is known", () => !mesh.isConnected(raw.id));
+  });
+
+  it("has sixteen at most: the oldest is closed for a further one", async () => {
+    const network = memoryNetwork();
+    const { mesh, transport } = await meshOn(network);
+    const raw = await RawPeer.start(network);
+    const connections: Connection[] = [];
+    for (let count = 0; count < 18; count += 1) connections.push(await raw.meet(transport.address()));
+    await Promise.all(connections.slice(0, 2).map(({ closed }) => closed));
+    const isOpen = await Promise.race([connections[2]?.closed.then(() => false), sleep(100).then(() => true)]);
+    expect(isOpen).toBe(true);
+    expect(mesh.isConnected(raw.id)).toBe(true);
   });
 
   it("loses both when it is let go", async () => {
