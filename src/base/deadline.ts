@@ -105,6 +105,13 @@ export class Patience {
     });
   }
 
+  /** The same, where to be late is to fail. @param what as in {@link DeadlineOptions} · @throws E_TIMEOUT */
+  async within<T>(work: Promise<T>, what: string): Promise<T> {
+    const turn = await this.wait(work);
+    if (turn === "late") throw tookLonger(what, this.#ms);
+    return turn;
+  }
+
   /** After the last wait: nothing of it is left. */
   close(): void {
     clearTimeout(this.#timer);

@@ -534,7 +534,7 @@ function sizeOf(line: string): number {
 }
 
 async function readChunkEnd(reader: HttpReader): Promise<void> {
-  if ((reader.lineNow(0) ?? (await reader.line(0, "a chunk's end"))) !== "") throw malformed("a chunk's end");
+  if ((await reader.line(0, "a chunk's end")) !== "") throw malformed("a chunk's end");
 }
 
 async function readTrailer(reader: HttpReader): Promise<void> {

@@ -1,5 +1,5 @@
 /** Who lives as long as whom: callers and streams, answers and what they hold. */
-import { type Patience, tookLonger, withDeadline } from "../base/deadline.ts";
+import { type Patience, withDeadline } from "../base/deadline.ts";
 import type { Flow, Now } from "../base/flow.ts";
 import type { ByteStream } from "../base/stream.ts";
 import { abortCodes } from "../transport/transport.ts";
@@ -60,20 +60,16 @@ export function writeTaken(stream: ByteStream, bytes: Uint8Array, unreadMs: numb
 
 /**
  * The same for one of many pieces, without a timer of its own.
- * @param taking   of unreadMs, for all of them
+ * @param taking  for all of them
  * @returns undefined when flow control has taken it at once
  */
 export function writePiece(
   stream: ByteStream,
   bytes: Uint8Array,
   taking: Patience,
-  unreadMs: number,
+  what: string = whatIsSent,
 ): Promise<void> | undefined {
-  return stream.offer?.(bytes) ? undefined : waitForTaking(stream, bytes, taking, unreadMs);
-}
-
-async function waitForTaking(stream: ByteStream, bytes: Uint8Array, taking: Patience, unreadMs: number): Promise<void> {
-  if ((await taking.wait(stream.write(bytes))) === "late") throw tookLonger(whatIsSent, unreadMs);
+  return stream.offer?.(bytes) ? undefined : taking.within(stream.write(bytes), what);
 }
 
 const whatIsSent = "the other side's taking what is sent";

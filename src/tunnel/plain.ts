@@ -3,10 +3,10 @@
  *
  * @see protocol.md §5.2-5.4
  */
-import { withDeadline } from "../base/deadline.ts";
+import { Patience, withDeadline } from "../base/deadline.ts";
 import type { ByteStream } from "../base/stream.ts";
 import { type ByteSource, encodeRequest, flowOfSource, type HttpRequest } from "./http.ts";
-import { nowUnlessBroken, writeTaken } from "./lifetime.ts";
+import { nowUnlessBroken, writePiece } from "./lifetime.ts";
 
 /** Writes the request. Our side stays open until the answer is over: older hosts tie both halves together. */
 export async function writePlainRequest(stream: ByteStream, request: HttpRequest): Promise<void> {
@@ -29,12 +29,17 @@ export function plainResponse(stream: ByteStream, silenceMs: number): ByteSource
  */
 export async function copyResponse(stream: ByteStream, response: ByteSource, unreadMs: number): Promise<boolean> {
   const flow = flowOfSource(response);
-  for (;;) {
-    const piece = nowUnlessBroken(stream, flow);
-    if (piece === undefined) await flow.more();
-    else if (piece === "end" || piece === "broken") {
-      await stream.finish();
-      return piece === "end";
-    } else await writeTaken(stream, piece, unreadMs);
+  const taking = new Patience(unreadMs);
+  try {
+    for (;;) {
+      const piece = nowUnlessBroken(stream, flow);
+      if (piece === undefined) await flow.more();
+      else if (piece === "end" || piece === "broken") {
+        await stream.finish();
+        return piece === "end";
+      } else await writePiece(stream, piece, taking);
+    }
+  } finally {
+    taking.close();
   }
 }

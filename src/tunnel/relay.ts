@@ -6,7 +6,7 @@
  * @see docs/wire.md §3
  */
 import { type EndpointId, shortId } from "../base/brand.ts";
-import { Patience, tookLonger, withDeadline } from "../base/deadline.ts";
+import { Patience, withDeadline } from "../base/deadline.ts";
 import { MeshError } from "../base/errors.ts";
 import type { ByteStream } from "../base/stream.ts";
 import { encodeFrame, StreamReader } from "../wire/frame.ts";
@@ -286,13 +286,12 @@ async function copy(
   let total = 0;
   try {
     for (;;) {
-      const bytes = await reading.wait(from.read());
-      if (bytes === "late") throw tookLonger("the next bytes to carry", idleMs);
+      const bytes = await reading.within(from.read(), "the next bytes to carry");
       if (!bytes) break;
       if (total === 0 && bytes[0] !== envelopeByte) throw new MeshError("E_WIRE", "only envelopes pass a relay");
       total += bytes.length;
       await pass?.(bytes.length, side);
-      await writePiece(to, bytes, taking, idleMs);
+      await writePiece(to, bytes, taking);
     }
   } finally {
     reading.close();

@@ -40,9 +40,8 @@ export async function writeEnvelope(stream: ByteStream, envelope: RequestEnvelop
   try {
     for (let offset = 0; offset < bytes.length; offset += writeSliceBytes) {
       const slice = bytes.subarray(offset, offset + writeSliceBytes);
-      if (stream.offer?.(slice)) continue;
-      if ((await patience.wait(stream.write(slice))) === "late")
-        throw tookLonger("the host's taking the request", silenceMs);
+      const taken = writePiece(stream, slice, patience, "the host's taking the request");
+      if (taken) await taken;
     }
   } finally {
     patience.close();
@@ -169,7 +168,7 @@ export async function sealResponse(
   const taking = new Patience(timing.unreadMs);
   const making = new Patience(timing.keepAliveMs, stream.aborted);
   const flow = flowOfSource(response);
-  const write = (bytes: Uint8Array): Promise<void> | undefined => writePiece(stream, bytes, taking, timing.unreadMs);
+  const write = (bytes: Uint8Array): Promise<void> | undefined => writePiece(stream, bytes, taking);
   const sealedEnd = (): Uint8Array => concat([seal.sealChunk(empty, true), endMarker]);
   try {
     await write(encodeResponseHeader(seal.hostKey));

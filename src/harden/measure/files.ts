@@ -15,6 +15,7 @@ import {
   readSync,
 } from "node:fs";
 import { join } from "node:path";
+import { systemCode } from "../../base/errors.ts";
 import { escaped, type ManifestEntry, type Word } from "./manifest.ts";
 
 /** What is measured at most, of one manifest. An installation has 2,000 files and 50 MB; CUDA libraries have gigabytes. */
@@ -136,7 +137,7 @@ export class Collection {
       this.files += 1;
       this.entries.push({ digest: sha256, key });
     } catch (thrown) {
-      const code = thrown instanceof Error && "code" in thrown ? thrown.code : undefined;
+      const code = systemCode(thrown);
       if (code === "ETOOMUCH") this.giveUp();
       else this.word(code === "ESPECIAL" || code === "EISDIR" ? "special" : "unreadable", key);
     }

@@ -1,6 +1,7 @@
 /** The thread that measures: it reads and hashes for some tenths of a second in which the node has other things to do. */
 import { setPriority } from "node:os";
 import { parentPort, workerData } from "node:worker_threads";
+import { systemCode } from "../../base/errors.ts";
 import { collect } from "./collect.ts";
 import { type FileDigest, hashFile } from "./files.ts";
 import type { BuildMeasurement } from "../measure.ts";
@@ -33,8 +34,7 @@ function work(task: Task, send: (message: FromWorker) => void): void {
     if (task.kind === "file") send({ type: "hashed", digest: hashFile(task.path, progress(send)) });
     else send({ type: "measured", measurement: collect({ ...task, onProgress: progress(send) }) });
   } catch (thrown) {
-    const code = thrown instanceof Error && "code" in thrown ? String(thrown.code) : "unknown";
-    send({ type: "failed", code });
+    send({ type: "failed", code: systemCode(thrown) });
   }
 }
 
