@@ -42,9 +42,9 @@ async function closeProcess(): Promise<HardeningReport> {
     const { hardeningSteps, readConfigFile } = await import("../node/config-file.ts");
     steps = hardeningSteps(wanted, readConfigFile(file));
   }
-  const { scrubbed } = await startAfresh({ file: fileURLToPath(import.meta.url), words, steps });
+  const { scrubbed } = startAfresh({ file: fileURLToPath(import.meta.url), words, steps });
   const { hardenSelf } = await import("../harden/harden.ts");
-  return await hardenSelf({ wanted, steps, scrubbed, keys: true });
+  return hardenSelf({ wanted, steps, scrubbed, keys: true });
 }
 
 /** Of the last such flag, as the parser takes it later. */

@@ -90,17 +90,16 @@ let loaded: Loaded | undefined;
 const generations = new Map<number, Generation>();
 
 const start = startOf(process.argv[2]);
-// before anything else: no message has been read yet, and none is answered before
-const hardened = hardenSelf({ ...start, scrubbed: [], keys: false }).then((report) => {
-  send({ type: "hardened", report });
-  // a debugger may come later
-  let told = JSON.stringify(report);
-  setInterval(() => {
-    const now = lookAgain(report);
-    if (JSON.stringify(now) !== told) send({ type: "hardened", report: now });
-    told = JSON.stringify(now);
-  }, lookAgainMs).unref();
-});
+// before anything else: no message has been read yet
+const report = hardenSelf({ ...start, scrubbed: [], keys: false });
+send({ type: "hardened", report });
+// a debugger may come later
+let told = JSON.stringify(report);
+setInterval(() => {
+  const now = lookAgain(report);
+  if (JSON.stringify(now) !== told) send({ type: "hardened", report: now });
+  told = JSON.stringify(now);
+}, lookAgainMs).unref();
 
 // the parent's terminal and service manager signal the whole group; this process ends with its parent, not before
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => undefined);
@@ -125,7 +124,7 @@ function receive(message: ToChild): void {
   switch (message.type) {
     case "load":
       // the parent ends this process when it has read why
-      hardened.then(() => load(message)).catch((thrown: unknown) => send({ type: "failed", why: sentence(thrown) }));
+      load(message).catch((thrown: unknown) => send({ type: "failed", why: sentence(thrown) }));
       return;
     case "generate":
       generate(message).catch((thrown: unknown) => {

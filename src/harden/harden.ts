@@ -11,6 +11,7 @@ import {
   linuxMachine,
   memoryLockDoor,
   privilegesDoor,
+  threadStatuses,
 } from "./platform/linux.ts";
 import { loadNative, type Native } from "./platform/native.ts";
 import {
@@ -57,12 +58,12 @@ let known: Known | undefined;
  * Applies the steps and looks at the process; the machine is asked by {@link withMachine}. Without koffi what needs system
  * calls is not done, and unknown.
  */
-export async function hardenSelf(settings: HardenSettings): Promise<HardeningReport> {
+export function hardenSelf(settings: HardenSettings): HardeningReport {
   const { steps, parent } = settings;
   if (steps.inspector) keepInspectorClosed();
   // before its own /proc is no longer its own
   const start = lookAtStart(settings.variables);
-  const native = stepNames.some((name) => steps[name]) ? await loadNative() : undefined;
+  const native = stepNames.some((name) => steps[name]) ? loadNative() : undefined;
   let denied = false;
   if (native !== undefined && process.platform === "linux") {
     applyOnLinux(steps, native);
@@ -107,11 +108,12 @@ function processDoors({ settings, native, start, denied }: Known): ProcessDoors 
   };
   const keyless = settings.keys ? undefined : closed("this process holds no keys");
   if (process.platform === "linux") {
+    const threads = threadStatuses();
     return {
       ...own,
-      debugger: debuggerDoor(native),
+      debugger: debuggerDoor(native, threads),
       "core-dumps": coreDumpsDoor(native),
-      privileges: privilegesDoor(),
+      privileges: privilegesDoor(threads),
       "memory-lock": keyless ?? memoryLockDoor(),
     };
   }

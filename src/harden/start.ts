@@ -40,7 +40,7 @@ export interface Start {
  *
  * @throws E_USAGE the inspector was asked for · E_CONFIG dangerous variables or flags that cannot be taken away here
  */
-export async function startAfresh({ file, words, steps }: StartOptions): Promise<Start> {
+export function startAfresh({ file, words, steps }: StartOptions): Start {
   const mark = takeMark();
   const found = lookAtStart();
   const { variables, flags } = found;
@@ -51,7 +51,7 @@ export async function startAfresh({ file, words, steps }: StartOptions): Promise
   const dirty = steps.environment ? [...variables.dangerous, ...flags.foreign] : [];
   const scrubbed = shortened([...mark.scrubbed, ...dirty]);
   if (isAsWanted(steps, found)) return { scrubbed: mark.scrubbed };
-  const native = mark.starts < mostStarts ? await loadNative() : undefined;
+  const native = mark.starts < mostStarts ? loadNative() : undefined;
   if (native === undefined) {
     if (dirty.length === 0) return { scrubbed: mark.scrubbed };
     const why = "can read prompts or send them elsewhere, and cannot be taken away here";

@@ -89,6 +89,8 @@ export const defaults = {
   recordRefreshMs: 900_000,
   /** How often it is looked whether keys or record are due, or the load has changed, ms: choosing wants fresh news. */
   recordCheckMs: 2_000,
+  /** How long a look at the own process counts as one of now, ms: it reads files of all threads, and stands in everybody's way. */
+  postureLookMs: 1_000,
 
   // known builds
   /** Longest that a start waits for the addresses of lists, ms: until they answer, what is on disk counts. */

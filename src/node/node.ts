@@ -166,6 +166,7 @@ class RunningNode implements Node {
   #engines: Engines | undefined;
   #transport: Transport | undefined;
   #measurement: BuildDigests | undefined;
+  #looked: { readonly atMs: number; readonly report?: HardeningReport } = { atMs: Number.NEGATIVE_INFINITY };
   #telemetry: Telemetry | undefined;
   #exchanges = 0;
   #drainUntilMs = Number.POSITIVE_INFINITY;
@@ -798,10 +799,13 @@ class RunningNode implements Node {
     throw new MeshError("E_NO_HOST", "this node is still starting", { retryAfterSeconds: 1 });
   }
 
-  /** Of now: keys are locked in memory once there are some, and debuggers come. */
+  /** Of now, more or less: keys are locked in memory once there are some, and debuggers come. */
   #hardening(): HardeningReport | undefined {
     const { hardening } = this.#options;
-    return hardening && lookAgain(hardening);
+    if (hardening === undefined) return undefined;
+    const now = performance.now();
+    if (now - this.#looked.atMs >= defaults.postureLookMs) this.#looked = { atMs: now, report: lookAgain(hardening) };
+    return this.#looked.report;
   }
 
   /** Of now: engines come and go. */

@@ -50,11 +50,15 @@ export function readOwnBytes(path: string): Uint8Array | undefined {
   }
 }
 
-/** Whole or not at all, 0600: a temporary file beside it, then a rename. @throws E_STATE */
-export function writeAtomic(path: string, content: string | Uint8Array): void {
+/**
+ * Whole or not at all, 0600: a temporary file beside it, then a rename.
+ * @param lasting whether it must outlive a failure of the machine, for which the disk is waited for
+ * @throws E_STATE
+ */
+export function writeAtomic(path: string, content: string | Uint8Array, lasting = true): void {
   const temporary = `${path}.${process.pid}.new`;
   try {
-    writeFileSync(temporary, content, { mode: 0o600, flush: true });
+    writeFileSync(temporary, content, { mode: 0o600, flush: lasting });
     renameSync(temporary, path);
   } catch (cause) {
     rmSync(temporary, { force: true });

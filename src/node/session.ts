@@ -33,7 +33,7 @@ export function openSession(directory: string, consoleUrl: string): Session {
   const path = join(directory, "session");
   const token = toBase64Url(new Uint8Array(randomBytes(32)));
   const expected = utf8(bearer(token));
-  writeAtomic(path, `${consoleUrl}\n${token}\n`);
+  writeAtomic(path, `${consoleUrl}\n${token}\n`, false); // of this run of the node
   return {
     allows: (authorization) => authorization !== undefined && equal(utf8(authorization), expected),
     close: () => rmSync(path, { force: true }),

@@ -101,7 +101,7 @@ export function openState(directory: string, onDamaged?: (error: MeshError) => v
       },
       udpPort: {
         read: () => portFrom(readOwn(udpPortPath)),
-        write: (port) => writeAtomic(udpPortPath, `${port}\n`),
+        write: (port) => writeAtomic(udpPortPath, `${port}\n`, false),
       },
       knownMembers: { read: () => readOwn(knownPath), write: (text) => writeAtomic(knownPath, text) },
       nostrKey: () => readSecret(join(directory, "nostr.key")),

@@ -5,7 +5,7 @@
  * wait for an iroh relay (`online`).
  */
 import { randomBytes } from "node:crypto";
-import { isIPv6 } from "node:net";
+import { isIPv4 } from "node:net";
 import type * as Iroh from "@number0/iroh";
 import { type EndpointId, endpointIdFromBytes, shortId } from "../base/brand.ts";
 import { fromHex, fromUtf8, utf8 } from "../base/bytes.ts";
@@ -106,7 +106,7 @@ function sockets(bind: string): string[] {
   const host = parseSocketAddress(bind)?.host;
   if (host === undefined) throw new MeshError("E_CONFIG", `"${bind}" is not a socket address such as 0.0.0.0:0`);
   if (host === "0.0.0.0" || host === "::") return [bind];
-  return [bind, isIPv6(host) ? "127.0.0.1:0" : "[::1]:0"];
+  return [bind, isIPv4(host) ? "[::1]:0" : "127.0.0.1:0"];
 }
 
 /** EADDRINUSE on Linux, macOS and Windows; the number is all that the binding tells of the system's error. */
@@ -250,7 +250,7 @@ class IrohTransport implements Transport {
   /** The other family's loopback socket is ours alone: see {@link sockets}. */
   #mayBeTold(socket: string): boolean {
     if (this.#bindHost === "0.0.0.0" || this.#bindHost === "::") return true;
-    return isIPv6(parseSocketAddress(socket)?.host ?? "") === isIPv6(this.#bindHost);
+    return isIPv4(parseSocketAddress(socket)?.host ?? "") === isIPv4(this.#bindHost);
   }
 
   /** For a socket on 0.0.0.0 while no network interface is up. */

@@ -24,7 +24,7 @@ export const hardening: Check = check("hardening", lookAtHardening, judgeHardeni
 
 async function lookAtHardening({ running }: DoctorContext): Promise<HardeningSeen> {
   const { platform } = process;
-  const native = await loadNative();
+  const native = loadNative();
   const known = running?.status.hardening;
   const asked = platform === "linux" ? linuxMachine().doors : platform === "darwin" ? await macMachine(native) : {};
   return { platform, native: native !== undefined, running: known, machine: known?.machine ?? asked };

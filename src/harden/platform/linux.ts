@@ -49,17 +49,16 @@ export function startingVariables(root: string = "/"): readonly string[] | undef
 }
 
 /** Whether the process, all its threads, can gain no privileges by what it starts. */
-export function privilegesDoor(root: string = "/"): DoorReport {
-  const threads = threadFacts(root, "NoNewPrivs");
+export function privilegesDoor(threads: readonly string[] = threadStatuses()): DoorReport {
   if (threads.length === 0) return unknown("the threads of this process cannot be read");
-  const without = threads.filter((value) => value !== 1).length;
+  const without = threads.filter((status) => statusFact(status, "NoNewPrivs") !== 1).length;
   return without === 0
     ? closed(`no_new_privs on all ${threads.length} threads`)
     : open(`${without} of ${threads.length} threads could gain privileges`);
 }
 
-export function debuggerDoor(native: Native | undefined, root: string = "/"): DoorReport {
-  const tracer = threadFacts(root, "TracerPid").find((pid) => pid !== 0);
+export function debuggerDoor(native: Native | undefined, threads: readonly string[]): DoorReport {
+  const tracer = threads.map((status) => statusFact(status, "TracerPid") ?? Number.NaN).find((pid) => pid !== 0);
   if (tracer !== undefined) return open(`process ${tracer} traces this one`);
   if (native === undefined)
     return unknown(
@@ -96,19 +95,10 @@ function isPipe(pattern: string | undefined): boolean {
   return pattern?.startsWith("|") ?? false;
 }
 
-/** One fact of each thread's status; a thread that has just ended is none. */
-function threadFacts(root: string, name: string): number[] {
-  const folder = join(root, "proc/self/task");
-  let threads: readonly string[];
-  try {
-    threads = readdirSync(folder);
-  } catch {
-    return [];
-  }
-  return threads.flatMap((thread) => {
-    const status = read(root, join("proc/self/task", thread, "status"));
-    return status === undefined ? [] : [statusFact(status, name) ?? Number.NaN];
-  });
+/** What the kernel says of each thread, for both doors of it: with dozens of threads this takes ms. One that has just ended is none. */
+export function threadStatuses(root: string = "/"): readonly string[] {
+  const folder = "proc/self/task";
+  return list(root, folder).flatMap((thread) => read(root, join(folder, thread, "status")) ?? []);
 }
 
 function statusFact(status: string, name: string): number | undefined {

@@ -3,6 +3,7 @@
  * moment, and because the package may be missing: then nothing of this can be done, and who asks says "unknown".
  */
 import { MeshError } from "../../base/errors.ts";
+import { requirePackage } from "../../base/package.ts";
 
 /** PR_* of linux/prctl.h. */
 export const prctlOptions = {
@@ -57,13 +58,13 @@ const libraries: Partial<Record<NodeJS.Platform, string | null>> = {
  * @param platform, library others than this machine's only in tests
  * @returns undefined: no such system, or koffi is not installed or does not run here
  */
-export async function loadNative(
+export function loadNative(
   platform: NodeJS.Platform = process.platform,
   library: string | null | undefined = libraries[platform],
-): Promise<Native | undefined> {
+): Native | undefined {
   if (library === undefined) return undefined;
   try {
-    const { default: koffi } = await import("koffi");
+    const koffi: Koffi = requirePackage("koffi");
     return bind(koffi, platform, library);
   } catch {
     return undefined;

@@ -75,20 +75,20 @@ describe("tools of macOS", () => {
 });
 
 describe.skipIf(missing)("system calls of macOS", () => {
-  async function mac(flags: number, results: { ptrace?: number; csops?: number } = {}): Promise<Native> {
+  function mac(flags: number, results: { ptrace?: number; csops?: number } = {}): Native {
     koffi.load(library).func("standin_reset", "void", ["uint32_t", "int", "int"])(
       flags,
       results.ptrace ?? 0,
       results.csops ?? 0,
     );
-    const native = await loadNative("darwin", library);
+    const native = loadNative("darwin", library);
     if (native === undefined) throw new Error("the stand-in cannot be loaded");
     return native;
   }
   const saw = (name: string): unknown => koffi.load(library).func(name, "int", [])();
 
   it("denies debuggers and core files", async () => {
-    const native = await mac(runtime);
+    const native = mac(runtime);
     expect(macDoors(native, false)).toMatchObject({ debugger: { state: "open" }, "core-dumps": { state: "open" } });
     expect(applyOnMac(everyStep, native)).toBe(true);
     expect({ denied: saw("standin_denied"), resource: saw("standin_resource") }).toEqual({ denied: 1, resource: 4 });
@@ -96,23 +96,23 @@ describe.skipIf(missing)("system calls of macOS", () => {
     expect((await macMachine(native, tools(recorded)))["hardened-runtime"].state).toBe("closed");
   });
 
-  it("does nothing that is not wanted", async () => {
-    const native = await mac(runtime);
+  it("does nothing that is not wanted", () => {
+    const native = mac(runtime);
     expect(applyOnMac(noStep, native)).toBe(false);
     expect({ denied: saw("standin_denied"), resource: saw("standin_resource") }).toEqual({ denied: 0, resource: -1 });
   });
 
   it("does not take a refusal for success", async () => {
-    const native = await mac(runtime, { ptrace: -1, csops: -1 });
+    const native = mac(runtime, { ptrace: -1, csops: -1 });
     expect(macDoors(native, applyOnMac(everyStep, native)).debugger.state).toBe("open");
     expect((await macMachine(native, tools(recorded)))["hardened-runtime"].state).toBe("unknown");
   });
 
   it("knows a program that debuggers may attach to, or have", async () => {
-    const allowed = await mac(runtime | taskAllowed);
+    const allowed = mac(runtime | taskAllowed);
     expect((await macMachine(allowed, tools(recorded)))["hardened-runtime"].state).toBe("open");
-    expect((await macMachine(await mac(0), tools(recorded)))["hardened-runtime"].state).toBe("open");
-    expect(macDoors(await mac(runtime | debugged), true).debugger.state).toBe("open");
+    expect((await macMachine(mac(0), tools(recorded)))["hardened-runtime"].state).toBe("open");
+    expect(macDoors(mac(runtime | debugged), true).debugger.state).toBe("open");
   });
 });
 

@@ -8,6 +8,7 @@ import {
   linuxMachine,
   memoryLockDoor,
   privilegesDoor,
+  threadStatuses,
   startingVariables,
 } from "../../../src/harden/platform/linux.ts";
 import type { Native } from "../../../src/harden/platform/native.ts";
@@ -27,23 +28,29 @@ function dumpable(value: number): Native {
 
 describe("doors of a process", () => {
   it("has no privileges to gain when none of its threads has", () => {
-    expect(privilegesDoor(root)).toMatchObject({ state: "unknown" });
+    expect(privilegesDoor(threadStatuses(root))).toMatchObject({ state: "unknown" });
     put("proc/self/task/1/status", "Name:\tnode\nNoNewPrivs:\t1\n");
-    expect(privilegesDoor(root)).toMatchObject({ state: "closed" });
+    expect(privilegesDoor(threadStatuses(root))).toMatchObject({ state: "closed" });
     put("proc/self/task/2/status", "Name:\tnode\nNoNewPrivs:\t0\n");
-    expect(privilegesDoor(root)).toEqual({ state: "open", why: "1 of 2 threads could gain privileges" });
+    expect(privilegesDoor(threadStatuses(root))).toEqual({
+      state: "open",
+      why: "1 of 2 threads could gain privileges",
+    });
     put("proc/self/task/2/status", "Name:\tnode\n");
-    expect(privilegesDoor(root)).toMatchObject({ state: "open" });
+    expect(privilegesDoor(threadStatuses(root))).toMatchObject({ state: "open" });
   });
 
   it("is closed to debuggers when it is not dumpable and none is there", () => {
     put("proc/self/task/1/status", "TracerPid:\t0\n");
-    expect(debuggerDoor(undefined, root)).toMatchObject({ state: "unknown" });
-    expect(debuggerDoor(dumpable(1), root)).toMatchObject({ state: "open" });
-    expect(debuggerDoor(dumpable(2), root)).toMatchObject({ state: "open" });
-    expect(debuggerDoor(dumpable(0), root)).toMatchObject({ state: "closed" });
+    expect(debuggerDoor(undefined, threadStatuses(root))).toMatchObject({ state: "unknown" });
+    expect(debuggerDoor(dumpable(1), threadStatuses(root))).toMatchObject({ state: "open" });
+    expect(debuggerDoor(dumpable(2), threadStatuses(root))).toMatchObject({ state: "open" });
+    expect(debuggerDoor(dumpable(0), threadStatuses(root))).toMatchObject({ state: "closed" });
     put("proc/self/task/7/status", "TracerPid:\t41\n");
-    expect(debuggerDoor(dumpable(0), root)).toEqual({ state: "open", why: "process 41 traces this one" });
+    expect(debuggerDoor(dumpable(0), threadStatuses(root))).toEqual({
+      state: "open",
+      why: "process 41 traces this one",
+    });
   });
 
   it("leaves no core: both limits, and no program that gets cores in spite of them", () => {
