@@ -1,6 +1,6 @@
-// Joins the sources into few files, as Node loads each file of a start for itself, which takes longer than what is in it: what is
-// needed together lies together below parts/, and what is imported late is a file of its own. Names and layout are those of
-// the sources where somebody starts or imports a file by its name.
+// Joins the sources into few files, as Node loads each file of a start for itself, which takes longer than what is in it. Below
+// parts/ lies one file for each step of a node's start; of the rest, what is needed together lies together, and what is imported
+// late is a file of its own. Names and layout are those of the sources where somebody starts or imports a file by its name.
 import { copyFileSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { rolldown } from "rolldown";
@@ -19,6 +19,15 @@ const joined = {
   "smol-toml": "node_modules/smol-toml/LICENSE",
 };
 
+/** How a node starts: each step is one file, with all that it imports less what the steps before it have. */
+const steps = {
+  start: ["cli/main"],
+  program: ["cli/program"],
+  node: ["cli/node-process"],
+};
+/** Name of what a node has in common with whoever does not start one: another file, so that they do not load all of a node. */
+const common = "common";
+
 /**
  * @param into   folder that is there; what is in it stays
  * @param inputs @default what the package needs
@@ -26,6 +35,7 @@ const joined = {
 export async function bundle(root, into, inputs = programs) {
   const packages = Object.keys(joined);
   const isOutside = (id) => !/^[./]/.test(id) && !packages.some((name) => id === name || id.startsWith(`${name}/`));
+  const parts = partsOf(join(root, "src"));
   const build = await rolldown({
     cwd: root,
     input: Object.fromEntries(inputs.map((name) => [name, join(root, "src", `${name}.ts`)])),
@@ -34,6 +44,7 @@ export async function bundle(root, into, inputs = programs) {
     transform: { target: "es2022" },
     // a build notes where code comes from: below this folder, whatever its packages are a link to
     resolve: { symlinks: false },
+    plugins: [parts.plugin],
   });
   try {
     await build.write({
@@ -43,6 +54,7 @@ export async function bundle(root, into, inputs = programs) {
       chunkFileNames: "parts/[name]-[hash].js",
       // they are in the sources; here they would be read at each start
       comments: { jsdoc: false },
+      codeSplitting: { groups: parts.groups },
     });
   } finally {
     await build.close();
@@ -51,4 +63,45 @@ export async function bundle(root, into, inputs = programs) {
   for (const [name, licence] of Object.entries(joined)) {
     copyFileSync(join(root, licence), join(into, "parts", `LICENSE-${name.replace("@", "").replace("/", "-")}.txt`));
   }
+}
+
+/** Which module goes into which file: decided when all imports are known, and before files are made. */
+function partsOf(src) {
+  const parts = new Map();
+  const fileOf = (name) => join(src, `${name}.ts`);
+  const plugin = {
+    name: "parts",
+    buildEnd() {
+      const known = [...this.getModuleIds()].map((id) => this.getModuleInfo(id)).filter((info) => !info.isExternal);
+      const modules = new Map(known.map((info) => [info.id, info]));
+      const withImports = (ids) => {
+        const found = new Set(ids.filter((id) => modules.has(id)));
+        // what is added meanwhile is visited too
+        for (const id of found) for (const next of modules.get(id).importedIds) if (modules.has(next)) found.add(next);
+        return found;
+      };
+      const loadedWithoutNode = (how) => {
+        const loaded = known.filter(how).map(({ id }) => withImports([id]));
+        return loaded.filter((found) => !found.has(fileOf("node/node")));
+      };
+      const late = loadedWithoutNode(({ dynamicImporters }) => dynamicImporters.length > 0);
+      const started = loadedWithoutNode(({ isEntry }) => isEntry);
+      for (const [step, files] of Object.entries(steps)) {
+        for (const id of withImports(files.map(fileOf))) {
+          if (parts.has(id) || modules.get(id).isEntry) continue;
+          // a thread or a process of its own loads no more than it needs
+          if (step !== "start" && started.some((found) => found.has(id))) continue;
+          parts.set(id, step === "node" && late.some((found) => found.has(id)) ? common : step);
+        }
+      }
+    },
+  };
+  const names = ["start", "program", common, "node"];
+  // the earlier ones take what they import, and leave the rest to the later ones
+  const groups = names.map((name, index) => ({
+    name,
+    test: (id) => parts.get(id) === name,
+    priority: names.length - index,
+  }));
+  return { plugin, groups };
 }

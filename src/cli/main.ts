@@ -4,7 +4,11 @@
  * process is started afresh without what its starter has left it, closes itself, and only then loads anything else.
  */
 import { fileURLToPath } from "node:url";
-import type { HardeningReport } from "../harden/report.ts";
+import { hardenSelf } from "../harden/harden.ts";
+import { everyStep, type HardeningReport, noStep } from "../harden/report.ts";
+import { startAfresh } from "../harden/start.ts";
+import { configFile } from "../node/config-place.ts";
+import { flushOutput, formatFromArguments, reportError } from "./output.ts";
 
 /** The commands whose process holds prompts, or as a relay sees who asks whom and holds the key of a member. */
 const nodeCommands: readonly (string | undefined)[] = ["serve", "client", "relay"];
@@ -19,7 +23,6 @@ try {
 } catch (thrown) {
   failure = { thrown };
 }
-const { flushOutput, formatFromArguments, reportError } = await import("./output.ts");
 const fail = (thrown: unknown): number => reportError(thrown, formatFromArguments(words));
 process.on("uncaughtException", (thrown) => process.exit(fail(thrown)));
 process.on("unhandledRejection", (thrown) => process.exit(fail(thrown)));
@@ -32,10 +35,7 @@ process.exit(exitCode);
  * err only where the report then says what was not done.
  */
 async function closeProcess(): Promise<HardeningReport> {
-  const { everyStep, noStep } = await import("../harden/report.ts");
-  const { startAfresh } = await import("../harden/start.ts");
   const wanted = !words.includes("--no-hardening");
-  const { configFile } = await import("../node/config-place.ts");
   const file = wanted ? configFile(valueOf("--config")) : undefined;
   let steps = wanted ? everyStep : noStep;
   if (file !== undefined) {
@@ -43,7 +43,6 @@ async function closeProcess(): Promise<HardeningReport> {
     steps = hardeningSteps(wanted, readConfigFile(file));
   }
   const { scrubbed } = startAfresh({ file: fileURLToPath(import.meta.url), words, steps });
-  const { hardenSelf } = await import("../harden/harden.ts");
   return hardenSelf({ wanted, steps, scrubbed, keys: true });
 }
 
