@@ -54,10 +54,19 @@ export function agreeOnce(publicKey: Uint8Array): { readonly ephemeralKey: Uint8
   }
 }
 
-/** Random bytes from the system. */
+const poolBytes = 4_096;
+const pool = new Uint8Array(poolBytes);
+let poolUsed = poolBytes;
+
+/** Random bytes from the system, of which many are asked for at a time; each is given once, and erased here. */
 export function randomOctets(length: number): Uint8Array {
-  const bytes = new Uint8Array(length);
-  sodium.randombytes_buf(bytes);
+  if (length > poolBytes) throw new RangeError("more random bytes than are kept");
+  if (poolUsed + length > poolBytes) {
+    sodium.randombytes_buf(pool);
+    poolUsed = 0;
+  }
+  const bytes = pool.slice(poolUsed, poolUsed + length);
+  pool.fill(0, poolUsed, (poolUsed += length));
   return bytes;
 }
 

@@ -2,13 +2,35 @@ import { readFileSync } from "node:fs";
 import nacl from "tweetnacl";
 import { describe, expect, it } from "vitest";
 import { fromHex, toHex, utf8 } from "../../../src/base/bytes.ts";
-import { generateKeyPair, isUsableKey, keyPairFrom, openBox, sealInto, sharedKey } from "../../../src/crypto/box.ts";
+import {
+  generateKeyPair,
+  isUsableKey,
+  keyPairFrom,
+  openBox,
+  randomOctets,
+  sealInto,
+  sharedKey,
+} from "../../../src/crypto/box.ts";
 import { expectCode } from "../../support/expect-code.ts";
 
 const vectors = JSON.parse(readFileSync("test/vectors/mesh-llm.json", "utf8")) as Record<
   string,
   Record<string, string>
 >;
+
+describe("random bytes", () => {
+  it("are given once, as many as were asked for, beyond what is kept of them", () => {
+    const given = Array.from({ length: 1_000 }, (_, index) => randomOctets(16 + (index % 9)));
+    expect(given.map(({ length }) => length)).toEqual(given.map((_, index) => 16 + (index % 9)));
+    expect(new Set(given.map((bytes) => toHex(bytes.subarray(0, 16)))).size).toBe(1_000);
+    // what was given is the receiver's alone: it may write into it
+    const [first, second] = [randomOctets(32), randomOctets(32)];
+    const kept = toHex(second);
+    first.fill(0);
+    expect(toHex(second)).toBe(kept);
+    expect(() => randomOctets(4_097)).toThrow("more random bytes");
+  });
+});
 
 describe("box", () => {
   it("derives the shared key of the vector on both sides", () => {
