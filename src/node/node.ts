@@ -235,7 +235,7 @@ class RunningNode implements Node {
       engineFor: (model) => this.#need().engines.forModel(model),
       localModels: () => this.#need().engines.models(),
       meshModels: () => this.models(),
-      isElsewhere: (model) => this.#hosts().some(({ models }) => models.includes(model)),
+      isElsewhere: (model) => this.#isOffered(model),
       ask: (request) => ask(request, this.#need().asking),
       begin: () => this.#begin(),
       choose: (path, json, asker) => choose(path, json, asker, this.#need().routing),
@@ -488,7 +488,16 @@ class RunningNode implements Node {
 
   /** Members that offer models, and may. */
   #hosts(): readonly Peer[] {
-    return this.#need().mesh.peers.filter(({ id, role }) => role === "host" && this.#roles.mayAnswer(id));
+    return this.#need().mesh.peers.filter((peer) => this.#isHost(peer));
+  }
+
+  /** Whether one of them has the model: asked for each request, in a mesh of hundreds. */
+  #isOffered(model: string): boolean {
+    return this.#need().mesh.peers.some((peer) => peer.models.includes(model) && this.#isHost(peer));
+  }
+
+  #isHost({ id, role }: Peer): boolean {
+    return role === "host" && this.#roles.mayAnswer(id);
   }
 
   #judged({ trust }: Parts): ReturnType<NonNullable<Gauges["hosts"]>> {

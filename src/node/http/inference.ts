@@ -190,7 +190,7 @@ function inCallersTerms(error: MeshError, translation: Translation | undefined):
 
 /** The name, if it is one of the mesh's models. */
 function known(model: string, parts: InferenceParts): string {
-  return parts.meshModels().includes(model) ? model : "";
+  return parts.localModels().includes(model) || parts.isElsewhere(model) ? model : "";
 }
 
 function takePlace(places: Places): () => void {
