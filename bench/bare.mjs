@@ -2,35 +2,31 @@
 // has no identities, no mesh, no policy, no bounds and no end that is authenticated; it shows how near to the floor a node
 // of this kind could come at best.
 //
-//     node bench/bare.mjs far PORT          of the engine; prints one line {"event":"ready","port":...,"key":...}
-//     node bench/bare.mjs near PORT KEY     of the far one; prints one line {"event":"ready","url":...}
+//     node bench/bare.mjs far LINK PORT         of the engine; prints one line {"event":"ready","at":...,"key":...}
+//     node bench/bare.mjs near LINK AT KEY      of the far one; prints one line {"event":"ready","url":...}
 //
-// One TLS connection between them, with frames both ways: u32 exchange | u32 length, 0 at the end | bytes. A request is one frame,
+// One link between them (tls or iroh: bare-link.mjs), with frames both ways: u32 exchange | u32 length, 0 at the end | bytes. A request is one frame,
 // ephemeral key[32] | nonce[24] | box; an answer is frames of nonce[24] | box, the first with status and headers as JSON.
-import { once } from "node:events";
-import { Agent, createServer as createHttpServer, request } from "node:http";
-import { connect, createServer as createTlsServer } from "node:tls";
+import { Agent, createServer, request } from "node:http";
 import sodium from "sodium-native";
-import { sayReady } from "./ready.mjs";
-import { selfSigned } from "./self-signed.mjs";
+import { links } from "./bare-link.mjs";
+import { endWithParent, sayReady } from "./ready.mjs";
 
 const headBytes = 8;
 const keyBytes = 32;
 const nonceBytes = 24;
 const tagBytes = 16;
 
-const [, , side, port, farKey] = process.argv;
-if (side === "far") await far(Number(port));
-else if (side === "near") await near(Number(port), Buffer.from(farKey, "hex"));
+const [, , side, kind, at, farKey] = process.argv;
+if (side === "far") await far(links[kind], Number(at));
+else if (side === "near") await near(links[kind], JSON.parse(at), Buffer.from(farKey, "hex"));
 
-async function near(farPort, farPublicKey) {
-  const socket = connect({ host: "127.0.0.1", port: farPort, rejectUnauthorized: false, minVersion: "TLSv1.3" });
-  await once(socket, "secureConnect");
-  socket.setNoDelay(true);
+async function near({ connect }, farAt, farPublicKey) {
+  const link = await connect(farAt);
   const exchanges = new Map();
   let next = 0;
-  onFrames(socket, (id, sealed) => exchanges.get(id)?.(sealed));
-  const listening = createHttpServer((incoming, outgoing) => {
+  onFrames(link, (id, sealed) => exchanges.get(id)?.(sealed));
+  const listening = createServer((incoming, outgoing) => {
     const parts = [];
     incoming.on("data", (part) => parts.push(part));
     incoming.on("end", () => {
@@ -52,34 +48,34 @@ async function near(farPort, farPublicKey) {
         outgoing.writeHead(answer.status, answer.headers);
       });
       const asked = Buffer.concat([Buffer.from(`${JSON.stringify({ method, path, headers })}\n`), ...parts]);
-      socket.write(framed(id, Buffer.concat([ephemeral.publicKey, sealed(asked, key)])));
+      link.write(framed(id, Buffer.concat([ephemeral.publicKey, sealed(asked, key)])));
     });
   });
   listening.keepAliveTimeout = 600_000;
   await sayReady(listening);
 }
 
-async function far(enginePort) {
+async function far({ listen }, enginePort) {
   const agent = new Agent({ keepAlive: true, maxSockets: Number.POSITIVE_INFINITY, maxFreeSockets: 1_024 });
   const own = { publicKey: Buffer.alloc(keyBytes), secretKey: Buffer.alloc(keyBytes) };
   sodium.crypto_box_keypair(own.publicKey, own.secretKey);
-  const listening = createTlsServer({ ...selfSigned(), minVersion: "TLSv1.3" }, (socket) => {
-    socket.setNoDelay(true);
-    onFrames(socket, (id, bytes) => {
+  const linkAt = await listen((link) => {
+    onFrames(link, (id, bytes) => {
       const key = agreed(own.secretKey, bytes.subarray(0, keyBytes));
       const asked = opened(bytes.subarray(keyBytes), key);
       const end = asked.indexOf("\n");
       const { method, path, headers } = JSON.parse(asked.subarray(0, end));
       const asking = request({ host: "127.0.0.1", port: enginePort, method, path, headers, agent }, (answer) => {
         const { statusCode: status } = answer;
-        socket.write(framed(id, sealed(Buffer.from(JSON.stringify({ status, headers: answer.headers })), key)));
-        answer.on("data", (piece) => socket.write(framed(id, sealed(piece, key))));
-        answer.on("end", () => socket.write(framed(id, Buffer.alloc(0))));
+        link.write(framed(id, sealed(Buffer.from(JSON.stringify({ status, headers: answer.headers })), key)));
+        answer.on("data", (piece) => link.write(framed(id, sealed(piece, key))));
+        answer.on("end", () => link.write(framed(id, Buffer.alloc(0))));
       });
       asking.end(asked.subarray(end + 1));
     });
   });
-  await sayReady(listening, { key: own.publicKey.toString("hex") });
+  console.log(JSON.stringify({ event: "ready", at: linkAt, key: own.publicKey.toString("hex") }));
+  endWithParent();
 }
 
 function agreed(secretKey, publicKey) {
@@ -117,10 +113,9 @@ function framed(id, bytes) {
 }
 
 /** @param take (exchange, bytes): undefined at its end */
-function onFrames(socket, take) {
+function onFrames(link, take) {
   let rest = Buffer.alloc(0);
-  socket.on("error", () => socket.destroy());
-  socket.on("data", (piece) => {
+  link.onBytes((piece) => {
     rest = rest.length === 0 ? piece : Buffer.concat([rest, piece]);
     while (rest.length >= headBytes) {
       const length = rest.readUInt32LE(4);

@@ -4,6 +4,7 @@ export const hopTitles = {
   engine: "engine, asked directly",
   floor: "the floor: a minimal node:http proxy",
   bare: "two bare proxies, sealed: the least that sealing over two hops can be",
+  "bare-iroh": "the same over iroh",
   peer: "the peer: @portkey-ai/gateway, unsealed",
   local: "sealmesh, own engine",
   direct: "sealmesh, sealed, direct",

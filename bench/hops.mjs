@@ -30,17 +30,20 @@ export async function startHops({ hops: wantedHops, say, profileDir }) {
   };
   const engine = await keep(startNode([join(here, "engine.mjs")]));
   const mesh = meshOf({ engine: engine.ready, keep, profileDir });
+  const bare = async (link) => {
+    const file = join(here, "bare.mjs");
+    const far = await keep(startNode([file, "far", link, String(engine.ready.port)]));
+    const near = await keep(startNode([file, "near", link, JSON.stringify(far.ready.at), far.ready.key]));
+    return { url: near.ready.url, pids: [near.pid, far.pid] };
+  };
   const makers = {
     engine: () => ({ url: engine.ready.url, pids: [] }),
     floor: async () => {
       const floor = await keep(startNode([join(here, "floor.mjs"), String(engine.ready.port)]));
       return { url: floor.ready.url, pids: [floor.pid] };
     },
-    bare: async () => {
-      const far = await keep(startNode([join(here, "bare.mjs"), "far", String(engine.ready.port)]));
-      const near = await keep(startNode([join(here, "bare.mjs"), "near", String(far.ready.port), far.ready.key]));
-      return { url: near.ready.url, pids: [near.pid, far.pid] };
-    },
+    bare: async () => await bare("tls"),
+    "bare-iroh": async () => await bare("iroh"),
     peer: async () => await startPeer({ engineUrl: engine.ready.url, keep, say }),
     ...mesh.makers,
   };

@@ -5,7 +5,7 @@ import { cpuNs } from "./proc.mjs";
 const mebibyte = 1_048_576;
 const bulkBytes = 8 * mebibyte;
 /** iroh carries bytes as arrays of numbers: once through is long enough. */
-const isSlowInBulk = ({ path }) => path === "quic";
+const isSlowInBulk = ({ path, name }) => path === "quic" || name === "bare-iroh";
 /** Hops that take tens of ms for a request. */
 const slowInStarts = ["peer"];
 
