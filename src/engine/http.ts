@@ -4,7 +4,7 @@
  */
 import { Body } from "../base/body.ts";
 import { concat, fromLatin1, fromLooseUtf8 } from "../base/bytes.ts";
-import { abortError } from "../base/deadline.ts";
+import { abortError, unlessAborted } from "../base/deadline.ts";
 import { type ErrorCode, isMeshError, MeshError } from "../base/errors.ts";
 import type { Now } from "../base/flow.ts";
 import { parseJsonText } from "../base/json.ts";
@@ -84,7 +84,7 @@ export function httpClient(onDisconnect?: () => void, patienceMs: number = conne
     if (signal.aborted) abort();
     else signal.addEventListener("abort", abort, { once: true });
     try {
-      const answer = await connection.ask(headOf({ url, body, ...head }), body);
+      const answer = await unlessAborted(connection.ask(headOf({ url, body, ...head }), body), signal);
       const pieces = answer.body.onEnd((whole) => {
         signal.removeEventListener("abort", abort);
         if (whole) release(url.origin, connection, answer);
