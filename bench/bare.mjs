@@ -5,8 +5,8 @@
 //     node bench/bare.mjs far LINK PORT         of the engine; prints one line {"event":"ready","at":...,"key":...}
 //     node bench/bare.mjs near LINK AT KEY      of the far one; prints one line {"event":"ready","url":...}
 //
-// One link between them (tls or iroh: bare-link.mjs), with frames both ways: u32 exchange | u32 length, 0 at the end | bytes. A request is one frame,
-// ephemeral key[32] | nonce[24] | box; an answer is frames of nonce[24] | box, the first with status and headers as JSON.
+// One link between them (tls or iroh: bare-link.mjs), with frames both ways: u32 exchange | u32 length, 0 at the end | bytes. A
+// request is one frame, ephemeral key[32] | nonce[24] | box; an answer is frames of nonce[24] | box, the first with status and headers as JSON.
 import { Agent, createServer, request } from "node:http";
 import sodium from "sodium-native";
 import { links } from "./bare-link.mjs";

@@ -19,14 +19,18 @@ const joined = {
   "smol-toml": "node_modules/smol-toml/LICENSE",
 };
 
-/** How a node starts: each step is one file, with all that it imports less what the steps before it have. */
+/**
+ * How a node starts: each step is one file, with all that its module imports less what the steps before it have. What a node has in
+ * common with whoever does not start one is apart, so that they do not load all of a node: child for threads and processes of
+ * its own, common for other commands.
+ */
 const steps = {
-  start: ["cli/main"],
-  program: ["cli/program"],
-  node: ["cli/node-process"],
+  start: "cli/main",
+  child: undefined,
+  program: "cli/program",
+  common: undefined,
+  node: "cli/node-process",
 };
-/** Name of what a node has in common with whoever does not start one: another file, so that they do not load all of a node. */
-const common = "common";
 
 /**
  * @param into   folder that is there; what is in it stays
@@ -74,29 +78,30 @@ function partsOf(src) {
     buildEnd() {
       const known = [...this.getModuleIds()].map((id) => this.getModuleInfo(id)).filter((info) => !info.isExternal);
       const modules = new Map(known.map((info) => [info.id, info]));
-      const withImports = (ids) => {
-        const found = new Set(ids.filter((id) => modules.has(id)));
+      const withImports = (id) => {
+        const found = new Set(modules.has(id) ? [id] : []);
         // what is added meanwhile is visited too
-        for (const id of found) for (const next of modules.get(id).importedIds) if (modules.has(next)) found.add(next);
+        for (const each of found)
+          for (const next of modules.get(each).importedIds) if (modules.has(next)) found.add(next);
         return found;
       };
       const loadedWithoutNode = (how) => {
-        const loaded = known.filter(how).map(({ id }) => withImports([id]));
+        const loaded = known.filter(how).map(({ id }) => withImports(id));
         return loaded.filter((found) => !found.has(fileOf("node/node")));
       };
       const late = loadedWithoutNode(({ dynamicImporters }) => dynamicImporters.length > 0);
       const started = loadedWithoutNode(({ isEntry }) => isEntry);
-      for (const [step, files] of Object.entries(steps)) {
-        for (const id of withImports(files.map(fileOf))) {
+      for (const [step, name] of Object.entries(steps)) {
+        for (const id of withImports(fileOf(name))) {
           if (parts.has(id) || modules.get(id).isEntry) continue;
-          // a thread or a process of its own loads no more than it needs
-          if (step !== "start" && started.some((found) => found.has(id))) continue;
-          parts.set(id, step === "node" && late.some((found) => found.has(id)) ? common : step);
+          const isIn = (loaded) => loaded.some((found) => found.has(id));
+          if (step !== "start" && isIn(started)) parts.set(id, "child");
+          else parts.set(id, step === "node" && isIn(late) ? "common" : step);
         }
       }
     },
   };
-  const names = ["start", "program", common, "node"];
+  const names = Object.keys(steps);
   // the earlier ones take what they import, and leave the rest to the later ones
   const groups = names.map((name, index) => ({
     name,

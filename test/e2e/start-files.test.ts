@@ -96,3 +96,19 @@ describe("a client", () => {
     for (const name of ["@number0/iroh", "sodium-native"]) expect(loaded(out).packages).toContain(name);
   });
 });
+
+describe("a program beside the node", () => {
+  it.each(["engine/llama-child", "harden/measure/worker"])("%s loads what it needs, and no node", (name) => {
+    const files = new Set([join(root, `dist/${name}.js`)]);
+    // what is added meanwhile is visited too
+    for (const file of files) {
+      const imported = readFileSync(file, "utf8").matchAll(/^(?:import|export) .*?from "(\.[^"]+)"/gm);
+      for (const [, path = ""] of imported) files.add(join(file, "..", path));
+    }
+    const sources = [...files].flatMap(sourcesIn);
+    expect(sources).toContain(`${name}.ts`);
+    expect(sources).toContain("base/errors.ts");
+    expect(sources.filter((path) => /^(?:mesh|transport|tunnel|crypto|cli\/commands)\//.test(path))).toEqual([]);
+    expect(sources.length).toBeLessThanOrEqual(40);
+  });
+});
