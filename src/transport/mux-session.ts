@@ -55,6 +55,8 @@ const leastCredit = 2 * 1024 * 1024;
 const maxWaiting = 512 * 1024;
 /** Frames that come up in one turn of the event loop are sent together, unless they are so many bytes. */
 const maxGathered = 256 * 1024;
+/** Nor for longer than this, ms: in a turn that serves hundreds of streams the other side can begin with the first. */
+const maxGatherMs = 0.5;
 /** After so many bytes the peer is told that they have come, and forgets them. */
 const acknowledgeBytes = 64 * 1024;
 /** Frames that are kept for a peer that has not said it has them. */
@@ -86,6 +88,7 @@ export class MuxSession implements StreamHome, FrameSink {
   /** Of these, how many the carrier has. */
   #sent = 0;
   #gathered = 0;
+  #gatheredFromMs = 0;
   #flushing = false;
   #received = 0;
   #told = 0;
@@ -174,7 +177,7 @@ export class MuxSession implements StreamHome, FrameSink {
     const carrier = this.#carrier;
     this.#carrier = undefined;
     const error = new MeshError("E_LOST", "the direct path was lost");
-    for (const stream of this.#streams.values()) stream.end(error);
+    for (const stream of this.#streams.values()) stream.lose(error);
     carrier?.send([...this.#kept.slice(this.#sent), controlFrame(frameTypes.goodbye)]);
     carrier?.close();
     this.#kept = [];
@@ -297,10 +300,12 @@ export class MuxSession implements StreamHome, FrameSink {
 
   #send(frame: Buffer): void {
     if (this.#ended) return;
+    const nowMs = performance.now();
+    if (this.#gathered === 0) this.#gatheredFromMs = nowMs;
     this.#kept.push(frame);
     this.#gathered += frame.length;
     if (this.#kept.length > maxKept) return this.end(); // the peer takes what it gets and never says so
-    if (this.#gathered >= maxGathered) return this.#flush();
+    if (this.#gathered >= maxGathered || nowMs - this.#gatheredFromMs > maxGatherMs) return this.#flush();
     if (this.#flushing) return;
     this.#flushing = true;
     setImmediate(() => {

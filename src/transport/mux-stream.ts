@@ -138,6 +138,11 @@ export class MuxStream implements ByteStream {
     this.#leave();
   }
 
+  /** The session has gone. What came whole, and was answered whole, can still be read. */
+  lose(error: MeshError): void {
+    if (this.#reading === "open" || this.#writing === "open") this.end(error);
+  }
+
   /** Bytes have come. @throws E_WIRE more than the peer may send, or after its end */
   onData(bytes: Uint8Array): void {
     this.#allowed -= bytes.length;

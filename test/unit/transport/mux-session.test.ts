@@ -105,6 +105,33 @@ describe("a session whose carrier breaks", () => {
     expectCode("E_ABORTED", () => other.offer(piece));
   });
 
+  test("sends what comes up in one turn together, and in a long turn does not keep the first waiting", async () => {
+    const { far: farCarrier, near: nearCarrier } = carrierPair();
+    const sent: number[] = [];
+    const counted: Carrier = {
+      ...nearCarrier,
+      send: (frames) => {
+        sent.push(frames.length);
+        nearCarrier.send(frames);
+      },
+    };
+    far.session.attach(farCarrier, 0);
+    near.session.attach(counted, 0);
+    await until(() => near.session.isOpen);
+    await turn();
+    sent.length = 0;
+    const ours = near.session.open("sealmesh/1");
+    expect([ours.offer(Uint8Array.of(1)), sent]).toEqual([true, []]);
+    await turn();
+    expect(sent).toEqual([2]); // the opening and the byte
+    expect([ours.offer(Uint8Array.of(2)), sent.length]).toEqual([true, 1]);
+    for (const end = performance.now() + 2; performance.now() < end;);
+    expect([ours.offer(Uint8Array.of(3)), sent]).toEqual([true, [2, 2]]);
+    await ours.finish();
+    await until(() => far.opened.length === 1);
+    expect([...(await readToEnd(far.opened[0]!))]).toEqual([1, 2, 3]);
+  });
+
   test("takes no new streams on a stream of QUIC, and ends when the last one has", async () => {
     join("tls");
     const ours = near.session.open("mesh-llm/1");
@@ -121,6 +148,22 @@ describe("a session whose carrier breaks", () => {
     await Promise.all([ours.finish(), far.opened[0]!.finish()]);
     expect([await ours.read(), await far.opened[0]!.read()]).toEqual([undefined, undefined]);
     await until(() => near.ended === 1 && far.ended === 1);
+  });
+
+  test("that ends leaves what has come whole to be read, and nothing that has not", async () => {
+    const bytes = patternBytes(10_000);
+    join("tls");
+    const [whole, half] = [near.session.open("sealmesh/1"), near.session.open("sealmesh/1")];
+    await until(() => far.opened.length === 2);
+    const [theirWhole, theirHalf] = far.opened;
+    await Promise.all([whole.write(bytes), half.write(bytes)]);
+    await Promise.all([whole.finish(), theirWhole!.finish(), theirHalf!.finish()]);
+    expect(await whole.read()).toBeUndefined();
+    near.session.end(); // it has all of `whole`, and is told nothing more of it
+    await until(() => far.ended === 1);
+    expect(Buffer.compare(await readToEnd(theirWhole!), bytes)).toBe(0);
+    await rejectsWith("E_LOST", theirHalf!.read());
+    await rejectsWith("E_LOST", half.read());
   });
 
   test("without a stream or a word that is missing ends at once, and asks for no other carrier", async () => {
