@@ -550,8 +550,9 @@ function makeHead(
   identity: Identity,
 ): SealedHead {
   const id = randomOctets(16);
-  const head = { version: 1, id, timeMs, to: route.host, from: identity.id } as const;
-  if (!relayed) return { ...head, signature: undefined }; // QUIC proves us on a direct stream
+  const [to, from] = [route.host, identity.id];
+  if (!relayed) return { version: 1, id, timeMs, to, from, signature: undefined }; // QUIC proves us on a direct stream
+  const head = { version: 1, id, timeMs, to, from } as const;
   const { method, path, body } = request;
   const signed = headSigningBytes({ ...head, ephemeralKey: seal.ephemeralKey, method, path, body });
   return { ...head, signature: identity.sign(signed), credential: relayed.credential };

@@ -266,11 +266,12 @@ interface Plan {
 
 function planOf(route: Route, request: EngineRequest): Plan {
   const { json } = request;
-  const common = { route, path: request.path.slice("/v1".length) };
+  const path = request.path.slice("/v1".length);
   if (route === "chat" || route === "completions") {
     const { model, stream, includeUsage } = route === "chat" ? checkChat(json) : checkCompletion(json);
     return {
-      ...common,
+      route,
+      path,
       model,
       stream,
       includeUsage,
@@ -290,7 +291,8 @@ function planOf(route: Route, request: EngineRequest): Plan {
     };
   }
   return {
-    ...common,
+    route,
+    path,
     model: modelName(json),
     stream: false,
     includeUsage: true,

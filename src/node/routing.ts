@@ -4,6 +4,7 @@
  */
 import type { EndpointId } from "../base/brand.ts";
 import { MeshError } from "../base/errors.ts";
+import type { Json } from "../base/json.ts";
 import type { Affinity } from "../mesh/affinity.ts";
 import { contextOf, type HostLoad, modelOf } from "../mesh/choose.ts";
 import type { Peer } from "../mesh/membership.ts";
@@ -50,29 +51,40 @@ interface Candidate {
  * @throws E_INPUT no model is named · E_NO_HOST "auto", and nobody serves anything · E_MODEL "auto", and no model is known
  *         to do what is asked
  */
-export function choose(
-  path: string,
-  json: Readonly<Record<string, unknown>>,
-  asker: EndpointId | undefined,
-  parts: RoutingParts,
-): Choice {
+export function choose(path: string, json: Json, asker: EndpointId | undefined, parts: RoutingParts): Choice {
   const asked = json["model"];
   if (typeof asked !== "string" || asked === "") {
     throw new MeshError("E_INPUT", "name the model in the field `model`, or write auto", { param: "model" });
   }
-  let known: RequestNeeds | undefined;
-  const needs = (): RequestNeeds => (known ??= needsOf(path, json));
-  const model = asked === autoModel ? pick(needs(), asker, parts) : asked;
-  // looked for when a host is chosen: our own engine takes what it gets
-  return {
-    model,
-    get needTokens() {
-      return needs().tokens;
-    },
-    get conversation() {
-      return needs().conversation;
-    },
-  };
+  if (asked !== autoModel) return new NamedChoice(asked, path, json);
+  const needs = needsOf(path, json);
+  return { model: pick(needs, asker, parts), needTokens: needs.tokens, conversation: needs.conversation };
+}
+
+/** What it needs is looked for when a host is chosen: our own engine takes what it gets. */
+class NamedChoice implements Choice {
+  readonly model: string;
+  readonly #path: string;
+  readonly #json: Json;
+  #needs: RequestNeeds | undefined;
+
+  constructor(model: string, path: string, json: Json) {
+    this.model = model;
+    this.#path = path;
+    this.#json = json;
+  }
+
+  get needTokens(): number {
+    return this.#known.tokens;
+  }
+
+  get conversation(): string | undefined {
+    return this.#known.conversation;
+  }
+
+  get #known(): RequestNeeds {
+    return (this.#needs ??= needsOf(this.#path, this.#json));
+  }
 }
 
 function pick(needs: RequestNeeds, asker: EndpointId | undefined, parts: RoutingParts): string {

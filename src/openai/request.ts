@@ -82,7 +82,7 @@ export function normalisedRequest(path: string, request: RequestBody): Normalise
   const model = modelOf(json);
   const changes = new Map<string, unknown>();
   for (const name of dropped) if (name in json) changes.set(name, undefined);
-  if (path === "/v1/embeddings") return { ...edited(request, changes), model, stream: false, stripUsage: false };
+  if (path === "/v1/embeddings") return told(edited(request, changes), model, false, false);
   if (path === "/v1/chat/completions") checkChat(json);
   renameTokens(json, changes);
   const stream = wantsStream(json);
@@ -91,7 +91,11 @@ export function normalisedRequest(path: string, request: RequestBody): Normalise
     const options = isRecord(json["stream_options"]) ? json["stream_options"] : {};
     changes.set("stream_options", { ...options, include_usage: true });
   }
-  return { ...edited(request, changes), model, stream, stripUsage: stream && !asked };
+  return told(edited(request, changes), model, stream, stream && !asked);
+}
+
+function told({ bytes, json }: RequestBody, model: string, stream: boolean, stripUsage: boolean): NormalisedRequest {
+  return { bytes, json, model, stream, stripUsage };
 }
 
 /** The same request for another model: "auto" never leaves this node. */

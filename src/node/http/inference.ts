@@ -242,9 +242,9 @@ async function askMesh(
   sealedOnly: boolean,
 ): Promise<Obtained> {
   const { signal } = caller;
-  const headers = Object.entries(asking.headers).flatMap(([name, value]) =>
-    typeof value === "string" ? [[name, value] as const] : [],
-  );
+  const headers: (readonly [string, string])[] = [];
+  for (const [name, value] of Object.entries(asking.headers))
+    if (typeof value === "string") headers.push([name, value]);
   const asked = { method: "POST", path, headers, body: bytes, model, needTokens, conversation, sealedOnly, signal };
   const { response, attempts, proof } = await parts.ask(asked);
   const last = attempts.at(-1);

@@ -38,13 +38,27 @@ export function askingOf(request: IncomingMessage, response: ServerResponse): As
   return { method, url, headers, form: errorFormOf(request), body };
 }
 
-export function replyTo(response: ServerResponse): Reply {
-  return {
-    get begun() {
-      return response.headersSent;
-    },
-    setHeader: (name, value) => void response.setHeader(name, value),
-    json: (value) => sendJson(response, value),
-    send: (answer, options) => sendAnswer(response, answer, options),
-  };
+/** On node:http. */
+export class HttpReply implements Reply {
+  readonly #response: ServerResponse;
+
+  constructor(response: ServerResponse) {
+    this.#response = response;
+  }
+
+  get begun(): boolean {
+    return this.#response.headersSent;
+  }
+
+  setHeader(name: string, value: string): void {
+    this.#response.setHeader(name, value);
+  }
+
+  json(value: object): void {
+    sendJson(this.#response, value);
+  }
+
+  send(answer: Outgoing, options: WriteOptions): Promise<void> {
+    return sendAnswer(this.#response, answer, options);
+  }
 }

@@ -18,7 +18,7 @@ import { isAnthropic } from "./error-form.ts";
 import { admit, type GateRules } from "./gate.ts";
 import { isHandedOver } from "./handover.ts";
 import { answerInference, type Caller, type InferenceParts, inferencePaths } from "./inference.ts";
-import { type Asking, askingOf, type Reply, replyTo } from "./lanes.ts";
+import { type Asking, askingOf, HttpReply, type Reply } from "./lanes.ts";
 import { badHead, Connections } from "./malformed.ts";
 import { allowMethod, listModels, repeated, showModel } from "./models.ts";
 import { answerPeer, type Routes } from "./peer-lane.ts";
@@ -120,7 +120,7 @@ async function handle(request: IncomingMessage, response: ServerResponse, surfac
     if (!isHandedOver(request)) admit(request, surface.gate);
     end = surface.begin(); // a peer's exchange is counted where it arrives
     const caller = { asker: undefined, id, startedMs, signal: gone.signal };
-    await route(askingOf(request, response), replyTo(response), caller, surface);
+    await route(askingOf(request, response), new HttpReply(response), caller, surface);
   } catch (thrown) {
     failed = true;
     sendError(response, toMeshError(thrown), id, connections);
