@@ -106,30 +106,35 @@ describe("a session whose carrier breaks", () => {
   });
 
   test("sends what comes up in one turn together, and in a long turn does not keep the first waiting", async () => {
-    const { far: farCarrier, near: nearCarrier } = carrierPair();
-    const sent: number[] = [];
-    const counted: Carrier = {
-      ...nearCarrier,
-      send: (frames) => {
-        sent.push(frames.length);
-        nearCarrier.send(frames);
-      },
-    };
-    far.session.attach(farCarrier, 0);
-    near.session.attach(counted, 0);
-    await until(() => near.session.isOpen);
-    await turn();
-    sent.length = 0;
-    const ours = near.session.open("sealmesh/1");
-    expect([ours.offer(Uint8Array.of(1)), sent]).toEqual([true, []]);
-    await turn();
-    expect(sent).toEqual([2]); // the opening and the byte
-    expect([ours.offer(Uint8Array.of(2)), sent.length]).toEqual([true, 1]);
-    for (const end = performance.now() + 2; performance.now() < end;);
-    expect([ours.offer(Uint8Array.of(3)), sent]).toEqual([true, [2, 2]]);
-    await ours.finish();
-    await until(() => far.opened.length === 1);
-    expect([...(await readToEnd(far.opened[0]!))]).toEqual([1, 2, 3]);
+    vi.useFakeTimers({ toFake: ["performance"] });
+    try {
+      const { far: farCarrier, near: nearCarrier } = carrierPair();
+      const sent: number[] = [];
+      const counted: Carrier = {
+        ...nearCarrier,
+        send: (frames) => {
+          sent.push(frames.length);
+          nearCarrier.send(frames);
+        },
+      };
+      far.session.attach(farCarrier, 0);
+      near.session.attach(counted, 0);
+      await turn();
+      sent.length = 0;
+      const ours = near.session.open("sealmesh/1");
+      expect([ours.offer(Uint8Array.of(1)), sent]).toEqual([true, []]);
+      await turn();
+      expect(sent).toEqual([2]); // the opening and the byte
+      expect([ours.offer(Uint8Array.of(2)), sent]).toEqual([true, [2]]);
+      vi.advanceTimersByTime(1);
+      expect([ours.offer(Uint8Array.of(3)), sent]).toEqual([true, [2, 2]]);
+      expect([ours.offer(Uint8Array.of(4)), sent]).toEqual([true, [2, 2]]);
+      await ours.finish();
+      await until(() => far.opened.length === 1);
+      expect([...(await readToEnd(far.opened[0]!))]).toEqual([1, 2, 3, 4]);
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   test("takes no new streams on a stream of QUIC, and ends when the last one has", async () => {
