@@ -550,9 +550,8 @@ function makeHead(
   identity: Identity,
 ): SealedHead {
   const id = randomOctets(16);
-  const [to, from] = [route.host, identity.id];
-  if (!relayed) return { version: 1, id, timeMs, to, from, signature: undefined }; // QUIC proves us on a direct stream
-  const head = { version: 1, id, timeMs, to, from } as const;
+  const head: SealedHead = { version: 1, id, timeMs, to: route.host, from: identity.id, signature: undefined };
+  if (!relayed) return head; // QUIC proves us on a direct stream
   const { method, path, body } = request;
   const signed = headSigningBytes({ ...head, ephemeralKey: seal.ephemeralKey, method, path, body });
   return { ...head, signature: identity.sign(signed), credential: relayed.credential };

@@ -17,10 +17,8 @@ export const autoModel = "auto";
 export interface Choice {
   /** Never "auto". */
   readonly model: string;
-  /** Estimate of the tokens of prompt and answer together. */
-  readonly needTokens: number;
-  /** What the turns of one conversation have in common; undefined where there is none. */
-  readonly conversation: string | undefined;
+  /** Looked for when they are asked for, to choose a host by: our own engine takes what it gets. */
+  readonly needs: () => RequestNeeds;
 }
 
 export interface RoutingParts {
@@ -56,35 +54,9 @@ export function choose(path: string, json: Json, asker: EndpointId | undefined, 
   if (typeof asked !== "string" || asked === "") {
     throw new MeshError("E_INPUT", "name the model in the field `model`, or write auto", { param: "model" });
   }
-  if (asked !== autoModel) return new NamedChoice(asked, path, json);
-  const needs = needsOf(path, json);
-  return { model: pick(needs, asker, parts), needTokens: needs.tokens, conversation: needs.conversation };
-}
-
-/** What it needs is looked for when a host is chosen: our own engine takes what it gets. */
-class NamedChoice implements Choice {
-  readonly model: string;
-  readonly #path: string;
-  readonly #json: Json;
-  #needs: RequestNeeds | undefined;
-
-  constructor(model: string, path: string, json: Json) {
-    this.model = model;
-    this.#path = path;
-    this.#json = json;
-  }
-
-  get needTokens(): number {
-    return this.#known.tokens;
-  }
-
-  get conversation(): string | undefined {
-    return this.#known.conversation;
-  }
-
-  get #known(): RequestNeeds {
-    return (this.#needs ??= needsOf(this.#path, this.#json));
-  }
+  let known: RequestNeeds | undefined;
+  const needs = (): RequestNeeds => (known ??= needsOf(path, json));
+  return { model: asked === autoModel ? pick(needs(), asker, parts) : asked, needs };
 }
 
 function pick(needs: RequestNeeds, asker: EndpointId | undefined, parts: RoutingParts): string {

@@ -237,11 +237,12 @@ async function askMesh(
   { asking, caller }: Inference,
   path: string,
   { bytes, model }: NormalisedRequest,
-  { needTokens, conversation }: Choice,
+  choice: Choice,
   parts: InferenceParts,
   sealedOnly: boolean,
 ): Promise<Obtained> {
   const { signal } = caller;
+  const { tokens: needTokens, conversation } = choice.needs();
   const headers: (readonly [string, string])[] = [];
   for (const [name, value] of Object.entries(asking.headers))
     if (typeof value === "string") headers.push([name, value]);

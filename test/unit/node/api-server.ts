@@ -48,7 +48,9 @@ export async function startApi(
     localModels: () => Object.keys(engines),
     meshModels: () => [...Object.keys(engines), "remote"],
     isElsewhere: (model) => model === "remote",
-    choose: (_path, json) => ({ model: String(json["model"]), needTokens: 0, conversation: undefined }),
+    choose: (_path, json) => {
+      return { model: String(json["model"]), needs: () => ({ kinds: [], tokens: 0, conversation: undefined }) };
+    },
     proofNow: () => "current",
     attestation: () => Promise.reject(new MeshError("E_BUG", "nobody knows anything of hosts here")),
     ask: () => Promise.reject(new MeshError("E_NO_HOST", "there is no mesh here", { retryAfterSeconds: 5 })),

@@ -241,7 +241,7 @@ describe("a whole answer", () => {
 describe("a host's answer", () => {
   it("says in headers and report who gave it, how, and after how many attempts", async () => {
     const { ask, asked } = meshOf(200, '{"usage":{"prompt_tokens":3,"completion_tokens":1}}');
-    const choose = () => ({ model: "remote", needTokens: 321, conversation: "c1" });
+    const choose = () => ({ model: "remote", needs: () => ({ kinds: [], tokens: 321, conversation: "c1" }) });
     const { url, reports } = await startApi({}, { ask, choose });
     const { response } = await post(url, path, chatOf("auto"));
     const shown = [...response.headers].filter(([name]) => name.startsWith("x-sealmesh-"));

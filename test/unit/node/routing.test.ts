@@ -154,7 +154,7 @@ describe("auto", () => {
 
   it("of a peer neither shows nor changes what this machine's conversations have: they may begin alike", () => {
     const both = parts({ ownModels: () => ["a", "b"].map((name) => offer({ name })) });
-    const conversation = choose(chat, ask("x"), undefined, both).conversation;
+    const conversation = choose(chat, ask("x"), undefined, both).needs().conversation;
     both.affinity.remember(conversation, { model: "b", host: self });
     expect(choose(chat, ask("x"), ids[2], both).model).toBe("a");
     expect(choose(chat, ask("x"), undefined, both).model).toBe("b");
