@@ -66,6 +66,7 @@ import { askRelay } from "./tunnel/relay.ts";
 import { type AnswerPace, openedResponse, readEnvelope, sealResponse, writeEnvelope } from "./tunnel/sealed.ts";
 import type { SeenCache } from "./tunnel/seen.ts";
 import { StreamReader } from "./wire/frame.ts";
+import type { RequestEnvelope } from "./wire/envelope.ts";
 import { headSigningBytes, readSealedHead, type SealedHead, sealedHeadFields } from "./wire/head.ts";
 import { limits } from "./wire/limits.ts";
 import { decodeRelayedOpen } from "./wire/relay.ts";
@@ -137,6 +138,9 @@ export interface Asked {
 const maxAttempts = 3;
 /** How long a host that has failed, or has sent us away, comes behind the others, ms. */
 const avoidMs = 10_000;
+
+/** Requests up to this size go to a relay together with the question where they are to go, bytes. */
+const aheadBytes = 16 * 1024;
 
 /** Failures that say nothing about what the host would do with another request. */
 const ofThisRequest: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["E_OVERFLOW", "E_MODEL", "E_UNSUPPORTED"]);
@@ -414,7 +418,7 @@ async function sealAndSend(
   parts: AskParts,
   clockOffsetMs: number,
 ): Promise<BegunResponse> {
-  const { clock, identity, timing } = parts;
+  const { clock, timing } = parts;
   const seal = new AskerSeal(route.hostKey);
   let leaveRelay = (): void => undefined;
   const end = endedOrGone(() => {
@@ -423,18 +427,19 @@ async function sealAndSend(
   }, request.signal);
   let close: (whole: boolean) => void = end;
   try {
-    // 1 a stream to the host, direct or through a relay
-    const { stream, reader } = await openPath(request, route, trial, parts);
+    const silenceMs = route.order === "indexed" ? timing.silenceMs : timing.referenceSilenceMs;
+    // 1 the HTTP request with the signed head, sealed to the host's inference key: once, whichever ways these bytes are sent
+    let envelope: RequestEnvelope | undefined;
+    const send = async (stream: ByteStream): Promise<void> => {
+      envelope ??= sealedRequest(request, route, seal, trial, parts, clock.now() + clockOffsetMs);
+      trial.sent = true;
+      await writeEnvelope(stream, envelope, silenceMs);
+    };
+    // 2 a stream to the host, direct or through a relay; a relay that has led there before gets the envelope with the question
+    const { stream, reader, sending = send(stream) } = await openPath(send, request, route, trial, parts);
     close = closing(stream, reader, request.signal, end);
     if (trial.relay && !request.signal.aborted) leaveRelay = parts.load.add(trial.relay);
-    // 2 the HTTP request with the signed head, sealed to the host's inference key
-    const relayed = trial.relay && { credential: parts.credential?.() };
-    const head = makeHead(request, route, seal, relayed, clock.now() + clockOffsetMs, identity);
-    const headers = [...allowedRequestHeaders(request.headers), ...sealedHeadFields(head)];
-    const requestHead = encodeRequestHead({ method: request.method, path: request.path, headers, body: request.body });
-    trial.sent = true;
-    const silenceMs = route.order === "indexed" ? timing.silenceMs : timing.referenceSilenceMs;
-    await writeEnvelope(stream, seal.sealRequest(requestHead, request.body), silenceMs).catch((thrown: unknown) => {
+    await sending.catch((thrown: unknown) => {
       throw asOpenFailure(thrown); // a host may refuse before it has read everything
     });
     // 3 the answer, chunk after chunk
@@ -485,19 +490,30 @@ async function attemptPlain(
   }
 }
 
-/** Another way is tried while nothing of the request was sent: what a relay says before that harms nothing but its own place. */
+/** A stream that leads to the host. */
+interface Path {
+  readonly stream: ByteStream;
+  readonly reader: StreamReader;
+  /** The sending of the envelope, where it has begun already. */
+  readonly sending?: Promise<void> | undefined;
+}
+
+type Send = (stream: ByteStream) => Promise<void>;
+
+/** Tries ways until one leads to the host: what a relay says before that harms nothing but its own place. */
 async function openPath(
+  send: Send,
   request: AskRequest,
   route: SealedRoute,
   trial: Trial,
   parts: AskParts,
-): Promise<{ stream: ByteStream; reader: StreamReader }> {
+): Promise<Path> {
   trial.use(undefined);
   let failure: MeshError | undefined;
   for (const relay of waysTo(route, trial, parts)) {
     trial.use(relay);
     try {
-      return await openWay(relay, route.host, { request, trial, parts });
+      return await openWay(relay, route.host, { send, request, trial, parts });
     } catch (thrown) {
       failure = brokenOff(thrown, relay ? "E_RELAY" : "E_LOST");
       if (request.signal.aborted) throw failure;
@@ -518,11 +534,18 @@ function waysTo({ host, relayable }: SealedRoute, trial: Trial, parts: AskParts)
   return isFar(mesh, host, load, clock.now()) ? [...relays, ...direct] : [...direct, ...relays];
 }
 
+interface WayParts {
+  readonly send: Send;
+  readonly request: AskRequest;
+  readonly trial: Trial;
+  readonly parts: AskParts;
+}
+
 async function openWay(
   relay: EndpointId | undefined,
   host: EndpointId,
-  { request, trial, parts }: { readonly request: AskRequest; readonly trial: Trial; readonly parts: AskParts },
-): Promise<{ stream: ByteStream; reader: StreamReader }> {
+  { send, request, trial, parts }: WayParts,
+): Promise<Path> {
   const { mesh, timing, load, clock } = parts;
   const { signal } = request;
   const dialing = { dialMs: trial.within(timing.dialMs), signal };
@@ -536,9 +559,37 @@ async function openWay(
   const stream = await mesh.openSeal(relay, dialing);
   const reader = new StreamReader(stream);
   const startedMs = performance.now();
-  await askRelay(stream, reader, host, { ms: trial.within(timing.relayMs), signal });
+  // a round trip less where it has led there before
+  const isAhead = load.wayMs(relay, host, clock.now()) !== undefined && request.body.length <= aheadBytes;
+  let sending: Promise<void> | undefined;
+  const sendAhead = (): void => {
+    sending = send(stream);
+    sending.catch(() => undefined); // why it failed is the relay's to say first
+  };
+  try {
+    const asking = { ms: trial.within(timing.relayMs), signal };
+    await askRelay(stream, reader, host, isAhead ? { ...asking, behind: sendAhead } : asking);
+  } catch (thrown) {
+    load.unproven(relay, host);
+    throw thrown;
+  }
   load.reached(relay, host, performance.now() - startedMs, clock.now());
-  return { stream, reader };
+  return { stream, reader, sending };
+}
+
+function sealedRequest(
+  request: AskRequest,
+  route: SealedRoute,
+  seal: AskerSeal,
+  trial: Trial,
+  { identity, credential }: AskParts,
+  timeMs: number,
+): RequestEnvelope {
+  const { method, path, body } = request;
+  const relayed = trial.relay && { credential: credential?.() };
+  const head = makeHead(request, route, seal, relayed, timeMs, identity);
+  const headers = [...allowedRequestHeaders(request.headers), ...sealedHeadFields(head)];
+  return seal.sealRequest(encodeRequestHead({ method, path, headers, body }), body);
 }
 
 function makeHead(

@@ -30,6 +30,7 @@ export class AskerSeal {
   readonly ephemeralKey: Uint8Array;
   readonly #key: SecretBytes;
   readonly #requestNonce: Uint8Array;
+  #sealed = false;
 
   /**
    * @param hostKey inference key of the host, 32 bytes
@@ -43,7 +44,7 @@ export class AskerSeal {
     this.#key = key;
   }
 
-  /** Seals the whole HTTP request. @param plaintext its parts, one after the other */
+  /** Seals the whole HTTP request. @param plaintext its parts, one after the other @throws E_BUG at a second one: nonces serve once */
   sealRequest(...plaintext: readonly Uint8Array[]): RequestEnvelope {
     const length = plaintext.reduce((sum, part) => sum + part.length, 0);
     const ciphertext = new Uint8Array(nonceBytes + tagBytes + length);
@@ -56,6 +57,8 @@ export class AskerSeal {
     }
     const inside = ciphertext.subarray(nonceBytes + tagBytes);
     sealInto(ciphertext.subarray(nonceBytes), inside, this.#requestNonce, this.#key);
+    if (this.#sealed) throw new MeshError("E_BUG", "an exchange seals one request");
+    this.#sealed = true;
     return { ephemeralKey: this.ephemeralKey, ciphertext };
   }
 

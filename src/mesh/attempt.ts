@@ -7,7 +7,7 @@ import { mayMoveOn, refusalText } from "../openai/refusal.ts";
 import type { PlainRoute, SealedRoute } from "../policy/decide.ts";
 import { type ByteSource, flowOfSource, sourceOf } from "../tunnel/http.ts";
 
-/** A way that did not lead to the host: nothing of the request was sent on it. */
+/** A way that did not lead to the host. Of the request only a relay that had led there before has got anything: its envelope. */
 export interface FailedWay {
   /** Null: the host's own connection. */
   readonly relay: EndpointId | null;
@@ -77,6 +77,7 @@ export class Trial {
 
   /** The way that is in use did not lead to the host. */
   failedWay({ code, message }: MeshError): void {
+    this.sentBefore = this.sent; // a relay that says no may have passed the envelope on
     this.#failedWays.push({ relay: this.#relay ?? null, outcome: code, reason: message });
   }
 

@@ -88,6 +88,11 @@ export class HostLoad {
     if (this.#ways.size > wayTimes && oldest !== undefined) this.#ways.delete(oldest);
   }
 
+  /** The relay did not lead to the host, though it had. */
+  unproven(relay: EndpointId, host: EndpointId): void {
+    this.#ways.delete(`${relay} ${host}`);
+  }
+
   /** What the way took last; undefined: not tried, or too long ago. */
   wayMs(relay: EndpointId, host: EndpointId, nowMs: number): number | undefined {
     const way = this.#ways.get(`${relay} ${host}`);

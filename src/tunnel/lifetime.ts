@@ -10,14 +10,25 @@ const endMs = 5_000;
 /**
  * Reads a stream on which all has been said to its end, in the background: only then it is over for both sides. One that
  * does not end is aborted.
+ *
+ * @param unwantedBytes so many may come still, and are dropped. @default 0
  */
-export function settle(stream: ByteStream, reader: Pick<ByteStream, "read">): void {
-  withDeadline(reader.read(), { what: "the end of a stream", ms: endMs }).then(
-    (more) => {
-      if (more) stream.abort(abortCodes.protocol);
+export function settle(stream: ByteStream, reader: Pick<ByteStream, "read">, unwantedBytes = 0): void {
+  withDeadline(endsWithin(unwantedBytes, reader), { what: "the end of a stream", ms: endMs }).then(
+    (ended) => {
+      if (!ended) stream.abort(abortCodes.protocol);
     },
     () => stream.abort(abortCodes.timeout),
   );
+}
+
+async function endsWithin(bytes: number, reader: Pick<ByteStream, "read">): Promise<boolean> {
+  for (let left = bytes; ;) {
+    const more = await reader.read();
+    if (!more) return true;
+    left -= more.length;
+    if (left < 0) return false;
+  }
 }
 
 /**

@@ -29,6 +29,8 @@ export interface RelayAsk {
   readonly hops?: number;
   readonly ms: number;
   readonly signal: AbortSignal;
+  /** Writes what is to go to the target, without waiting for the relay's answer. @default nothing goes before that */
+  readonly behind?: () => void;
 }
 
 /** Asker: tells the relay where to. Resolves when the relay has reached the target. @throws E_RELAY with its reason */
@@ -49,12 +51,15 @@ async function codeOf(
   stream: ByteStream,
   reader: StreamReader,
   target: EndpointId,
-  { hops = 0, ms, signal }: RelayAsk,
+  { hops = 0, ms, signal, behind }: RelayAsk,
 ): Promise<RelayCode> {
   try {
-    const open = encodeFrame(encodeRelayOpen({ target, hops }));
-    const asking = stream.write(Uint8Array.of(sealStreams.relay, ...open));
-    const answered = asking.then(() => reader.frame(limits.relayFrameBytes));
+    const question = Uint8Array.of(sealStreams.relay, ...encodeFrame(encodeRelayOpen({ target, hops })));
+    const asking = stream.offer?.(question) ? Promise.resolve() : stream.write(question);
+    const answered = asking.then(() => {
+      behind?.();
+      return reader.frame(limits.relayFrameBytes);
+    });
     return decodeRelayReply(await withDeadline(answered, { what: "the relay's answer", ms, signal }));
   } catch (thrown) {
     stream.abort();
@@ -131,7 +136,7 @@ export async function carry(
   const refuse = async (code: RelayCode): Promise<RelayCode> => {
     await reply(code);
     await asker.finish();
-    settle(asker, reader); // an abort would overtake what was said
+    settle(asker, reader, limits.relayAheadBytes); // an abort would overtake what was said
     return code;
   };
   const open = await readOpen(reader, options.firstByteMs);

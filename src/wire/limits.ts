@@ -71,6 +71,8 @@ export const limits = {
   recordReplyBytes: 1_049_600,
   /** Frames of the relay stream before the envelope: 40 bytes are used. */
   relayFrameBytes: 1_024,
+  /** Of an envelope that came right behind a question that is refused: so much is dropped, more ends the stream at once. */
+  relayAheadBytes: 65_536,
   /** Relays on one way: what a mesh of a few sites needs, and each one more sees who asks whom, and can cut. */
   relayHops: 2,
 

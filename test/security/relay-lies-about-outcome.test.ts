@@ -1,7 +1,7 @@
 /**
  * A relay says one thing of an exchange and does another. Whatever it says, the asker's report is right: answered only by
  * the host's own sealed answer, "maybe processed" once a byte of the envelope has left, "not processed" before that, and
- * no prompt is computed twice because a relay wishes it.
+ * no envelope is computed twice because a relay wishes it.
  */
 import { randomBytes } from "node:crypto";
 import { describe, expect, it, onTestFinished } from "vitest";
@@ -83,10 +83,10 @@ interface Came {
   readonly attempts: readonly Attempt[];
 }
 
-async function ask({ asker }: Scene): Promise<Came> {
+async function ask({ asker }: Scene, body: object = prompt()): Promise<Came> {
   let attempts: readonly Attempt[] = [];
   try {
-    const answer = await asker.ask({ body: utf8(JSON.stringify(prompt())) });
+    const answer = await asker.ask({ body: utf8(JSON.stringify(body)) });
     ({ attempts } = answer);
     let text = "";
     for await (const piece of answer.response.body) text += new TextDecoder().decode(piece);
@@ -163,10 +163,83 @@ describe("a relay that says no", () => {
       if (kept) await (await sendRelayed(await liar.dial(host, "sealmesh/1"), kept)).read().catch(() => undefined);
     });
     const { attempts } = await ask(all);
-    expect(attempts.map(told)).toEqual([["E_RELAY", "no", liar.id, [liar.id]]]);
+    // this one has led to the host before, and has got the envelope with the question
+    expect(attempts.map(told)).toEqual([["E_RELAY", "maybe", liar.id, [liar.id]]]);
     await eventually("the host has refused it", () => refusals(host).length === 1);
     expect(refusals(host)).toEqual(["E_REPLAY"]);
     expect(asked(engine)).toHaveLength(1);
+    // and it is believed no more
+    liar.handlers.relay = says(relayCodes.busy);
+    expect((await ask(all)).attempts.map(told)).toEqual([["E_RELAY", "no", liar.id, [liar.id]]]);
+  });
+});
+
+describe("a relay that has led to the host", () => {
+  const proven = async (relayCount: number): Promise<Scene> => {
+    const all = await scene(relayCount);
+    expect((await ask(all)).attempts.map(told)).toEqual([["answered", "yes", all.relays[0]?.id, []]]);
+    return all;
+  };
+
+  it("gets a small envelope with the question, before it has said anything", async () => {
+    const all = await proven(1);
+    const [relay] = all.relays;
+    if (!relay) return;
+    let early = 0;
+    relay.handlers.relay = async (stream, reader) => {
+      await reader.frame(limits.relayFrameBytes);
+      const envelope = await reader.readAll(limits.envelopeBytes, "the envelope");
+      early = envelope.length;
+      await stream.write(encodeFrame(encodeRelayReply(relayCodes.ok)));
+      const answer = await sendRelayed(await relay.dial(all.host, "sealmesh/1"), envelope);
+      for await (const part of responseParts(answer)) await stream.write(part);
+      await stream.finish();
+    };
+    expect((await ask(all)).what).toBe("fine");
+    expect(early).toBeGreaterThan(0);
+    expect(relay.couldRead(secret)).toBe(false);
+  });
+
+  it("gets a large one only when it has said that the host is reached", async () => {
+    const all = await proven(1);
+    const [relay] = all.relays;
+    if (relay) relay.handlers.relay = says(relayCodes.busy);
+    const { attempts } = await ask(all, prompt({ user: "u".repeat(20_000) }));
+    expect(attempts.map(told)).toEqual([["E_RELAY", "no", relay?.id, [relay?.id]]]);
+  });
+
+  it("and refuses now: the next one gets the same bytes, and the report says what may have happened", async () => {
+    const all = await proven(2);
+    const [first, second] = all.relays;
+    const envelopes: Uint8Array[] = [];
+    const keep = async (reader: Parameters<RawHandler>[1]): Promise<void> =>
+      void envelopes.push(await reader.readAll(limits.envelopeBytes, "the envelope"));
+    if (first) first.handlers.relay = says(relayCodes.unreachable, async (_stream, reader) => await keep(reader));
+    if (second) second.handlers.relay = relaying(second, all.host, { onEnvelope: (bytes) => envelopes.push(bytes) });
+    expect((await ask(all)).attempts.map(told)).toEqual([["answered", "yes", second?.id, [first?.id]]]);
+    expect(envelopes).toHaveLength(2);
+    expect(envelopes[0]).toEqual(envelopes[1]);
+  });
+
+  it("and refuses, but passes the envelope on: the host answers it once, whoever brings it", async () => {
+    const all = await proven(2);
+    const { host, engine, relays } = all;
+    const [liar, honest] = relays;
+    if (!liar) return;
+    liar.handlers.relay = async (stream, reader) => {
+      await reader.frame(limits.relayFrameBytes);
+      const envelope = await reader.readAll(limits.envelopeBytes, "the envelope");
+      const answer = await sendRelayed(await liar.dial(host, "sealmesh/1"), envelope);
+      for await (const part of responseParts(answer)) if (part.length === 0) break;
+      await stream.write(encodeFrame(encodeRelayReply(relayCodes.busy)));
+      await stream.finish();
+    };
+    const { what, attempts } = await ask(all);
+    // what the second relay brought was refused; sealed anew it is another request, as after any cut
+    expect([what, attempts.map(({ processed }) => processed)]).toEqual(["fine", ["yes"]]);
+    expect(attempts[0]?.relay === liar.id || attempts[0]?.relay === honest?.id).toBe(true);
+    expect(refusals(host)).toEqual(["E_REPLAY"]);
+    expect(asked(engine)).toHaveLength(3);
   });
 });
 

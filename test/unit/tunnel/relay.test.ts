@@ -5,6 +5,7 @@ import { concat } from "../../../src/base/bytes.ts";
 import type { ByteStream } from "../../../src/base/stream.ts";
 import { askRelay, carry, type CarryOptions, type Onward } from "../../../src/tunnel/relay.ts";
 import { encodeFrame, StreamReader } from "../../../src/wire/frame.ts";
+import { limits } from "../../../src/wire/limits.ts";
 import {
   decodeRelayedOpen,
   decodeRelayOpen,
@@ -201,6 +202,18 @@ describe("a relay", () => {
     expect(await carry(asker.stream, new StreamReader(asker.stream), options)).toBe(relayCodes.refused);
     await new Promise((resolve) => setImmediate(resolve));
     expect([asker.written.length, asker.over.signal.aborted]).toEqual([1, false]);
+  });
+
+  it.each([
+    ["an envelope that came right behind the question is dropped", limits.relayAheadBytes, false],
+    ["more than that ends the stream", limits.relayAheadBytes + 1, true],
+  ])("when it refuses, %s", async (_name, behindBytes, aborted) => {
+    const question = encodeFrame(encodeRelayOpen({ target, hops: 2 }));
+    const asker = scripted([concat([question, new Uint8Array(behindBytes)])], 9, true);
+    const options = { from, reach: () => undefined, admit: () => true, reachMs: 100, firstByteMs: 100, idleMs: 100 };
+    expect(await carry(asker.stream, new StreamReader(asker.stream), options)).toBe(relayCodes.refused);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect([asker.written.length, asker.over.signal.aborted]).toEqual([1, aborted]);
   });
 
   it("lets bytes pass when it is told to, each direction for itself", async () => {

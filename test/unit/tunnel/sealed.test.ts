@@ -9,7 +9,7 @@ import { type ByteSource, bytesSource } from "../../../src/tunnel/http.ts";
 import { settle } from "../../../src/tunnel/lifetime.ts";
 import { openedResponse, sealResponse, writeEnvelope } from "../../../src/tunnel/sealed.ts";
 import { StreamReader } from "../../../src/wire/frame.ts";
-import { rejectsWith } from "../../support/expect-code.ts";
+import { expectCode, rejectsWith } from "../../support/expect-code.ts";
 
 afterEach(() => {
   vi.useRealTimers();
@@ -41,6 +41,12 @@ const pair = generateKeyPair();
 const keys = [{ ...pair, createdMs: 0, notAfterMs: 1 }];
 
 describe("writing a request", () => {
+  it("seals one request of an exchange, and no second one under the same nonce", () => {
+    const seal = new AskerSeal(pair.publicKey);
+    seal.sealRequest(utf8("one"));
+    expectCode("E_BUG", () => seal.sealRequest(utf8("another")));
+  });
+
   it("gives up on a host that takes no bytes", async () => {
     vi.useFakeTimers();
     const stream = recorder({ write: () => new Promise(() => undefined) });
