@@ -81,20 +81,32 @@ export async function measureTls(load, { pid, ready }, { bulkCount }) {
 }
 
 /**
- * What is asked of each hop before anything counts, so that its code is compiled and its connections are there: a node that
- * people use has answered thousands, and the floor has little code to compile.
+ * By name: what is asked of each hop before that measure counts, so that its code is compiled for it and its connections are there: a
+ * node that people use has answered thousands, and the floor has little code to compile. (ask, hop, plan)
  */
-export async function warmUp(load, hop, { firstTokens, warmMs }, measures) {
-  const ask = async (command) => await load.ask({ url: hop.url, headers: hop.headers, ...command });
-  await ask({ what: "firstToken", count: Math.ceil(firstTokens / 5) });
-  if (!measures.some((name) => ["requests", "streams", "tokens", "bulk", "growth"].includes(name))) return;
-  await ask({ what: "requests", inFlight: 32, ms: warmMs.requests });
-  await ask({ what: "wholeStreams", inFlight: 32, ms: warmMs.streams });
-  await ask({ what: "tokens", streams: 20, tokens: 60, paceMs: 5 });
-  if (!measures.includes("bulk")) return;
-  const count = isSlowInBulk(hop) ? 1 : 4;
-  await ask({ what: "bulk", up: mebibyte, count });
-  await ask({ what: "bulk", down: mebibyte, count });
+const warmUps = {
+  async "first-token"(ask, _hop, { firstTokens, warmMs }) {
+    await ask({ what: "wholeStreams", inFlight: 32, ms: warmMs.streams });
+    await ask({ what: "firstToken", count: Math.ceil(firstTokens / 5) });
+  },
+  async requests(ask, _hop, { warmMs }) {
+    await ask({ what: "requests", inFlight: 32, ms: warmMs.requests });
+  },
+  async streams(ask, _hop, { warmMs }) {
+    await ask({ what: "wholeStreams", inFlight: 32, ms: warmMs.streams });
+  },
+  async tokens(ask) {
+    await ask({ what: "tokens", streams: 20, tokens: 60, paceMs: 5 });
+  },
+  async bulk(ask, hop) {
+    const count = isSlowInBulk(hop) ? 1 : 4;
+    await ask({ what: "bulk", up: mebibyte, count });
+    await ask({ what: "bulk", down: mebibyte, count });
+  },
+};
+
+export async function warmUp(name, load, hop, plan) {
+  await warmUps[name](async (command) => await load.ask({ url: hop.url, headers: hop.headers, ...command }), hop, plan);
 }
 
 export async function warmUpTls(load, { ready }) {

@@ -1,4 +1,4 @@
-// One run: starts everything, measures in rounds that go over all hops in turn, and gives the result as a document.
+// One run: starts everything, takes each measure in rounds that go over all hops in turn, and gives the result as a document.
 import { execFileSync } from "node:child_process";
 import { cpus, release, totalmem, type } from "node:os";
 import { join } from "node:path";
@@ -33,9 +33,6 @@ export async function run(options, say) {
   const parts = { load, engine, startPair, plan, keep, say: tell };
 
   const tries = attempts(failures, tell);
-  tell("warming up");
-  for (const hop of hops)
-    await tries(`warming up ${hop.name}`, async () => await warmUp(load, hop, plan, options.measures));
   await measureHops({ hops, options, parts, tries });
   const alone = {
     memory: async () => await measureMemory(parts),
@@ -80,21 +77,25 @@ function attempts(failures, say) {
   };
 }
 
+/** One measure after the other, each warmed up and then taken in rounds over all hops. */
 async function measureHops({ hops, options, parts, tries }) {
   const { load, plan, keep, say } = parts;
-  const wanted = Object.keys(hopMeasures).filter((name) => options.measures.includes(name));
-  const tls = wanted.includes("bulk") ? await startNode([join(import.meta.dirname, "tls-bulk.mjs")]) : undefined;
-  if (tls) await warmUpTls(load, tls);
-  for (let round = 1; round <= plan.rounds; round += 1) {
+  for (const name of Object.keys(hopMeasures).filter((known) => options.measures.includes(known))) {
     fixedWork(keep);
-    for (const name of wanted) {
-      if (name === "bulk" && round > plan.bulkRounds) continue;
-      say(`round ${round} of ${plan.rounds}: ${name}`);
+    say(`${name}: warming up`);
+    const tls = name === "bulk" ? await startNode([join(import.meta.dirname, "tls-bulk.mjs")]) : undefined;
+    if (tls) await warmUpTls(load, tls);
+    for (const hop of hops) {
+      await tries(`warming up ${hop.name} for ${name}`, async () => await warmUp(name, load, hop, plan));
+    }
+    const rounds = name === "bulk" ? Math.min(plan.rounds, plan.bulkRounds) : plan.rounds;
+    for (let round = 1; round <= rounds; round += 1) {
+      say(`${name}: round ${round} of ${rounds}`);
       const found = {};
       for (const hop of hops) {
         found[hop.name] = await tries(`${name} of ${hop.name}`, async () => await hopMeasures[name](load, hop, plan));
       }
-      if (name === "bulk") found.tls = await measureTls(load, tls, plan);
+      if (tls) found.tls = await measureTls(load, tls, plan);
       if (name === "first-token") addAdded(found);
       for (const [whose, figures = {}] of Object.entries(found)) {
         for (const [figure, value] of Object.entries(figures)) keep(figure, whose, value);
