@@ -20,14 +20,8 @@ export async function withCpu(load, hop, command) {
 
 const each = (cpuUs, count) => (cpuUs === undefined ? undefined : cpuUs / count);
 
-/** By name: (load, hop, plan) → figures of one round. */
+/** By name: (load, hop, plan) → figures of one round. In this order: what waits for nothing else comes when its code is compiled. */
 export const hopMeasures = {
-  async "first-token"(load, hop, { firstTokens }) {
-    const count = slowInStarts.includes(hop.name) ? Math.ceil(firstTokens / 4) : firstTokens;
-    const { p50, p99 } = await withCpu(load, hop, { what: "firstToken", count });
-    return { firstTokenMs: p50, firstTokenP99Ms: p99 };
-  },
-
   async requests(load, hop, { requestsMs }) {
     const at = async (inFlight) => await withCpu(load, hop, { what: "requests", inFlight, ms: requestsMs[inFlight] });
     const one = await at(1);
@@ -59,6 +53,12 @@ export const hopMeasures = {
     };
   },
 
+  async "first-token"(load, hop, { firstTokens }) {
+    const count = slowInStarts.includes(hop.name) ? Math.ceil(firstTokens / 4) : firstTokens;
+    const { p50, p99 } = await withCpu(load, hop, { what: "firstToken", count });
+    return { firstTokenMs: p50, firstTokenP99Ms: p99 };
+  },
+
   async bulk(load, hop, { bulkCount }) {
     const count = isSlowInBulk(hop) ? 1 : bulkCount;
     const up = await withCpu(load, hop, { what: "bulk", up: bulkBytes, count });
@@ -80,22 +80,19 @@ export async function measureTls(load, { pid, ready }, { bulkCount }) {
   return { uploadMbs: up.perSecond, downloadMbs: down.perSecond };
 }
 
+/** What kind of answers a measure is about: what is warm for one is warm for the next of its kind. */
+const kinds = { requests: "whole", streams: "streamed", tokens: "streamed", "first-token": "streamed", bulk: "bulk" };
+
 /**
- * By name: what is asked of each hop before that measure counts, so that its code is compiled for it and its connections are there: a
- * node that people use has answered thousands, and the floor has little code to compile. (ask, hop, plan)
+ * By kind: what is asked of each hop before its first measure counts, so that its code is compiled for it and its connections are
+ * there: a node that people use has answered thousands, and the floor has little code to compile. (ask, hop, plan)
  */
 const warmUps = {
-  async "first-token"(ask, _hop, { firstTokens, warmMs }) {
-    await ask({ what: "wholeStreams", inFlight: 32, ms: warmMs.streams });
-    await ask({ what: "firstToken", count: Math.ceil(firstTokens / 5) });
+  async whole(ask, _hop, { warmMs }) {
+    await ask({ what: "requests", inFlight: 32, ms: warmMs });
   },
-  async requests(ask, _hop, { warmMs }) {
-    await ask({ what: "requests", inFlight: 32, ms: warmMs.requests });
-  },
-  async streams(ask, _hop, { warmMs }) {
-    await ask({ what: "wholeStreams", inFlight: 32, ms: warmMs.streams });
-  },
-  async tokens(ask) {
+  async streamed(ask, _hop, { warmMs }) {
+    await ask({ what: "wholeStreams", inFlight: 32, ms: warmMs });
     await ask({ what: "tokens", streams: 20, tokens: 60, paceMs: 5 });
   },
   async bulk(ask, hop) {
@@ -105,8 +102,12 @@ const warmUps = {
   },
 };
 
+/** @param before the measure that was taken last, if any */
+export const isWarm = (name, before) => kinds[name] === kinds[before];
+
 export async function warmUp(name, load, hop, plan) {
-  await warmUps[name](async (command) => await load.ask({ url: hop.url, headers: hop.headers, ...command }), hop, plan);
+  const ask = async (command) => await load.ask({ url: hop.url, headers: hop.headers, ...command });
+  await warmUps[kinds[name]](ask, hop, plan);
 }
 
 export async function warmUpTls(load, { ready }) {

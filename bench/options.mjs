@@ -26,7 +26,7 @@ With --only, --measure or --cpu-prof a run is not whole: it ends with 0 unless a
 const plans = {
   whole: {
     rounds: 3,
-    warmMs: { requests: 6_000, streams: 2_000 },
+    warmMs: 6_000,
     firstTokens: 40,
     requestsMs: { 1: 400, 32: 1_000, 128: 700 },
     streamsMs: 600,
@@ -39,7 +39,7 @@ const plans = {
   },
   quick: {
     rounds: 2,
-    warmMs: { requests: 700, streams: 350 },
+    warmMs: 700,
     firstTokens: 25,
     requestsMs: { 1: 150, 32: 350, 128: 150 },
     streamsMs: 200,

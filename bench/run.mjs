@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { measureGrowth, measureMemory, measureStart } from "./alone.mjs";
 import { judged } from "./judge.mjs";
 import { startHops } from "./hops.mjs";
-import { hopMeasures, measureTls, warmUp, warmUpTls } from "./measure.mjs";
+import { hopMeasures, isWarm, measureTls, warmUp, warmUpTls } from "./measure.mjs";
 import { peerVersion } from "./peer.mjs";
 import { startNode, startHelper } from "./processes.mjs";
 import { spread, summary } from "./stats.mjs";
@@ -77,20 +77,23 @@ function attempts(failures, say) {
   };
 }
 
-/** One measure after the other, each warmed up and then taken in rounds over all hops. */
+/** One measure after the other, each in rounds over all hops, which are warm for it by then. */
 async function measureHops({ hops, options, parts, tries }) {
   const { load, plan, keep, say } = parts;
+  let before;
   for (const name of Object.keys(hopMeasures).filter((known) => options.measures.includes(known))) {
     fixedWork(keep);
-    say(`${name}: warming up`);
     const tls = name === "bulk" ? await startNode([join(import.meta.dirname, "tls-bulk.mjs")]) : undefined;
     if (tls) await warmUpTls(load, tls);
-    for (const hop of hops) {
-      await tries(`warming up ${hop.name} for ${name}`, async () => await warmUp(name, load, hop, plan));
+    if (!isWarm(name, before)) {
+      say(`${name}: warming up`);
+      for (const hop of hops) {
+        await tries(`warming up ${hop.name} for ${name}`, async () => await warmUp(name, load, hop, plan));
+      }
     }
-    const rounds = name === "bulk" ? Math.min(plan.rounds, plan.bulkRounds) : plan.rounds;
-    for (let round = 1; round <= rounds; round += 1) {
-      say(`${name}: round ${round} of ${rounds}`);
+    before = name;
+    for (let round = 1; round <= plan.rounds; round += 1) {
+      say(`${name}: round ${round} of ${plan.rounds}`);
       const found = {};
       for (const hop of hops) {
         found[hop.name] = await tries(`${name} of ${hop.name}`, async () => await hopMeasures[name](load, hop, plan));
@@ -100,6 +103,7 @@ async function measureHops({ hops, options, parts, tries }) {
       for (const [whose, figures = {}] of Object.entries(found)) {
         for (const [figure, value] of Object.entries(figures)) keep(figure, whose, value);
       }
+      if (name === "bulk" && round === plan.bulkRounds) break;
     }
   }
   fixedWork(keep);

@@ -2,9 +2,10 @@
  * A node's identity: an Ed25519 key whose public half is its endpoint id. QUIC proves it on every connection; here it
  * signs what must be believed without one (records, heads of relayed requests).
  */
-import { createPrivateKey, createPublicKey, type KeyObject, randomBytes, sign, verify } from "node:crypto";
+import { createPrivateKey, type KeyObject, randomBytes } from "node:crypto";
 import { type EndpointId, endpointIdFromBytes } from "../base/brand.ts";
 import { concat, equal, fromHex } from "../base/bytes.ts";
+import { sodium } from "./sodium.ts";
 
 /** DER of RFC 8410 up to the 32 key bytes. */
 const privatePrefix = fromHex("302e020100300506032b657004220420");
@@ -25,14 +26,20 @@ export function newIdentitySeed(): Uint8Array {
 
 /** @param seed 32 bytes, kept */
 export function identityFrom(seed: Uint8Array): Identity {
-  const privateKey = privateKeyOf(seed);
-  const id = endpointIdFromBytes(spkiOf(createPublicKey(privateKey)).subarray(publicPrefix.length));
-  return { id, seed, sign: (message) => new Uint8Array(sign(null, message, privateKey)) };
+  const publicKey = new Uint8Array(32);
+  const secretKey = new Uint8Array(64);
+  sodium.crypto_sign_seed_keypair(publicKey, secretKey, seed);
+  const sign = (message: Uint8Array): Uint8Array => {
+    const signature = new Uint8Array(64);
+    sodium.crypto_sign_detached(signature, message, secretKey);
+    return signature;
+  };
+  return { id: endpointIdFromBytes(publicKey), seed, sign };
 }
 
 /** @param seed 32 bytes */
 export function privateKeyOf(seed: Uint8Array): KeyObject {
-  return createPrivateKey({ key: asBuffer(privatePrefix, seed), format: "der", type: "pkcs8" });
+  return createPrivateKey({ key: Buffer.from(concat([privatePrefix, seed])), format: "der", type: "pkcs8" });
 }
 
 /** SubjectPublicKeyInfo of a public key, DER. */
@@ -53,20 +60,16 @@ export function verifySignature(id: EndpointId, message: Uint8Array, signature: 
   return verifyByKey(fromHex(id), message, signature);
 }
 
-/** The same for a key that is no node's. @param key 32 bytes, Ed25519 */
+/**
+ * The same for a key that is no node's, strictly: a signature is made by one key over one message, and has one form. Refuses,
+ * besides what does not hold: keys and first halves of low order, which would sign everything for anybody, keys that are
+ * not canonical or no point, and scalars from the group's order up.
+ *
+ * @param key       32 bytes, Ed25519; any other length does not hold
+ * @param signature 64 bytes; any other length does not hold
+ * @see protocol.md §10 · libsodium crypto_sign_verify_detached
+ */
 export function verifyByKey(key: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean {
-  if (signature.length !== 64) return false;
-  try {
-    return verify(null, message, publicKeyOf(key), signature);
-  } catch {
-    return false; // 32 bytes that are no point of the curve
-  }
-}
-
-function publicKeyOf(key: Uint8Array): KeyObject {
-  return createPublicKey({ key: asBuffer(publicPrefix, key), format: "der", type: "spki" });
-}
-
-function asBuffer(prefix: Uint8Array, key: Uint8Array): Buffer {
-  return Buffer.from(concat([prefix, key]));
+  if (key.length !== 32 || signature.length !== 64) return false;
+  return sodium.crypto_sign_verify_detached(signature, message, key);
 }

@@ -7,6 +7,9 @@ export interface Sodium {
   crypto_scalarmult_base(publicKey: Uint8Array, secretKey: Uint8Array): void;
   crypto_secretbox_easy(box: Uint8Array, message: Uint8Array, nonce: Uint8Array, key: Uint8Array): void;
   crypto_secretbox_open_easy(message: Uint8Array, box: Uint8Array, nonce: Uint8Array, key: Uint8Array): boolean;
+  /** @param publicKey 32 bytes @param secretKey 64 bytes @param seed 32 bytes */
+  crypto_sign_seed_keypair(publicKey: Uint8Array, secretKey: Uint8Array, seed: Uint8Array): void;
+  crypto_sign_detached(signature: Uint8Array, message: Uint8Array, secretKey: Uint8Array): void;
   crypto_sign_verify_detached(signature: Uint8Array, message: Uint8Array, publicKey: Uint8Array): boolean;
   /** Argon2id v1.3, one lane. @param memlimit bytes */
   crypto_pwhash(

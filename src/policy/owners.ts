@@ -7,7 +7,7 @@ import { createHash } from "node:crypto";
 import type { EndpointId } from "../base/brand.ts";
 import { toHex } from "../base/bytes.ts";
 import { unlessMeshError } from "../base/errors.ts";
-import { verifyStrictly } from "../crypto/strict-signature.ts";
+import { verifyByKey } from "../crypto/identity.ts";
 import { decodeOwnership, ownershipBytes, type OwnershipClaim } from "../wire/ownership.ts";
 
 /** The reference's words, in the order in which it looks (protocol.md §10). */
@@ -90,7 +90,7 @@ export function readClaim(bytes: Uint8Array | undefined, id: EndpointId): ReadCl
   if (claim.version !== claimVersion) return { kind: "worthless", status: "unsupported_protocol" };
   if (claim.node !== id) return { kind: "worthless", status: "mismatched_node_id" };
   const owner = ownerIdOf(claim.ownerKey);
-  const holds = claim.ownerId === owner && verifyStrictly(claim.ownerKey, ownershipBytes(claim), signature);
+  const holds = claim.ownerId === owner && verifyByKey(claim.ownerKey, ownershipBytes(claim), signature);
   return holds ? { kind: "signed", owner, claim } : { kind: "worthless", status: "invalid_signature" };
 }
 

@@ -9,7 +9,7 @@
  * @see protocol.md §7 · wire.md §5
  */
 import { concat, empty, equal } from "../base/bytes.ts";
-import { Patience, tookLonger } from "../base/deadline.ts";
+import { Patience, tookLonger, unlessLate } from "../base/deadline.ts";
 import { MeshError } from "../base/errors.ts";
 import type { Flow, Now } from "../base/flow.ts";
 import type { ByteStream } from "../base/stream.ts";
@@ -141,6 +141,9 @@ export function openedResponse(
   });
 }
 
+/** How long the header waits for the first piece of its answer, ms: by itself it costs both sides, and relays, a turn of their own. */
+const headerWaitMs = 5;
+
 /** The pace of an answer at its host. */
 export interface AnswerPace {
   /** Longest silence before an empty chunk says that the host is alive, ms. */
@@ -150,8 +153,8 @@ export interface AnswerPace {
 }
 
 /**
- * Seals `response` piece by piece onto the stream: header first, an empty chunk after each keepAliveMs without bytes,
- * the authenticated end last. The stream is finished when it returns.
+ * Seals `response` piece by piece onto the stream: header first, with the first piece or at once when that takes longer, an
+ * empty chunk after each keepAliveMs without bytes, the authenticated end last. The stream is finished when it returns.
  *
  * A response that breaks off ends without the mark, so that the reader sees a cut, but after all that was written: an
  * abort would overtake it, and with it the event that says what went wrong.
@@ -168,19 +171,25 @@ export async function sealResponse(
   const taking = new Patience(timing.unreadMs);
   const making = new Patience(timing.keepAliveMs, stream.aborted);
   const flow = flowOfSource(response);
-  const write = (bytes: Uint8Array): Promise<void> | undefined => writePiece(stream, bytes, taking);
+  let header = encodeResponseHeader(seal.hostKey);
+  const write = (bytes: Uint8Array): Promise<void> | undefined => {
+    const withHeader = header.length > 0 ? concat([header, bytes]) : bytes;
+    header = empty;
+    return writePiece(stream, withHeader, taking);
+  };
   const sealedEnd = (): Uint8Array => concat([seal.sealChunk(empty, true), endMarker]);
   try {
-    await write(encodeResponseHeader(seal.hostKey));
     for (let isOver = false; !isOver;) {
       const piece = nowUnlessBroken(stream, flow);
       if (piece === undefined) {
         const more = flow.more();
+        if (header.length > 0 && (await unlessLate(more, headerWaitMs, stream.aborted)) === "late") await write(empty);
         // while it is made, signs of life
         while ((await making.wait(more)) === "late") await write(seal.sealChunk(empty, false));
         continue;
       }
       if (piece === "broken") {
+        if (header.length > 0) await write(empty); // it says that the request was opened
         await stream.finish();
         return false;
       }

@@ -2,8 +2,7 @@
 import { createPublicKey, verify } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { fromHex } from "../../../src/base/bytes.ts";
-import { identityFrom } from "../../../src/crypto/identity.ts";
-import { verifyStrictly } from "../../../src/crypto/strict-signature.ts";
+import { identityFrom, verifyByKey } from "../../../src/crypto/identity.ts";
 
 const identity = identityFrom(new Uint8Array(32).fill(3));
 const key = fromHex(identity.id, 32);
@@ -11,9 +10,9 @@ const message = Uint8Array.of(1, 2, 3);
 
 it("a signature holds for its key and message alone", () => {
   const signature = identity.sign(message);
-  expect(verifyStrictly(key, message, signature)).toBe(true);
-  expect(verifyStrictly(key, Uint8Array.of(1, 2, 4), signature)).toBe(false);
-  expect(verifyStrictly(fromHex(identityFrom(new Uint8Array(32)).id), message, signature)).toBe(false);
+  expect(verifyByKey(key, message, signature)).toBe(true);
+  expect(verifyByKey(key, Uint8Array.of(1, 2, 4), signature)).toBe(false);
+  expect(verifyByKey(fromHex(identityFrom(new Uint8Array(32)).id), message, signature)).toBe(false);
 });
 
 it.each([
@@ -23,7 +22,7 @@ it.each([
   ["signature", 32, 65],
   ["both", 0, 0],
 ])("another length of the %s (%i, %i) does not hold and does not throw", (_what, keyBytes, signatureBytes) => {
-  expect(verifyStrictly(new Uint8Array(keyBytes), message, new Uint8Array(signatureBytes))).toBe(false);
+  expect(verifyByKey(new Uint8Array(keyBytes), message, new Uint8Array(signatureBytes))).toBe(false);
 });
 
 /** The curve's points of low order, and spellings of them that are not canonical. */
@@ -53,7 +52,7 @@ describe("a key of low order", () => {
   it.each(lowOrder)("%s signs nothing", (hex) => {
     const point = fromHex(hex);
     for (const forged of forgeries(point)) {
-      for (const one of messages) expect(verifyStrictly(point, one, forged)).toBe(false);
+      for (const one of messages) expect(verifyByKey(point, one, forged)).toBe(false);
     }
   });
 

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { toHex } from "../../../src/base/bytes.ts";
-import { verifyStrictly } from "../../../src/crypto/strict-signature.ts";
+import { verifyByKey } from "../../../src/crypto/identity.ts";
 import {
   decodeOwnerKey,
   encodeOwnerKey,
@@ -31,7 +31,7 @@ afterEach(() => rmSync(folder, { recursive: true, force: true }));
 function signs(file: OwnerKeyFile, passphrase: () => string): void {
   const key = openOwnerKey(file, passphrase);
   expect(key.ownerId).toBe(ownerIdOf(file.publicKey));
-  expect(verifyStrictly(file.publicKey, message, key.sign(message))).toBe(true);
+  expect(verifyByKey(file.publicKey, message, key.sign(message))).toBe(true);
 }
 
 it("a key with a passphrase signs after its file was written and read", () => {

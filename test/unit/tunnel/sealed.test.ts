@@ -82,6 +82,22 @@ describe("sealing a response", () => {
     await rejectsWith("E_TRUNCATED", source.read());
   });
 
+  it("sends the header together with what is there at once, or breaks at once", async () => {
+    const { asker, seal } = begin();
+    const stream = recorder();
+    expect(await sealResponse(stream, seal, bytesSource(utf8("fast")), { keepAliveMs: 2_000, unreadMs: 5_000 })).toBe(
+      true,
+    );
+    expect(stream.written).toHaveLength(1);
+    const source = read(asker, stream);
+    expect(await source.read()).toEqual(utf8("fast"));
+    expect(await source.read()).toBeUndefined();
+    const broken = recorder();
+    const breaking: ByteSource = { read: () => Promise.reject(new MeshError("E_ENGINE", "lost")) };
+    expect(await sealResponse(broken, begin().seal, breaking, { keepAliveMs: 2_000, unreadMs: 5_000 })).toBe(false);
+    expect([broken.written.map(({ length }) => length), broken.finished]).toEqual([[33], true]);
+  });
+
   it("says every two seconds that it lives, in chunks that carry nothing", async () => {
     vi.useFakeTimers();
     const { asker, seal } = begin();
@@ -89,8 +105,12 @@ describe("sealing a response", () => {
     let answer: (bytes: Uint8Array | undefined) => void = () => undefined;
     const slow: ByteSource = { read: () => new Promise((resolve) => (answer = resolve)) };
     const sealing = sealResponse(stream, seal, slow, { keepAliveMs: 2_000, unreadMs: 5_000 });
+    await vi.advanceTimersByTimeAsync(4);
+    expect(stream.written).toEqual([]);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(stream.written.map(({ length }) => length)).toEqual([33]); // the header, without waiting for the answer
     await vi.advanceTimersByTimeAsync(20_000);
-    expect(stream.written).toHaveLength(1 + 10); // header, then the signs of life
+    expect(stream.written).toHaveLength(1 + 10); // and the signs of life
     expect(new Set(stream.written.slice(1).map(({ length }) => length))).toEqual(new Set([44]));
     answer(utf8("at last"));
     await vi.advanceTimersByTimeAsync(0);
