@@ -1,6 +1,6 @@
 /**
- * A connection of the transport below, whose new streams take the direct path while there is one. It lives and ends with
- * that connection; streams of either way look the same from above.
+ * A connection of the transport below, whose new streams go in a session while there is one. It lives and ends with
+ * that connection; streams of either kind look the same from above.
  */
 import type { EndpointId } from "../base/brand.ts";
 import { withDeadline } from "../base/deadline.ts";
@@ -32,7 +32,8 @@ export class DirectConnection implements Connection {
   readonly serial: number;
   readonly closed: Promise<CloseReason>;
   readonly #parts: DirectConnectionParts;
-  readonly #direct = new Set<MuxStream>();
+  /** In sessions. */
+  readonly #streams = new Set<MuxStream>();
   readonly #incoming: Queue<ByteStream> = queue();
   #ended = false;
 
@@ -58,7 +59,7 @@ export class DirectConnection implements Connection {
     return stream;
   }
 
-  /** The peer has opened a stream for this connection on the direct path. */
+  /** The peer has opened a stream for this connection in a session. */
   deliver(stream: MuxStream): void {
     this.#keep(stream);
     this.#incoming.push(stream);
@@ -80,7 +81,12 @@ export class DirectConnection implements Connection {
 
   path(): Path | undefined {
     const path = this.base.path();
-    return this.#session() ? { kind: "tls", remote: path?.remote } : path;
+    return this.#session()?.home === "tls" ? { kind: "tls", remote: path?.remote } : path;
+  }
+
+  /** Whether new streams go in a session now. */
+  get inSession(): boolean {
+    return !this.#ended && this.#session() !== undefined;
   }
 
   get peerInstance(): string | undefined {
@@ -92,14 +98,14 @@ export class DirectConnection implements Connection {
   }
 
   #keep(stream: MuxStream): void {
-    this.#direct.add(stream);
-    stream.onOver = () => this.#direct.delete(stream);
+    this.#streams.add(stream);
+    stream.onOver = () => this.#streams.delete(stream);
   }
 
   #end(reason: CloseReason): void {
     if (this.#ended) return;
     this.#ended = true;
-    for (const stream of this.#direct) stream.end(lostError(reason), abortCodes.closed);
+    for (const stream of this.#streams) stream.end(lostError(reason), abortCodes.closed);
     this.#incoming.end();
   }
 

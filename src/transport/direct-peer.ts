@@ -1,6 +1,7 @@
 /**
- * One peer as the direct path has it: its connections, the sessions beside them, and when a further one is tried. Where a
- * peer may be dialed is decided here, because what it offers is its own word: first where its QUIC packets come from.
+ * One peer: its connections, the sessions beside them, and when a further one is tried. A session begins on a stream of QUIC,
+ * as soon as there is a connection, and one more on the direct path, where there is one. Where a peer may be dialed for
+ * that is decided here, because what it offers is its own word: first where its QUIC packets come from.
  */
 import { randomBytes } from "node:crypto";
 import type { TLSSocket } from "node:tls";
@@ -23,6 +24,7 @@ import {
   replyBytes,
   streamCarrier,
   tlsCarrier,
+  type Welcome,
 } from "./carriers.ts";
 import { DirectConnection } from "./direct-connection.ts";
 import { decodeOffer, type DirectOffer } from "./direct-offer.ts";
@@ -49,14 +51,15 @@ const strangerMs = 3_600_000;
 const resumeEachMs = 250;
 /** A stream waits so long for the connection that it belongs to, ms. */
 const earlyMs = 3_000;
-/** Sessions of one peer: one in use, others that are ending. */
+/** Sessions of one peer: one on QUIC from either side, one on TLS, others that are ending. */
 const maxSessions = 4;
 
 export interface DirectPeerParts {
   readonly id: EndpointId;
   /** Ours. */
   readonly instance: string;
-  readonly link: TlsLink;
+  /** For the direct path; undefined: it is not wanted. */
+  readonly link: TlsLink | undefined;
   /** Its last connection has ended. */
   readonly onGone: () => void;
 }
@@ -80,10 +83,14 @@ export class DirectPeer {
     this.#parts = parts;
   }
 
-  /** The session with that process of the peer that takes new streams. */
+  /** The session with that process of the peer that takes new streams: the one on the direct path, where there is one. */
   session(wanted: string | undefined): MuxSession | undefined {
+    return this.#sessionOn("tls", wanted) ?? this.#sessionOn("quic", wanted);
+  }
+
+  #sessionOn(home: Carrier["kind"], wanted: string | undefined): MuxSession | undefined {
     for (const { session, instance } of this.#sessions.values()) {
-      if (instance === wanted && session.isOpen) return session;
+      if (session.home === home && instance === wanted && session.isOpen) return session;
     }
     return undefined;
   }
@@ -103,6 +110,7 @@ export class DirectPeer {
     // it may come from elsewhere than the last one
     this.#failures = 0;
     this.#trySoon(this.#patienceMs());
+    if (base.dialed && base.alpn === "sealmesh/1") this.#beginOnQuic(base);
     return connection;
   }
 
@@ -121,7 +129,7 @@ export class DirectPeer {
     try {
       const hello = decodeHello(await readExactly(socket, helloBytes, helloMs));
       const carrier = tlsCarrier(socket);
-      await this.#welcome(hello, carrier, async (reply) => void socket.write(reply));
+      await this.#welcome(hello, carrier, (reply) => Promise.resolve(void socket.write(reply)));
     } catch {
       socket.destroy();
     }
@@ -139,12 +147,11 @@ export class DirectPeer {
 
   // ---- being dialed
 
-  /** It offers a stream of QUIC for a session that has lost its TLS connection. */
+  /** It offers a stream of QUIC, for a new session or one that has lost its carrier. */
   async #offered(stream: ByteStream): Promise<void> {
     try {
       const reader = new StreamReader(stream);
       const hello = decodeHello(await within(reader.exact(helloBytes), helloMs));
-      if (hello.kind === "new") throw new MeshError("E_WIRE", "a session cannot begin on a stream");
       const carrier = streamCarrier(stream, reader);
       await this.#welcome(hello, carrier, (reply) => within(stream.write(reply), helloMs));
     } catch {
@@ -158,7 +165,7 @@ export class DirectPeer {
     carrier: Carrier,
     reply: (bytes: Uint8Array) => Promise<void>,
   ): Promise<void> {
-    const session = kind === "new" ? this.#newSession(id, instance, false) : this.#orphan(id);
+    const session = kind === "new" ? this.#newSession(id, instance, carrier.kind, false) : this.#orphan(id);
     await reply(encodeReply(session && { received: session.received, instance: this.#parts.instance }));
     if (!session) throw new MeshError("E_REFUSED", "there is no such session, or no room for one");
     session.attach(carrier, received);
@@ -172,10 +179,11 @@ export class DirectPeer {
     return session.ended ? undefined : session;
   }
 
-  #newSession(id: string, instance: string, dialed: boolean): MuxSession | undefined {
+  #newSession(id: string, instance: string, home: Carrier["kind"], dialed: boolean): MuxSession | undefined {
     if (this.#over || this.#sessions.has(id) || this.#sessions.size >= maxSessions) return undefined;
     const session = new MuxSession({
       dialed,
+      home,
       onStream: (alpn, stream) => this.#deliver(alpn, instance, stream),
       onCarrierLost: () => {
         if (dialed) void this.#resume(id, session);
@@ -184,6 +192,7 @@ export class DirectPeer {
       onEnd: () => {
         this.#sessions.delete(id);
         this.#trySoon(againMs);
+        if (dialed && home === "quic") setTimeout(() => this.#beginAgain(), againMs).unref();
       },
     });
     this.#sessions.set(id, { session, instance });
@@ -213,12 +222,12 @@ export class DirectPeer {
 
   /** Who dialed tries first, unless that side has nothing to dial. */
   #patienceMs(): number {
-    const isOurs = [...this.#connections].some(({ dialed }) => dialed) || this.#parts.link.port === undefined;
+    const isOurs = [...this.#connections].some(({ dialed }) => dialed) || this.#parts.link?.port === undefined;
     return isOurs ? 0 : secondMs;
   }
 
   #trySoon(ms: number): void {
-    if (this.#over || this.#dialing) return;
+    if (this.#over || this.#dialing || !this.#parts.link) return;
     clearTimeout(this.#retry);
     this.#retry = setTimeout(() => void this.#try(), ms);
     this.#retry.unref();
@@ -226,9 +235,10 @@ export class DirectPeer {
 
   async #try(): Promise<void> {
     const newest = [...this.#connections].at(-1);
-    if (this.#over || this.#dialing || !this.#offer || this.session(newest?.peerInstance)) return;
+    const { link } = this.#parts;
+    if (this.#over || this.#dialing || !link || !this.#offer || this.#sessionOn("tls", newest?.peerInstance)) return;
     this.#dialing = true;
-    const failure = await this.#dial(this.#offer.said).catch(toMeshError);
+    const failure = await this.#dial(link, this.#offer.said).catch(toMeshError);
     this.#dialing = false;
     if (!failure) return;
     const [first, longest] = retryMs;
@@ -238,11 +248,11 @@ export class DirectPeer {
   }
 
   /** @returns why not, or undefined: there is a session now */
-  async #dial({ port, addresses }: DirectOffer): Promise<MeshError | undefined> {
+  async #dial(link: TlsLink, { port, addresses }: DirectOffer): Promise<MeshError | undefined> {
     let failure = new MeshError("E_UNREACHABLE", `${shortId(this.#parts.id)} offers no address that may be dialed`);
     for (const host of this.#hosts(addresses)) {
       try {
-        await this.#begin(await this.#parts.link.dial(host, port, this.#parts.id, dialMs));
+        await this.#begin(await link.dial(host, port, this.#parts.id, dialMs));
         this.#failures = 0;
         return undefined;
       } catch (thrown) {
@@ -275,13 +285,39 @@ export class DirectPeer {
       const id = toHex(randomBytes(16));
       socket.write(encodeHello({ kind: "new", session: id, received: 0, instance: this.#parts.instance }));
       const welcome = decodeReply(await readExactly(socket, replyBytes, helloMs));
-      const session = welcome?.received === 0 ? this.#newSession(id, welcome.instance, true) : undefined;
+      const session = welcome?.received === 0 ? this.#newSession(id, welcome.instance, "tls", true) : undefined;
       if (!session) throw new MeshError("E_REFUSED", `${shortId(this.#parts.id)} takes no direct path now`);
       session.attach(tlsCarrier(socket), 0);
     } catch (thrown) {
       socket.destroy();
       throw thrown;
     }
+  }
+
+  // ---- on QUIC
+
+  /**
+   * Begins a session on a connection that we dialed: one stream of QUIC costs less than one for each exchange. A peer that
+   * does not know this refuses the stream, and gets one for each.
+   */
+  #beginOnQuic(connection: Connection): void {
+    if (!this.#over) this.#tryOnQuic(connection).catch(() => undefined);
+  }
+
+  /** After one that worked has ended. */
+  #beginAgain(): void {
+    const connection = [...this.#connections].findLast(({ alpn, dialed }) => alpn === "sealmesh/1" && dialed);
+    if (connection) this.#beginOnQuic(connection.base);
+  }
+
+  async #tryOnQuic(connection: Connection): Promise<void> {
+    const name = toHex(randomBytes(16));
+    const { instance } = this.#parts;
+    const greeted = await this.#greet(connection, { kind: "new", session: name, received: 0, instance });
+    const { welcome, carrier } = greeted;
+    const session = welcome?.received === 0 ? this.#newSession(name, welcome.instance, "quic", true) : undefined;
+    if (session) session.attach(carrier, 0);
+    else carrier.destroy();
   }
 
   /** Goes on with a session on a stream of QUIC, until it has ended. */
@@ -297,16 +333,28 @@ export class DirectPeer {
   async #resumeOnce(id: string, session: MuxSession): Promise<"resumed" | "refused" | "failed"> {
     const connection = [...this.#connections].findLast(({ alpn }) => alpn === "sealmesh/1");
     if (!connection) return "failed";
-    const stream = await within(connection.base.open(), helloMs);
+    const { received } = session;
+    const hello: Hello = { kind: "resume", session: id, received, instance: this.#parts.instance };
+    const { welcome, carrier } = await this.#greet(connection.base, hello);
+    if (!welcome) {
+      carrier.destroy();
+      return "refused";
+    }
+    session.attach(carrier, welcome.received);
+    return "resumed";
+  }
+
+  /** Says hello on a new stream. @returns what the other side answers, and the stream as a carrier */
+  async #greet(
+    connection: Connection,
+    hello: Hello,
+  ): Promise<{ readonly welcome: Welcome | undefined; readonly carrier: Carrier }> {
+    const stream = await within(connection.open(), helloMs);
     try {
-      const { received } = session;
-      const hello = encodeHello({ kind: "resume", session: id, received, instance: this.#parts.instance });
-      await within(stream.write(Uint8Array.of(sealStreams.direct, ...hello)), helloMs);
+      await within(stream.write(Uint8Array.of(sealStreams.direct, ...encodeHello(hello))), helloMs);
       const reader = new StreamReader(stream);
       const welcome = decodeReply(await within(reader.exact(replyBytes), helloMs));
-      if (!welcome) return "refused";
-      session.attach(streamCarrier(stream, reader), welcome.received);
-      return "resumed";
+      return { welcome, carrier: streamCarrier(stream, reader) };
     } catch (thrown) {
       stream.abort();
       throw thrown;

@@ -1,14 +1,13 @@
 /**
- * The direct path: TLS 1.3 over TCP beside another transport, between peers that reach each other so. The transport below
- * makes and ends connections, proves who the peer is and crosses NATs; here each connection gets a faster way for its new
- * streams as soon as there is one, in the background, and loses it without losing a stream. What a stream carries is
- * sealed above, on either way.
+ * Faster ways for streams beside another transport: many of them in a session on one of its own streams, and the direct path,
+ * TLS 1.3 over TCP, between peers that reach each other so. The transport below makes and ends connections, proves who the
+ * peer is and crosses NATs; here each connection gets a faster way for its new streams as soon as there is one, in the
+ * background, and loses it without losing a stream. What a stream carries is sealed above, on every way.
  *
  * @see docs/wire.md, docs/performance.md
  */
 import { networkInterfaces } from "node:os";
 import type { EndpointId } from "../base/brand.ts";
-import { MeshError } from "../base/errors.ts";
 import { identityFrom, type Identity } from "../crypto/identity.ts";
 import type { EndpointAddress } from "../wire/address.ts";
 import { encodeOffer, maxAddresses } from "./direct-offer.ts";
@@ -18,15 +17,24 @@ import { parseSocketAddress } from "./socket-address.ts";
 import { openTlsLink, type TlsLink } from "./tls-link.ts";
 import type { Connection, DialOptions, Transport, TransportKind, TransportOptions } from "./transport.ts";
 
-/** The same transport, and a direct path beside its connections. */
+/** The same transport, and sessions and a direct path beside its connections. */
 export function withDirectTls(below: TransportKind): TransportKind {
+  return withSessions("direct-tls", below, true);
+}
+
+/** The same transport, and sessions on its own streams. */
+export function withMux(below: TransportKind): TransportKind {
+  return withSessions(below.kind, below, false);
+}
+
+function withSessions(kind: string, below: TransportKind, usesTls: boolean): TransportKind {
   return {
-    kind: "direct-tls",
+    kind,
     async start(options) {
       const base = await below.start(options);
       try {
-        const transport = new DirectTransport(base, options);
-        await transport.listen();
+        const transport = new SessionTransport(kind, base, options);
+        if (usesTls) await transport.listen();
         return transport;
       } catch (thrown) {
         await base.close();
@@ -36,8 +44,8 @@ export function withDirectTls(below: TransportKind): TransportKind {
   };
 }
 
-class DirectTransport implements Transport {
-  readonly kind = "direct-tls";
+class SessionTransport implements Transport {
+  readonly kind: string;
   readonly id: EndpointId;
   readonly instance: string;
   readonly #base: Transport;
@@ -49,7 +57,8 @@ class DirectTransport implements Transport {
   #offer: { readonly about: string; readonly bytes: Uint8Array } | undefined;
   #closed = false;
 
-  constructor(base: Transport, options: TransportOptions) {
+  constructor(kind: string, base: Transport, options: TransportOptions) {
+    this.kind = kind;
     this.id = base.id;
     this.instance = base.instance ?? "";
     this.#base = base;
@@ -57,7 +66,7 @@ class DirectTransport implements Transport {
     this.#identity = identityFrom(options.secretKey);
   }
 
-  /** @throws E_PORT */
+  /** Begins with the direct path. @throws E_PORT */
   async listen(): Promise<void> {
     const { secretKey, offersDirect = true } = this.#options;
     // the same number as the UDP port: one rule for a firewall, where it is free
@@ -117,17 +126,12 @@ class DirectTransport implements Transport {
       peer = new DirectPeer({
         id,
         instance: this.instance,
-        link: this.#needLink(),
+        link: this.#link,
         onGone: () => this.#peers.delete(id),
       });
       if (!this.#closed) this.#peers.set(id, peer);
     }
     return peer.wrap(connection);
-  }
-
-  #needLink(): TlsLink {
-    if (!this.#link) throw new MeshError("E_BUG", "there is no connection before the transport has started");
-    return this.#link;
   }
 
   /** "" for all addresses. */

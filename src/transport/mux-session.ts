@@ -1,5 +1,5 @@
 /**
- * Many streams between two nodes on one carrier at a time (a TLS connection, or for some time a stream of QUIC). The
+ * Many streams between two nodes on one carrier at a time (a TLS connection, or a stream of QUIC). The
  * session outlives its carrier: both sides count the bytes of the sequence of frames, and what the other side has not
  * received is kept and sent again on the next carrier. So an exchange does not notice that the one under it broke.
  *
@@ -19,6 +19,8 @@ export interface Carrier {
   send(frames: readonly Buffer[]): void;
   /** Bytes that were given to send() and have not left yet. */
   readonly waiting: number;
+  /** With so many of these it gets no more. */
+  readonly maxWaiting: number;
   /** Begins to deliver; each function is called as often as there is something, `onClosed` once and last. */
   start(events: CarrierEvents): void;
   /** Ends it behind what was given to send(). */
@@ -38,6 +40,8 @@ export interface CarrierEvents {
 export interface SessionOptions {
   /** Whether this side made it: its streams have the even numbers, and it finds the next carrier. */
   readonly dialed: boolean;
+  /** What it began on. New streams are opened on this alone: on another carrier a session only ends what it has begun. */
+  readonly home: Carrier["kind"];
   /** The peer has opened a stream. */
   readonly onStream: (alpn: Alpn, stream: MuxStream) => void;
   /** The carrier is gone; the session ends by itself unless it gets another one in time. */
@@ -51,8 +55,6 @@ const maxIncomingStreams = 1_024;
 const sessionWindow = 16 * 1024 * 1024;
 /** New streams are opened only while so much of it is left: many that nobody reads must not hold up others. */
 const leastCredit = 2 * 1024 * 1024;
-/** A carrier that has so many bytes before it gets no more. */
-const maxWaiting = 512 * 1024;
 /** Frames that come up in one turn of the event loop are sent together, unless they are so many bytes. */
 const maxGathered = 256 * 1024;
 /** Nor for longer than this, ms: in a turn that serves hundreds of streams the other side can begin with the first. */
@@ -70,6 +72,7 @@ const orphanMs = 6_000;
 
 export class MuxSession implements StreamHome, FrameSink {
   readonly dialed: boolean;
+  readonly home: Carrier["kind"];
   readonly #options: SessionOptions;
   readonly #streams = new Map<number, MuxStream>();
   readonly #waiting = new Set<MuxStream>();
@@ -103,6 +106,7 @@ export class MuxSession implements StreamHome, FrameSink {
   constructor(options: SessionOptions) {
     this.#options = options;
     this.dialed = options.dialed;
+    this.home = options.home;
     this.#confirmed = options.dialed;
     this.#nextOwn = options.dialed ? 0 : 1;
     this.#nextPeers = options.dialed ? 1 : 0;
@@ -110,7 +114,7 @@ export class MuxSession implements StreamHome, FrameSink {
 
   /** Whether new streams belong here. */
   get isOpen(): boolean {
-    return this.#carrier?.kind === "tls" && this.#confirmed && this.#credit >= leastCredit;
+    return this.#carrier?.kind === this.home && this.#confirmed && this.#credit >= leastCredit;
   }
 
   get ended(): boolean {
@@ -187,7 +191,7 @@ export class MuxSession implements StreamHome, FrameSink {
   // ---- for its streams
 
   room(stream: MuxStream): number {
-    const isFree = this.#carrier !== undefined && this.#carrier.waiting + this.#gathered < maxWaiting;
+    const isFree = this.#carrier !== undefined && this.#carrier.waiting + this.#gathered < this.#carrier.maxWaiting;
     const room = isFree ? this.#credit : 0;
     if (room === 0) this.#waiting.add(stream);
     return room;
@@ -344,7 +348,7 @@ export class MuxSession implements StreamHome, FrameSink {
   }
 
   #proceed(): void {
-    if (this.#waiting.size === 0 || (this.#carrier?.waiting ?? maxWaiting) > maxWaiting / 2) return;
+    if (this.#waiting.size === 0 || !this.#carrier || this.#carrier.waiting > this.#carrier.maxWaiting / 2) return;
     const waiting = [...this.#waiting];
     this.#waiting.clear();
     for (const stream of waiting) stream.proceed();
@@ -372,9 +376,9 @@ export class MuxSession implements StreamHome, FrameSink {
     this.#options.onCarrierLost();
   }
 
-  /** A session that takes no new streams, having lost its direct path, is of no use without old ones. */
+  /** A session that takes no new streams, away from its home, is of no use without old ones. */
   #leaveIfIdle(): void {
-    if (this.dialed && this.#streams.size === 0 && this.#carrier?.kind === "quic") this.end();
+    if (this.dialed && this.#streams.size === 0 && this.#carrier && this.#carrier.kind !== this.home) this.end();
   }
 
   #isOwn(id: number): boolean {

@@ -1,6 +1,6 @@
 /** The transports a node can run on. A new kind is one file and one line here. */
-import { withDirectTls } from "./direct-tls.ts";
+import { withDirectTls, withMux } from "./direct-tls.ts";
 import { irohTransport } from "./iroh.ts";
 import type { TransportKind } from "./transport.ts";
 
-export const transports: readonly TransportKind[] = [withDirectTls(irohTransport), irohTransport];
+export const transports: readonly TransportKind[] = [withDirectTls(irohTransport), withMux(irohTransport)];

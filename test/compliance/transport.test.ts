@@ -7,7 +7,7 @@ import { concat } from "../../src/base/bytes.ts";
 import { sleep, withDeadline } from "../../src/base/deadline.ts";
 import type { ByteStream } from "../../src/base/stream.ts";
 import { identityFrom, newIdentitySeed } from "../../src/crypto/identity.ts";
-import { withDirectTls } from "../../src/transport/direct-tls.ts";
+import { withDirectTls, withMux } from "../../src/transport/direct-tls.ts";
 import { irohTransport } from "../../src/transport/iroh.ts";
 import { memoryNetwork } from "../../src/transport/memory.ts";
 import { tapTransport } from "../../src/transport/tap.ts";
@@ -37,6 +37,7 @@ const unoffered: TransportKind = {
 
 const kinds: readonly (readonly [name: string, kind: TransportKind])[] = [
   ["iroh", irohTransport],
+  ["iroh, in sessions", withMux(irohTransport)],
   ["direct TLS", withDirectTls(irohTransport)],
   ["iroh, with a direct path that nobody offers", unoffered],
   ["memory", memory],

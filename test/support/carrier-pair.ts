@@ -40,6 +40,7 @@ export function carrierPair(
     return {
       kind,
       waiting: 0,
+      maxWaiting: 512 * 1024,
       send(frames) {
         const all = Buffer.concat([...frames]);
         for (let at = 0; at < all.length; at += pieceBytes) {

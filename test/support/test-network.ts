@@ -5,14 +5,14 @@
  */
 import type { EndpointId } from "../../src/base/brand.ts";
 import { MeshError } from "../../src/base/errors.ts";
-import { withDirectTls } from "../../src/transport/direct-tls.ts";
+import { withDirectTls, withMux } from "../../src/transport/direct-tls.ts";
 import { irohTransport } from "../../src/transport/iroh.ts";
 import { type MemoryNetwork, memoryNetwork } from "../../src/transport/memory.ts";
 import type { Connection, Transport, TransportKind } from "../../src/transport/transport.ts";
 import { upgrade } from "./transport-pair.ts";
 
 const realKinds: Readonly<Record<string, TransportKind>> = {
-  iroh: irohTransport,
+  iroh: withMux(irohTransport),
   "direct-tls": withDirectTls(irohTransport),
 };
 

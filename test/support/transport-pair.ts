@@ -4,6 +4,7 @@ import { concat, fromHex } from "../../src/base/bytes.ts";
 import { sleep } from "../../src/base/deadline.ts";
 import type { ByteStream } from "../../src/base/stream.ts";
 import { newIdentitySeed } from "../../src/crypto/identity.ts";
+import { DirectConnection } from "../../src/transport/direct-connection.ts";
 import type { TapEntry } from "../../src/transport/tap.ts";
 import {
   type Alpn,
@@ -36,6 +37,7 @@ export async function connectedPair(kind: TransportKind, alpn: Alpn = "sealmesh/
   const [dialer, acceptor] = await Promise.all([startOnLoopback(kind), startOnLoopback(kind)]);
   const [near, far] = await connect(dialer, acceptor, alpn);
   const streams = far.streams()[Symbol.asyncIterator]();
+  await inSession(near, far);
   return {
     dialer,
     acceptor,
@@ -65,6 +67,17 @@ export async function connect(
   const far = value as Connection;
   await upgrade(dialer, acceptor, [near, far]);
   return [near, far];
+}
+
+/** Waits for the session that both sides have, where the transport makes one; the acceptor's streams must be listened for. */
+export async function inSession(...ends: readonly Connection[]): Promise<void> {
+  const untilMs = performance.now() + 3_000;
+  const lacks = (end: Connection): boolean =>
+    end instanceof DirectConnection && end.alpn === "sealmesh/1" && !end.inSession;
+  while (ends.some(lacks)) {
+    if (performance.now() > untilMs) throw new Error("no session after 3 s");
+    await sleep(5);
+  }
 }
 
 /** Gives the dialer what mesh/ would bring it, and waits until both sides have the direct path; nothing where none is offered. */

@@ -13,11 +13,12 @@ interface Side {
   ended: number;
 }
 
-function side(dialed: boolean): Side {
+function side(dialed: boolean, home: Carrier["kind"] = "tls"): Side {
   const opened: MuxStream[] = [];
   const about = { lost: 0, ended: 0 };
   const session = new MuxSession({
     dialed,
+    home,
     onStream: (_alpn, stream) => void opened.push(stream),
     onCarrierLost: () => (made.lost += 1),
     onEnd: () => (made.ended += 1),
@@ -153,6 +154,21 @@ describe("a session whose carrier breaks", () => {
     await Promise.all([ours.finish(), far.opened[0]!.finish()]);
     expect([await ours.read(), await far.opened[0]!.read()]).toEqual([undefined, undefined]);
     await until(() => near.ended === 1 && far.ended === 1);
+  });
+
+  test("that began on QUIC takes new streams there, again after a break, and lives without any", async () => {
+    [near, far] = [side(true, "quic"), side(false, "quic")];
+    join("quic");
+    for (let round = 1; round <= 2; round += 1) {
+      const ours = near.session.open("mesh-llm/1");
+      await until(() => far.opened.length === round);
+      await Promise.all([ours.finish(), far.opened[round - 1]!.finish()]);
+      expect([await ours.read(), await far.opened[round - 1]!.read()]).toEqual([undefined, undefined]);
+      await until(() => far.session.isOpen);
+      join("quic");
+    }
+    await turn();
+    expect([near.session.isOpen, near.ended, far.ended]).toEqual([true, 0, 0]);
   });
 
   test("that ends leaves what has come whole to be read, and nothing that has not", async () => {
