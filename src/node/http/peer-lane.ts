@@ -4,7 +4,7 @@
  */
 import { randomUUID } from "node:crypto";
 import type { EndpointId } from "../../base/brand.ts";
-import { concat, utf8 } from "../../base/bytes.ts";
+import { concat, empty, utf8 } from "../../base/bytes.ts";
 import { abortError } from "../../base/deadline.ts";
 import { type MeshError, toMeshError } from "../../base/errors.ts";
 import { type Flow, next, type Now } from "../../base/flow.ts";
@@ -39,8 +39,12 @@ export function answerPeer(request: HttpRequest, asker: EndpointId, signal: Abor
   return reply;
 }
 
-/** A whole body up to this size travels with its head; a larger one is not copied for that. */
+/** What comes with a head travels with it up to this size; more is not copied for that. */
 const joinedBytes = 65_536;
+
+function joined(head: Uint8Array, bytes: Uint8Array): Uint8Array[] {
+  return bytes.length <= joinedBytes ? [concat([head, bytes])] : [head, bytes];
+}
 
 class PeerReply implements Reply, ByteSource {
   readonly #id: string;
@@ -88,9 +92,8 @@ class PeerReply implements Reply, ByteSource {
       return this.#giveWhole(status, headers, first);
     }
     this.#reading = reading;
-    // the head goes by itself: who reads it need not wait for what comes with it
-    this.#give([encodeResponseHead(status, { ...this.#headers, ...headers }, undefined)]);
-    if (first && first.length > 0) this.#made.push(this.#piece(first));
+    const piece = first && first.length > 0 ? this.#piece(first) : empty;
+    this.#give(joined(encodeResponseHead(status, { ...this.#headers, ...headers }, undefined), piece));
   }
 
   /** Nothing was answered, and why. */
@@ -148,8 +151,7 @@ class PeerReply implements Reply, ByteSource {
 
   #giveWhole(status: number, headers: Readonly<Record<string, string>>, body: Uint8Array): void {
     this.#over = true;
-    const head = encodeResponseHead(status, { ...this.#headers, ...headers }, body.length);
-    this.#give(body.length <= joinedBytes ? [concat([head, body])] : [head, body]);
+    this.#give(joined(encodeResponseHead(status, { ...this.#headers, ...headers }, body.length), body));
   }
 
   #give(made: Uint8Array[]): void {
