@@ -80,7 +80,7 @@ export const growthSteps = { streams: [10, 20, 40, 80], mebibytes: [1, 2, 4, 8],
 
 /** CPU time of client and host as streams and bodies double, and of one node as peers do. */
 export async function measureGrowth({ load, hop, plan, keep, say }) {
-  const { rounds, tokens, mebibytes, joinMs, quietMs } = plan.growth;
+  const { rounds, tokens, mebibytes, joinMs, quietMs, peerRounds } = plan.growth;
   for (let round = 0; hop !== undefined && round <= rounds; round += 1) {
     say(round === 0 ? "growth, warming up" : `growth, round ${round} of ${rounds}`);
     const keepMs = (figure, size, cpuUs) => {
@@ -107,9 +107,11 @@ export async function measureGrowth({ load, hop, plan, keep, say }) {
   const simulation = startHelper(await bundled("bench/peers.mjs"));
   const [fewest] = growthSteps.peers;
   await simulation.ask({ peers: fewest, joinMs, quietMs }); // compiled from here on
-  for (const peers of growthSteps.peers) {
-    say(`growth: ${peers} peers, simulated`);
-    const { cpuMs } = await simulation.ask({ peers, joinMs, quietMs });
-    keep("cpuOfPeersMs", String(peers), cpuMs);
+  for (let round = 1; round <= peerRounds; round += 1) {
+    for (const peers of growthSteps.peers) {
+      say(`growth: ${peers} peers, simulated, round ${round} of ${peerRounds}`);
+      const { cpuMs } = await simulation.ask({ peers, joinMs, quietMs });
+      keep("cpuOfPeersMs", String(peers), cpuMs);
+    }
   }
 }

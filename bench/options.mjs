@@ -35,7 +35,7 @@ const plans = {
     bulkCount: 4,
     memory: { rounds: 2, tokens: 14, delayTokens: 24 },
     starts: 7,
-    growth: { rounds: 3, tokens: 75, mebibytes: 32, joinMs: 60_000, quietMs: 600_000 },
+    growth: { rounds: 3, tokens: 75, mebibytes: 32, joinMs: 60_000, quietMs: 600_000, peerRounds: 2 },
   },
   quick: {
     rounds: 2,
@@ -48,7 +48,7 @@ const plans = {
     bulkCount: 2,
     memory: { rounds: 1, tokens: 12, delayTokens: 14 },
     starts: 3,
-    growth: { rounds: 2, tokens: 40, mebibytes: 16, joinMs: 5_000, quietMs: 120_000 },
+    growth: { rounds: 2, tokens: 40, mebibytes: 16, joinMs: 5_000, quietMs: 120_000, peerRounds: 1 },
   },
 };
 
