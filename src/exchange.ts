@@ -442,6 +442,7 @@ async function sealAndSend(
     await sending.catch((thrown: unknown) => {
       throw asOpenFailure(thrown); // a host may refuse before it has read everything
     });
+    envelope = undefined; // it may be large, and the answer may take minutes
     // 3 the answer, chunk after chunk
     const opener = seal.openResponse(route.order);
     let opened = false;
