@@ -571,7 +571,7 @@ async function openWay(
     const asking = { ms: trial.within(timing.relayMs), signal };
     await askRelay(stream, reader, host, isAhead ? { ...asking, behind: sendAhead } : asking);
   } catch (thrown) {
-    load.unproven(relay, host);
+    if (!signal.aborted) load.unproven(relay, host);
     throw thrown;
   }
   load.reached(relay, host, performance.now() - startedMs, clock.now());

@@ -91,6 +91,7 @@ export class Trial {
   startAnew(): void {
     this.answerBegan = false;
     this.refused = false;
+    this.sent = false;
   }
 
   /** Whether another host may be asked: nothing of an answer has come, or all of it was a refusal (wire.md §7). */

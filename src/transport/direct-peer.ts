@@ -49,8 +49,9 @@ const againMs = 1_000;
 const strangerMs = 3_600_000;
 /** Between tries to go on with a session on a stream of QUIC, ms. */
 const resumeEachMs = 250;
-/** A stream waits so long for the connection that it belongs to, ms. */
+/** A stream waits so long for the connection that it belongs to, ms; so many of them at a time. */
 const earlyMs = 3_000;
+const maxEarly = 64;
 /** Sessions of one peer: one on QUIC from either side, one on TLS, others that are ending. */
 const maxSessions = 4;
 
@@ -71,7 +72,7 @@ export class DirectPeer {
   readonly #sessions = new Map<string, { readonly session: MuxSession; readonly instance: string }>();
   #offer: { readonly bytes: Uint8Array; readonly said: DirectOffer } | undefined;
   /** Streams for connections that are not here yet. */
-  #early: readonly { readonly alpn: Alpn; readonly stream: MuxStream; readonly late: NodeJS.Timeout }[] = [];
+  readonly #early = new Map<MuxStream, { readonly alpn: Alpn; readonly late: NodeJS.Timeout }>();
   #dialing = false;
   #failures = 0;
   #retry: NodeJS.Timeout | undefined;
@@ -89,10 +90,11 @@ export class DirectPeer {
   }
 
   #sessionOn(home: Carrier["kind"], wanted: string | undefined): MuxSession | undefined {
+    let newest: MuxSession | undefined;
     for (const { session, instance } of this.#sessions.values()) {
-      if (session.home === home && instance === wanted && session.isOpen) return session;
+      if (session.home === home && instance === wanted && session.isOpen) newest = session;
     }
-    return undefined;
+    return newest;
   }
 
   wrap(base: Connection): DirectConnection {
@@ -140,7 +142,7 @@ export class DirectPeer {
     if (this.#over) return;
     this.#over = true;
     clearTimeout(this.#retry);
-    for (const { late } of this.#early) clearTimeout(late);
+    for (const { late } of this.#early.values()) clearTimeout(late);
     for (const { session } of this.#sessions.values()) session.end();
     this.#parts.onGone();
   }
@@ -166,7 +168,12 @@ export class DirectPeer {
     reply: (bytes: Uint8Array) => Promise<void>,
   ): Promise<void> {
     const session = kind === "new" ? this.#newSession(id, instance, carrier.kind, false) : this.#orphan(id);
-    await reply(encodeReply(session && { received: session.received, instance: this.#parts.instance }));
+    try {
+      await reply(encodeReply(session && { received: session.received, instance: this.#parts.instance }));
+    } catch (thrown) {
+      if (kind === "new") session?.end(); // it has no carrier, and would stand for ever
+      throw thrown;
+    }
     if (!session) throw new MeshError("E_REFUSED", "there is no such session, or no room for one");
     session.attach(carrier, received);
   }
@@ -187,12 +194,12 @@ export class DirectPeer {
       onStream: (alpn, stream) => this.#deliver(alpn, instance, stream),
       onCarrierLost: () => {
         if (dialed) void this.#resume(id, session);
-        this.#trySoon(againMs);
+        if (home === "tls") this.#trySoon(againMs);
       },
       onEnd: () => {
         this.#sessions.delete(id);
-        this.#trySoon(againMs);
-        if (dialed && home === "quic") setTimeout(() => this.#beginAgain(), againMs).unref();
+        if (home === "tls") this.#trySoon(againMs);
+        else if (dialed) setTimeout(() => this.#beginAgain(), againMs).unref();
       },
     });
     this.#sessions.set(id, { session, instance });
@@ -205,16 +212,21 @@ export class DirectPeer {
     const isIts = (one: DirectConnection): boolean => one.alpn === alpn && (one.peerInstance ?? instance) === instance;
     const connection = [...this.#connections].findLast(isIts);
     if (connection) return connection.deliver(stream);
+    if (this.#early.size >= maxEarly) return stream.abort(abortCodes.refused);
     const late = setTimeout(() => stream.abort(abortCodes.timeout), earlyMs);
-    this.#early = [...this.#early, { alpn, stream, late }];
+    this.#early.set(stream, { alpn, late });
+    stream.onOver = () => {
+      clearTimeout(late);
+      this.#early.delete(stream);
+    };
   }
 
   #deliverEarly(connection: DirectConnection): void {
-    const early = this.#early.filter(({ alpn }) => alpn === connection.alpn);
-    this.#early = this.#early.filter((one) => !early.includes(one));
-    for (const { stream, late } of early) {
+    for (const [stream, { alpn, late }] of this.#early) {
+      if (alpn !== connection.alpn) continue;
       clearTimeout(late);
-      if (!stream.aborted.aborted) connection.deliver(stream);
+      this.#early.delete(stream);
+      connection.deliver(stream);
     }
   }
 
@@ -301,7 +313,9 @@ export class DirectPeer {
    * does not know this refuses the stream, and gets one for each.
    */
   #beginOnQuic(connection: Connection): void {
-    if (!this.#over) this.#tryOnQuic(connection).catch(() => undefined);
+    // one that is looking for another carrier finds it here
+    const hasOne = [...this.#sessions.values()].some(({ session }) => session.dialed && session.home === "quic");
+    if (!this.#over && !hasOne) this.#tryOnQuic(connection).catch(() => undefined);
   }
 
   /** After one that worked has ended. */
@@ -322,6 +336,7 @@ export class DirectPeer {
 
   /** Goes on with a session on a stream of QUIC, until it has ended. */
   async #resume(id: string, session: MuxSession): Promise<void> {
+    if (performance.now() - session.attachedMs < resumeEachMs) await sleep(resumeEachMs);
     while (!session.ended) {
       const outcome = await this.#resumeOnce(id, session).catch(() => "failed" as const);
       if (outcome === "resumed") return;

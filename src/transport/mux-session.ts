@@ -53,6 +53,8 @@ export interface SessionOptions {
 const maxIncomingStreams = 1_024;
 /** Bytes of all streams together that may be on the way or unread. */
 const sessionWindow = 16 * 1024 * 1024;
+/** After so many bytes that were read the peer gets credit for them; small, since what lies unread in other streams is missing. */
+const creditStep = 1024 * 1024;
 /** New streams are opened only while so much of it is left: many that nobody reads must not hold up others. */
 const leastCredit = 2 * 1024 * 1024;
 /** Frames that come up in one turn of the event loop are sent together, unless they are so many bytes. */
@@ -100,6 +102,7 @@ export class MuxSession implements StreamHome, FrameSink {
   #ended = false;
   #orphaned: NodeJS.Timeout | undefined;
   #watching: NodeJS.Timeout | undefined;
+  #attachedMs = 0;
   #heardMs = 0;
   #lookedMs = 0;
 
@@ -114,7 +117,13 @@ export class MuxSession implements StreamHome, FrameSink {
 
   /** Whether new streams belong here. */
   get isOpen(): boolean {
-    return this.#carrier?.kind === this.home && this.#confirmed && this.#credit >= leastCredit;
+    const hasRoom = this.#credit >= leastCredit && this.#streams.size - this.#incoming < maxIncomingStreams;
+    return this.#carrier?.kind === this.home && this.#confirmed && hasRoom;
+  }
+
+  /** performance.now() at which it got its carrier. */
+  get attachedMs(): number {
+    return this.#attachedMs;
   }
 
   get ended(): boolean {
@@ -145,7 +154,8 @@ export class MuxSession implements StreamHome, FrameSink {
       onSent: () => this.#carrier === carrier && this.#proceed(),
       onClosed: () => this.#carrier === carrier && this.#lost(),
     });
-    this.#heardMs = performance.now();
+    this.#attachedMs = performance.now();
+    this.#heardMs = this.#attachedMs;
     this.#send(controlFrame(frameTypes.ping));
     this.#proceed();
     this.#leaveIfIdle();
@@ -153,7 +163,7 @@ export class MuxSession implements StreamHome, FrameSink {
 
   /** @throws E_LOST it takes none */
   open(alpn: Alpn): MuxStream {
-    if (!this.isOpen || this.#streams.size - this.#incoming >= maxIncomingStreams) {
+    if (!this.isOpen) {
       throw new MeshError("E_LOST", "the direct path takes no further stream");
     }
     const id = this.#nextOwn;
@@ -216,7 +226,7 @@ export class MuxSession implements StreamHome, FrameSink {
 
   letGo(bytes: number): void {
     this.#letGo += bytes;
-    if (this.#letGo < sessionWindow / 2) return;
+    if (this.#letGo < creditStep) return;
     this.#allowed += this.#letGo;
     this.#send(controlFrame(frameTypes.sessionCredit, 0, this.#letGo));
     this.#letGo = 0;
