@@ -1,11 +1,15 @@
 /** Sessions on QUIC: one stream of the connection below carries those of many exchanges, and nobody above notices. */
 import { expect, it, onTestFinished } from "vitest";
+import { concat } from "../../src/base/bytes.ts";
 import { newIdentitySeed } from "../../src/crypto/identity.ts";
+import { decodeReply, encodeHello, replyBytes } from "../../src/transport/carriers.ts";
 import { withMux } from "../../src/transport/direct-tls.ts";
 import { irohTransport } from "../../src/transport/iroh.ts";
 import type { ByteStream } from "../../src/base/stream.ts";
-import type { Connection, Transport, TransportKind } from "../../src/transport/transport.ts";
+import { controlFrame, FrameReader, frameTypes } from "../../src/transport/mux-frames.ts";
+import type { Connection, TransportKind } from "../../src/transport/transport.ts";
 import { abortCodes } from "../../src/transport/transport.ts";
+import { StreamReader } from "../../src/wire/frame.ts";
 import { sealStreams } from "../../src/wire/stream-types.ts";
 import { echo } from "../support/direct-pair.ts";
 import { inSession, patternBytes, readToEnd, startOnLoopback } from "../support/transport-pair.ts";
@@ -45,18 +49,40 @@ function watched(): { readonly kind: TransportKind; readonly opened: ByteStream[
   return { kind, opened };
 }
 
-async function pairOf(near: TransportKind, far: TransportKind): Promise<readonly [Connection, Connection]> {
+/** Two transports; each call gives one more connection between them. */
+async function dialing(
+  near: TransportKind,
+  far: TransportKind,
+): Promise<() => Promise<readonly [Connection, Connection]>> {
   const [dialer, acceptor] = await Promise.all(
     [near, far].map((kind) => startOnLoopback(kind, { secretKey: newIdentitySeed() })),
   );
   if (!dialer || !acceptor) throw new Error("two were started");
   onTestFinished(async () => void (await Promise.all([dialer.close(), acceptor.close()])));
-  return [await dialer.dial(acceptor.address(), { alpn: "sealmesh/1", timeoutMs: 5_000 }), await firstOf(acceptor)];
+  const incoming = acceptor.incoming()[Symbol.asyncIterator]();
+  return async () => {
+    const dialed = await dialer.dial(acceptor.address(), { alpn: "sealmesh/1", timeoutMs: 5_000 });
+    return [dialed, (await incoming.next()).value as Connection];
+  };
 }
 
-async function firstOf(acceptor: Transport): Promise<Connection> {
-  const { value } = await acceptor.incoming()[Symbol.asyncIterator]().next();
-  return value as Connection;
+async function pairOf(near: TransportKind, far: TransportKind): Promise<readonly [Connection, Connection]> {
+  return await (
+    await dialing(near, far)
+  )();
+}
+
+/** Two that have a session, and the streams that the dialer has opened below it. */
+async function pairInSession(): Promise<{
+  readonly near: Connection;
+  readonly far: Connection;
+  readonly opened: readonly ByteStream[];
+}> {
+  const { kind, opened } = watched();
+  const [near, far] = await pairOf(withMux(kind), withMux(irohTransport));
+  void echo(far);
+  await inSession(near, far);
+  return { near, far, opened };
 }
 
 /** Sends so many bytes on a new stream, and gets them back. */
@@ -69,45 +95,79 @@ async function exchange(connection: Connection, bytes: Uint8Array): Promise<Uint
 }
 
 it("a hundred exchanges at a time take one stream of QUIC", async () => {
-  const below = watched();
-  const [near, far] = await pairOf(withMux(below.kind), withMux(irohTransport));
-  void echo(far);
-  await inSession(near, far);
+  const { near, opened } = await pairInSession();
   const bytes = patternBytes(2_000);
   const all = await Promise.all(Array.from({ length: 100 }, () => exchange(near, bytes)));
   for (const got of all) expect(Buffer.compare(got, bytes)).toBe(0);
-  expect(below.opened).toHaveLength(1);
+  expect(opened).toHaveLength(1);
   expect(near.path()?.kind).toBe("quic");
 });
 
 it("when that stream breaks, they go on with another one, and lose nothing", async () => {
-  const below = watched();
-  const [near, far] = await pairOf(withMux(below.kind), withMux(irohTransport));
-  void echo(far);
-  await inSession(near, far);
+  const { near, far, opened } = await pairInSession();
   const bytes = patternBytes(600_000);
   const going = Array.from({ length: 3 }, () => exchange(near, bytes));
-  await expect.poll(() => below.opened.length).toBe(1);
-  below.opened[0]?.abort();
+  await expect.poll(() => opened.length).toBe(1);
+  opened[0]?.abort();
   for (const got of await Promise.all(going)) expect(Buffer.compare(got, bytes)).toBe(0);
-  expect(below.opened.length).toBeGreaterThanOrEqual(2);
+  expect(opened.length).toBeGreaterThanOrEqual(2);
   await inSession(near, far);
-  const before = below.opened.length;
+  const before = opened.length;
   expect(await exchange(near, bytes.subarray(0, 10))).toEqual(bytes.subarray(0, 10));
-  expect(below.opened).toHaveLength(before);
+  expect(opened).toHaveLength(before);
+});
+
+it("of two connections one carries the session, and the other when that has gone", async () => {
+  const below = watched();
+  const dial = await dialing(withMux(below.kind), withMux(irohTransport));
+  const [first, firstFar] = await dial();
+  void echo(firstFar);
+  await inSession(first, firstFar);
+  const [second, secondFar] = await dial();
+  void echo(secondFar);
+  await inSession(second, secondFar);
+  const bytes = patternBytes(1_000);
+  expect(Buffer.compare(await exchange(second, bytes), bytes)).toBe(0);
+  expect(below.opened).toHaveLength(1);
+  first.close();
+  await expect.poll(() => below.opened.length, { timeout: 4_000 }).toBe(2);
+  await inSession(second, secondFar);
+  expect(Buffer.compare(await exchange(second, bytes), bytes)).toBe(0);
+  expect(below.opened).toHaveLength(2);
+});
+
+it("streams for a connection that is not there are few, and let go in time", async () => {
+  const [near, far] = await pairOf(irohTransport, withMux(irohTransport));
+  void echo(far);
+  const stream = await near.open();
+  const hello = encodeHello({ kind: "new", session: "1".repeat(32), received: 0, instance: "2".repeat(16) });
+  await stream.write(Uint8Array.of(sealStreams.direct, ...hello));
+  const reader = new StreamReader(stream);
+  expect(decodeReply(await reader.exact(replyBytes))).toMatchObject({ received: 0 });
+  // of mesh-llm/1, on which they have no connection
+  const opens = Array.from({ length: 100 }, (_, index) => controlFrame(frameTypes.open, 2 * index, 0));
+  await stream.write(concat([controlFrame(frameTypes.ping), ...opens]));
+  const aborted: number[] = [];
+  const frames = new FrameReader({
+    onData: () => undefined,
+    onControl: (type, id, code) => void (type === frameTypes.abort && aborted.push(id, code)),
+  });
+  const startedMs = performance.now();
+  while (aborted.length < 2 * 36) frames.take((await reader.read()) ?? new Uint8Array());
+  expect(performance.now() - startedMs).toBeLessThan(2_000);
+  expect(aborted.slice(0, 2)).toEqual([128, abortCodes.refused]);
+  while (aborted.length < 2 * 100) frames.take((await reader.read()) ?? new Uint8Array());
+  expect(aborted.slice(-2)).toEqual([126, abortCodes.timeout]);
 });
 
 it("when the session itself ends, another one begins", async () => {
-  const below = watched();
-  const [near, far] = await pairOf(withMux(below.kind), withMux(irohTransport));
-  void echo(far);
-  await inSession(near, far);
-  await below.opened[0]?.write(new Uint8Array(64).fill(0xff)); // no frame: the other side ends it
-  await expect.poll(() => below.opened.length, { timeout: 4_000 }).toBe(2);
+  const { near, far, opened } = await pairInSession();
+  await opened[0]?.write(new Uint8Array(64).fill(0xff)); // no frame: the other side ends it
+  await expect.poll(() => opened.length, { timeout: 4_000 }).toBe(2);
   await inSession(near, far);
   const bytes = patternBytes(1_000);
   expect(Buffer.compare(await exchange(near, bytes), bytes)).toBe(0);
-  expect(below.opened).toHaveLength(2);
+  expect(opened).toHaveLength(2);
 });
 
 it("a peer that knows no sessions gets a stream for each exchange, and is asked once", async () => {

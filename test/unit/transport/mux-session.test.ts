@@ -171,6 +171,27 @@ describe("a session whose carrier breaks", () => {
     expect([near.session.isOpen, near.ended, far.ended]).toEqual([true, 0, 0]);
   });
 
+  test("goes on for streams that are read while nine others lie unread", async () => {
+    join("tls", undefined, 65_536);
+    const unread = Array.from({ length: 9 }, () => near.session.open("sealmesh/1"));
+    await Promise.all(unread.map((stream) => stream.write(new Uint8Array(streamWindow))));
+    const ours = near.session.open("sealmesh/1");
+    await until(() => far.opened.length === 10);
+    const bytes = 20 * 1024 * 1024; // more than the session's window
+    const writing = ours.write(new Uint8Array(bytes)).then(() => ours.finish());
+    const got = await readToEnd(far.opened[9]!);
+    await writing;
+    expect(got.length).toBe(bytes);
+  });
+
+  test("is not open for a further stream while it has as many as it may", async () => {
+    join("tls", undefined, 65_536);
+    const all = Array.from({ length: 1_024 }, () => near.session.open("sealmesh/1"));
+    expect(near.session.isOpen).toBe(false);
+    all[0]?.abort();
+    expect(near.session.isOpen).toBe(true);
+  });
+
   test("that ends leaves what has come whole to be read, and nothing that has not", async () => {
     const bytes = patternBytes(10_000);
     join("tls");
