@@ -131,7 +131,7 @@ export class DirectPeer {
     try {
       const hello = decodeHello(await readExactly(socket, helloBytes, helloMs));
       const carrier = tlsCarrier(socket);
-      await this.#welcome(hello, carrier, (reply) => Promise.resolve(void socket.write(reply)));
+      await this.#welcome(hello, carrier, async (reply) => void socket.write(reply));
     } catch {
       socket.destroy();
     }
@@ -327,8 +327,8 @@ export class DirectPeer {
   async #tryOnQuic(connection: Connection): Promise<void> {
     const name = toHex(randomBytes(16));
     const { instance } = this.#parts;
-    const greeted = await this.#greet(connection, { kind: "new", session: name, received: 0, instance });
-    const { welcome, carrier } = greeted;
+    const hello: Hello = { kind: "new", session: name, received: 0, instance };
+    const { welcome, carrier } = await this.#greet(connection, hello);
     const session = welcome?.received === 0 ? this.#newSession(name, welcome.instance, "quic", true) : undefined;
     if (session) session.attach(carrier, 0);
     else carrier.destroy();
