@@ -14,6 +14,7 @@ import { abortError, withDeadline } from "./base/deadline.ts";
 import { type ErrorCode, MeshError, toMeshError } from "./base/errors.ts";
 import type { Budget } from "./base/budget.ts";
 import type { Places } from "./base/places.ts";
+import type { Signal } from "./base/signal.ts";
 import type { ByteStream } from "./base/stream.ts";
 import { type Identity, verifySignature } from "./crypto/identity.ts";
 import type { InferenceKeys } from "./crypto/inference-keys.ts";
@@ -63,7 +64,14 @@ import {
 import { closing, settle } from "./tunnel/lifetime.ts";
 import { copyResponse, plainResponse, writePlainRequest } from "./tunnel/plain.ts";
 import { askRelay } from "./tunnel/relay.ts";
-import { type AnswerPace, openedResponse, readEnvelope, sealResponse, writeEnvelope } from "./tunnel/sealed.ts";
+import {
+  type AnswerPace,
+  openedResponse,
+  readEnvelope,
+  sealResponse,
+  takeEnvelope,
+  writeEnvelope,
+} from "./tunnel/sealed.ts";
 import type { SeenCache } from "./tunnel/seen.ts";
 import { StreamReader } from "./wire/frame.ts";
 import type { RequestEnvelope } from "./wire/envelope.ts";
@@ -123,7 +131,7 @@ export interface AskRequest {
   readonly conversation?: string | undefined;
   /** Never in the clear, whatever policy allows. @default false */
   readonly sealedOnly?: boolean;
-  readonly signal: AbortSignal;
+  readonly signal: Signal;
 }
 
 export interface Asked {
@@ -357,7 +365,7 @@ async function attempt(
       release();
       if (broken && !request.signal.aborted) avoid(parts, route.host, trial.relay);
     });
-    const answer = { ...response, headers: allowedResponseHeaders(response.headers), body };
+    const answer = { status: response.status, headers: allowedResponseHeaders(response.headers), body };
     return { response: await unlessRefused(answer, trial), proof };
   } catch (thrown) {
     release();
@@ -455,7 +463,8 @@ async function sealAndSend(
     });
     throwIfClockDiffers(response, clock.now(), trial);
     // 4 hand the rest to the caller; the exchange's key goes when the answer ends, however it ends, read or not
-    return { ...response, body: response.body.onEnd(close) };
+    const { status, headers, body } = response;
+    return { status, headers, body: body.onEnd(close) };
   } catch (thrown) {
     close(false);
     throw thrown;
@@ -668,7 +677,7 @@ export interface AnswerParts {
   /** Pieces of an answer that come within so many ms are sealed together; 0: each by itself. */
   readonly coalesceMs: number;
   /** The node's own routes; gives the raw response bytes. */
-  readonly serve: (request: HttpRequest, asker: EndpointId, signal: AbortSignal) => ByteSource;
+  readonly serve: (request: HttpRequest, asker: EndpointId, signal: Signal) => ByteSource;
   readonly timing: AnswerTiming;
   /** Whether this host is stopping: running exchanges finish, new ones are sent elsewhere. */
   readonly draining: () => boolean;
@@ -726,14 +735,15 @@ export async function answer(
       decodeRelayedOpen(frame);
     }
     // 1 what comes: an envelope, or on the asker's own connection plain HTTP
-    const first = await wait(reader.peekByte(), "the request's first byte", timing.firstByteMs);
+    if (!reader.ready()) await wait(reader.peekByte(), "the request's first byte", timing.firstByteMs);
+    const [first] = reader.waiting;
     if (first !== envelopeByte) {
       if (arrival.kind === "relayed") throw new MeshError("E_WIRE", "only envelopes pass a relay");
       return await answerPlain(stream, reader, arrival.peer, parts);
     }
     // 2 open it
-    await reader.byte();
-    const envelope = await wait(readEnvelope(reader), "the sealed request", timing.requestMs);
+    reader.takeByte();
+    const envelope = takeEnvelope(reader) ?? (await wait(readEnvelope(reader), "the sealed request", timing.requestMs));
     const opened = openRequest(envelope, parts.keys.opening);
     try {
       return await answerOpened(stream, opened, envelope.ephemeralKey, arrival, parts);
@@ -866,7 +876,7 @@ function stopping(): MeshError {
 }
 
 /** Runs `done` once: when it is called, or when the caller goes, since an answer may never be read. */
-function endedOrGone(done: () => void, caller: AbortSignal): () => void {
+function endedOrGone(done: () => void, caller: Signal): () => void {
   let ended = false;
   const end = (): void => {
     caller.removeEventListener("abort", end);

@@ -6,6 +6,7 @@
 import { abortError } from "./deadline.ts";
 import { MeshError } from "./errors.ts";
 import { Places } from "./places.ts";
+import type { Signal } from "./signal.ts";
 
 export interface AdmissionOptions {
   readonly running: number;
@@ -52,7 +53,7 @@ export class Admission {
    * @returns gives the place back, once
    * @throws  E_BUSY the queue is full, or the wait was too long · E_ABORTED the signal fired
    */
-  enter(holder: string, signal: AbortSignal): Promise<() => void> {
+  enter(holder: string, signal: Signal): Promise<() => void> {
     return new Promise((resolve, reject) => {
       if (signal.aborted) return reject(abortError(signal));
       const place = this.#queue.size === 0 ? this.#take(holder) : undefined;

@@ -185,7 +185,7 @@ export interface LengthPrefixedReader {
 
 /** A Buffer over the same memory; stays inside this file's callers. */
 export function view(bytes: Uint8Array): Buffer {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
 }
 
 /** The same memory as a plain Uint8Array, which Node's own streams give as a Buffer. */

@@ -1,5 +1,6 @@
 /** Waits that end: every await on somebody else goes through one of these. */
 import { type ErrorCode, MeshError } from "./errors.ts";
+import type { Signal } from "./signal.ts";
 
 export interface DeadlineOptions {
   /** What was waited for, for the message: "the relay's answer". */
@@ -7,7 +8,7 @@ export interface DeadlineOptions {
   readonly ms: number;
   /** Code of the failure when time is up. @default "E_TIMEOUT" */
   readonly code?: ErrorCode;
-  readonly signal?: AbortSignal | undefined;
+  readonly signal?: Signal | undefined;
 }
 
 /**
@@ -27,7 +28,7 @@ export function tookLonger(what: string, ms: number, code: ErrorCode = "E_TIMEOU
 }
 
 /** What `work` gives, or "late" when `ms` pass first; the work goes on then. @throws as the work, or when the signal fires */
-export function unlessLate<T>(work: Promise<T>, ms: number, signal?: AbortSignal): Promise<{ value: T } | "late"> {
+export function unlessLate<T>(work: Promise<T>, ms: number, signal?: Signal): Promise<{ value: T } | "late"> {
   return firstOf(
     work.then((value) => ({ value })),
     signal,
@@ -40,30 +41,42 @@ export function unlessLate<T>(work: Promise<T>, ms: number, signal?: AbortSignal
  * Settles as `work` does, or rejects with the signal's reason as soon as it fires. The work goes on unobserved then: a
  * late failure of it is no unhandled rejection.
  */
-export function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+export function unlessAborted<T>(work: Promise<T>, signal: Signal): Promise<T> {
   return firstOf(work, signal, undefined, () => undefined);
 }
 
 /** The one race of work, time and signal; whoever loses is let go: no timer and no listener stays. */
 function firstOf<T, R extends T>(
   work: Promise<R>,
-  signal: AbortSignal | undefined,
+  signal: Signal | undefined,
   ms: number | undefined,
   onTime: (resolve: (value: T) => void, reject: (reason: Error) => void) => void,
 ): Promise<T> {
   return new Promise<T>((resolve, reject) => {
-    const settle = (finish: () => void): void => {
+    const end = (): void => {
       clearTimeout(timer);
       signal?.removeEventListener("abort", onAbort);
-      finish();
     };
-    const onAbort = (): void => settle(() => reject(abortError(signal)));
-    const timer = ms === undefined ? undefined : setTimeout(() => settle(() => onTime(resolve, reject)), ms);
+    const onAbort = (): void => {
+      end();
+      reject(abortError(signal));
+    };
+    const late = (): void => {
+      end();
+      onTime(resolve, reject);
+    };
+    const timer = ms === undefined ? undefined : setTimeout(late, ms);
     if (signal?.aborted) onAbort();
     else signal?.addEventListener("abort", onAbort, { once: true });
     work.then(
-      (value) => settle(() => resolve(value)),
-      (thrown: unknown) => settle(() => reject(thrown)),
+      (value) => {
+        end();
+        resolve(value);
+      },
+      (thrown: unknown) => {
+        end();
+        reject(thrown);
+      },
     );
   });
 }
@@ -74,33 +87,37 @@ function firstOf<T, R extends T>(
  */
 export class Patience {
   readonly #ms: number;
-  readonly #signal: AbortSignal | undefined;
+  readonly #signal: Signal | undefined;
   readonly #onAbort = (): void => this.#giveUp?.(abortError(this.#signal));
   #giveUp: ((reason: Error) => void) | undefined;
   #late: ((turn: "late") => void) | undefined;
-  /** performance.now() at which the wait under way began. */
-  #sinceMs = 0;
+  /** performance.now() at which the wait under way is late, and at which the timer fires. */
+  #lateAtMs = 0;
+  #dueAtMs = 0;
   #timer: NodeJS.Timeout | undefined;
 
   /** @param signal ends every wait, as in {@link unlessAborted} */
-  constructor(ms: number, signal?: AbortSignal) {
+  constructor(ms: number, signal?: Signal) {
     this.#ms = ms;
     this.#signal = signal;
     signal?.addEventListener("abort", this.#onAbort, { once: true });
   }
 
-  /** What `work` gives, or "late" when `ms` pass first; the work goes on then. @throws as the work, or when the signal fires */
-  wait<T>(work: Promise<T>): Promise<T | "late"> {
+  /**
+   * What `work` gives, or "late" when `ms` pass first; the work goes on then. @throws as the work, or when the signal fires
+   * @param ms for this wait. @default that of all
+   */
+  wait<T>(work: Promise<T>, ms: number = this.#ms): Promise<T | "late"> {
     return new Promise<T | "late">((resolve, reject) => {
       if (this.#signal?.aborted) {
         work.catch(() => undefined); // nobody hears of it any more
         return reject(abortError(this.#signal));
       }
-      this.#sinceMs = performance.now();
+      this.#lateAtMs = performance.now() + ms;
       // of a wait that is over both do nothing any more
       this.#giveUp = reject;
       this.#late = resolve;
-      this.#timer ??= this.#armed(this.#ms);
+      if (this.#timer === undefined || this.#dueAtMs > this.#lateAtMs) this.#arm(ms);
       work.then(resolve, reject);
     });
   }
@@ -119,26 +136,74 @@ export class Patience {
     this.#signal?.removeEventListener("abort", this.#onAbort);
   }
 
-  #armed(ms: number): NodeJS.Timeout {
-    return setTimeout(this.#look, ms).unref(); // whoever is left in the midst of a wait need not close
+  #arm(ms: number): void {
+    clearTimeout(this.#timer);
+    this.#dueAtMs = performance.now() + ms;
+    this.#timer = setTimeout(this.#look, ms).unref(); // whoever is left in the midst of a wait need not close
   }
 
   /** The timer was set for an earlier wait than the one that is under way, mostly. */
   readonly #look = (): void => {
     this.#timer = undefined;
     if (this.#giveUp === undefined) return;
-    const leftMs = this.#sinceMs + this.#ms - performance.now();
-    if (leftMs > 0) {
-      this.#timer = this.#armed(Math.ceil(leftMs));
-      return;
-    }
+    const leftMs = this.#lateAtMs - performance.now();
+    if (leftMs > 0) return this.#arm(Math.ceil(leftMs));
     this.#giveUp = undefined;
     this.#late?.("late");
   };
 }
 
+/**
+ * Tells of a wait that lasts too long, for waits that something else ends then: nothing is made for one of them, a mark
+ * says that it has begun.
+ */
+export class Silence {
+  readonly #ms: number;
+  readonly #onLate: () => void;
+  /** performance.now() at which the wait under way began; undefined: none is. */
+  #sinceMs: number | undefined;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(ms: number, onLate: () => void) {
+    this.#ms = ms;
+    this.#onLate = onLate;
+  }
+
+  begin(): void {
+    this.#sinceMs = performance.now();
+    this.#timer ??= this.#armed(this.#ms);
+  }
+
+  end(): void {
+    this.#sinceMs = undefined;
+  }
+
+  /** After the last wait: nothing of it is left. */
+  close(): void {
+    this.end();
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+
+  #armed(ms: number): NodeJS.Timeout {
+    return setTimeout(this.#look, ms).unref();
+  }
+
+  readonly #look = (): void => {
+    this.#timer = undefined;
+    if (this.#sinceMs === undefined) return;
+    const leftMs = this.#sinceMs + this.#ms - performance.now();
+    if (leftMs > 0) {
+      this.#timer = this.#armed(Math.ceil(leftMs));
+      return;
+    }
+    this.end();
+    this.#onLate();
+  };
+}
+
 /** Resolves after `ms`; rejects with E_ABORTED (or the signal's own MeshError) when the signal fires first. */
-export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
+export function sleep(ms: number, signal?: Signal): Promise<void> {
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(abortError(signal));
     const onAbort = (): void => {
@@ -154,7 +219,7 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
 }
 
 /** The reason of an aborted signal as an error: its own if it is one, else E_ABORTED. */
-export function abortError(signal?: AbortSignal): Error {
+export function abortError(signal?: Signal): Error {
   const reason: unknown = signal?.reason;
   if (reason instanceof MeshError) return reason;
   return new MeshError("E_ABORTED", "the operation was aborted", { cause: reason });

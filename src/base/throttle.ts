@@ -4,6 +4,7 @@
  */
 import { sleep } from "./deadline.ts";
 import type { RateBounds } from "./rate.ts";
+import type { Signal } from "./signal.ts";
 
 export interface ThrottleOptions {
   /** Bytes. */
@@ -31,7 +32,7 @@ export class Throttle {
    *
    * @throws E_ABORTED the signal fired
    */
-  async pass(holder: string, bytes: number, signal: AbortSignal): Promise<void> {
+  async pass(holder: string, bytes: number, signal: Signal): Promise<void> {
     for (const bucket of [this.#bucketOf(holder), this.#total]) {
       const ms = bucket.take(bytes, performance.now());
       if (ms > 0) await sleep(ms, signal);

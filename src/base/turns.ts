@@ -5,6 +5,7 @@
  */
 import { abortError, withDeadline } from "./deadline.ts";
 import { MeshError } from "./errors.ts";
+import type { Signal } from "./signal.ts";
 
 export interface Turn {
   /** What is done, for the error of who waits in vain. */
@@ -13,7 +14,7 @@ export interface Turn {
   readonly holder: string;
   /** Everything, the wait for others included. */
   readonly ms: number;
-  readonly signal: AbortSignal;
+  readonly signal: Signal;
   /** Waits behind a call that hangs as well. @default false */
   readonly patient?: boolean;
 }

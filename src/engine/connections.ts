@@ -8,6 +8,7 @@ import { connect as connectTls } from "node:tls";
 import { concat } from "../base/bytes.ts";
 import { abortError } from "../base/deadline.ts";
 import { MeshError } from "../base/errors.ts";
+import type { Signal } from "../base/signal.ts";
 import { type ByteSource, type KeptResponse, readKeptResponse, sourceOf } from "../tunnel/http.ts";
 
 /** How long one may stand idle, ms: less than engines give it. Those of uvicorn (vLLM, SGLang) close after 5 s, and say so nowhere. */
@@ -51,7 +52,7 @@ export class Connection {
    * @param patienceMs until the connection stands, TLS included
    * @throws what the socket tells · ETIMEDOUT · the signal's reason
    */
-  static open({ protocol, hostname, port }: URL, patienceMs: number, signal: AbortSignal): Promise<Connection> {
+  static open({ protocol, hostname, port }: URL, patienceMs: number, signal: Signal): Promise<Connection> {
     const host = hostname.replace(/^\[(.*)\]$/, "$1");
     const secure = protocol === "https:";
     const at = { host, port: Number(port || (secure ? 443 : 80)) };

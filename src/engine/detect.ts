@@ -3,6 +3,7 @@
  * `--engine auto`, and by openai-http.ts to learn the context window, which no two engines tell alike (engines.md §5.1).
  */
 import { isRecord } from "../base/json.ts";
+import type { Signal } from "../base/signal.ts";
 import type { EngineModel } from "./engine.ts";
 import { baseUrlOf, getJson, type HttpClient, httpClient, type JsonAnswer } from "./http.ts";
 import { isName } from "../wire/gossip.ts";
@@ -49,7 +50,7 @@ export async function detectEngines(options: DetectOptions = {}): Promise<readon
 interface ProbeOptions {
   readonly key: string | undefined;
   readonly timeoutMs: number;
-  readonly signal?: AbortSignal;
+  readonly signal?: Signal;
 }
 
 /** Who answers at this base URL; undefined when nobody does, or something that lists no models. */

@@ -4,6 +4,7 @@
  */
 import type { Pieces } from "../base/body.ts";
 import type { Log } from "../base/log.ts";
+import type { Signal } from "../base/signal.ts";
 import type { HardeningReport } from "../harden/report.ts";
 import type { ModelKind } from "../wire/record.ts";
 
@@ -28,7 +29,7 @@ export interface EngineRequest {
   /** Who asks: "local", or a peer's endpoint id. State derived from prompts (prefix caches) is kept apart by it. */
   readonly asker: string;
   /** Fires when the caller has gone: the engine must free what the request holds within a second. */
-  readonly signal: AbortSignal;
+  readonly signal: Signal;
 }
 
 /** An HTTP answer whose body is pulled piece by piece; the engine produces no faster than it is read. */

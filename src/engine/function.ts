@@ -5,6 +5,7 @@
  */
 import { abortError, unlessAborted } from "../base/deadline.ts";
 import { isMeshError, MeshError } from "../base/errors.ts";
+import { platformSignal, type Signal } from "../base/signal.ts";
 import type { Answer, Engine, EngineKind, EngineModel, EngineOptions, EngineRequest, EngineState } from "./engine.ts";
 import type { HttpAnswer, HttpRequest } from "./http.ts";
 import { OpenAiAsker } from "./openai-asker.ts";
@@ -84,7 +85,7 @@ async function send(
     method,
     headers: { ...headers },
     body: body ? new Uint8Array(body) : null,
-    signal,
+    signal: platformSignal(signal),
   });
   let given: unknown;
   const calling = Promise.resolve().then(() => answer(request));
@@ -111,7 +112,7 @@ async function send(
 /** One piece at a time, when it is asked for: the function's stream is pulled no faster than that. */
 async function* readAll(
   reader: ReadableStreamDefaultReader<unknown> | undefined,
-  signal: AbortSignal,
+  signal: Signal,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   try {
     for (;;) {
@@ -130,7 +131,7 @@ async function* readAll(
 }
 
 /** Its own words may hold a prompt, or name files of this machine: they stay in the cause, which goes to nobody. */
-function failureOf(thrown: unknown, signal: AbortSignal): MeshError {
+function failureOf(thrown: unknown, signal: Signal): MeshError {
   if (signal.aborted) {
     const reason = abortError(signal);
     return isMeshError(reason) ? reason : new MeshError("E_ABORTED", "the operation was aborted", { cause: reason });

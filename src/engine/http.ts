@@ -8,6 +8,7 @@ import { abortError, unlessAborted } from "../base/deadline.ts";
 import { type ErrorCode, isMeshError, MeshError } from "../base/errors.ts";
 import type { Now } from "../base/flow.ts";
 import { parseJsonText } from "../base/json.ts";
+import { Aborter, type Signal } from "../base/signal.ts";
 import { isHeaderValue, type KeptResponse } from "../tunnel/http.ts";
 import { Connection } from "./connections.ts";
 
@@ -37,7 +38,7 @@ export interface HttpRequest {
   readonly headers: Readonly<Record<string, string>>;
   /** Borrowed until the answer has begun. */
   readonly body?: Uint8Array | undefined;
-  readonly signal: AbortSignal;
+  readonly signal: Signal;
 }
 
 /**
@@ -53,7 +54,7 @@ export function httpClient(onDisconnect?: () => void, patienceMs: number = conne
   const idle = new Map<string, Connection[]>();
   let closing = false;
 
-  const connect = async (url: URL, signal: AbortSignal): Promise<Connection> => {
+  const connect = async (url: URL, signal: Signal): Promise<Connection> => {
     const connection = await Connection.open(url, patienceMs, signal);
     if (closing) connection.destroy();
     open.add(connection);
@@ -146,7 +147,7 @@ function headOf({ method, url, headers, body }: Omit<HttpRequest, "signal">): Ui
 }
 
 /** The same pieces; what fails is told as {@link socketError} tells it. */
-function asEngines(pieces: Body, signal: AbortSignal): Body {
+function asEngines(pieces: Body, signal: Signal): Body {
   const now = (): Now => {
     try {
       return pieces.now();
@@ -170,7 +171,7 @@ const socketSentences: Readonly<Record<string, string>> = {
   ETIMEDOUT: "the connection was not accepted in time",
 };
 
-function socketError(thrown: unknown, signal: AbortSignal): MeshError {
+function socketError(thrown: unknown, signal: Signal): MeshError {
   if (isMeshError(thrown) && !ofAnAnswer.has(thrown.code)) return thrown;
   if (signal.aborted) {
     const error = abortError(signal);
@@ -238,11 +239,11 @@ const jsonLimitBytes = 8 * 1024 * 1024;
 export async function getJson(
   client: HttpClient,
   url: URL,
-  options: { readonly key: string | undefined; readonly timeoutMs: number; readonly signal?: AbortSignal },
+  options: { readonly key: string | undefined; readonly timeoutMs: number; readonly signal?: Signal },
 ): Promise<JsonAnswer> {
   const { key, timeoutMs, signal } = options;
   // not AbortSignal.any: on Node 20 it leaks when one of the signals lives as long as the process
-  const stop = new AbortController();
+  const stop = new Aborter();
   const onAbort = (): void => stop.abort(abortError(signal));
   if (signal?.aborted) onAbort();
   else signal?.addEventListener("abort", onAbort, { once: true });
@@ -255,7 +256,7 @@ export async function getJson(
       method: "GET",
       url,
       headers: { accept: "application/json", ...keyHeader(key) },
-      signal: stop.signal,
+      signal: stop,
     });
     const bytes = await readBounded(answer, jsonLimitBytes);
     return { status: answer.status, json: parseJson(bytes) };

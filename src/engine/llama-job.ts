@@ -1,6 +1,7 @@
 /** A request on its way through the embedded engine, on the node's side: between its caller and the child. */
 import { abortError } from "../base/deadline.ts";
 import { MeshError, toMeshError } from "../base/errors.ts";
+import type { Signal } from "../base/signal.ts";
 import type { FinishReason, Usage } from "../openai/chat.ts";
 import type { TextRequest } from "./llama-protocol.ts";
 
@@ -27,7 +28,7 @@ export class Job {
   readonly request: TextRequest;
   readonly asker: string;
   readonly #hooks: JobHooks;
-  readonly #signal: AbortSignal;
+  readonly #signal: Signal;
   readonly #onAbort = (): void => {
     this.fail(toMeshError(abortError(this.#signal), "E_ABORTED"));
     this.#hooks.abort();
@@ -38,7 +39,7 @@ export class Job {
   #failure: MeshError | undefined;
   #wake: (() => void) | undefined;
 
-  constructor(request: TextRequest, asker: string, signal: AbortSignal, hooks: JobHooks) {
+  constructor(request: TextRequest, asker: string, signal: Signal, hooks: JobHooks) {
     this.request = request;
     this.asker = asker;
     this.#signal = signal;

@@ -7,10 +7,11 @@
  */
 import { Body, flowOf, once } from "../base/body.ts";
 import { empty, utf8 } from "../base/bytes.ts";
-import { abortError, Patience } from "../base/deadline.ts";
+import { abortError, Silence } from "../base/deadline.ts";
 import { isMeshError, MeshError, toMeshError, unlessMeshError } from "../base/errors.ts";
 import { type Flow, next, type Now } from "../base/flow.ts";
 import { isRecord, parseJsonText } from "../base/json.ts";
+import { Aborter, type Signal } from "../base/signal.ts";
 import { checkChat, completionId, wantsUsage } from "../openai/chat.ts";
 import { readUpstreamError, readUpstreamErrorText, type UpstreamError } from "../openai/errors.ts";
 import { answerRoom, isOverflow, overflowError, overflowFacts } from "../openai/overflow.ts";
@@ -165,6 +166,7 @@ export class OpenAiAsker {
       answer.discard();
     };
     const now = (): Now => {
+      exchange.heard();
       try {
         if (!advance()) return undefined;
         if (text !== "") {
@@ -191,7 +193,11 @@ export class OpenAiAsker {
       await exchange.drain(upstream, answer);
       drained = true;
     };
-    const more = (): Promise<void> => (saidDone ? drain() : exchange.wait(upstream.more()));
+    const more = (): Promise<void> => {
+      if (saidDone) return drain();
+      exchange.begin();
+      return upstream.more();
+    };
     return {
       status: 200,
       headers: { "content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache" },
@@ -457,39 +463,46 @@ const drainMs = 250;
 
 /** One request under way: its abort, its silence limit and its place in the count of running ones. */
 class Exchange {
-  readonly #controller = new AbortController();
-  readonly #caller: AbortSignal;
-  readonly #silenceMs: number;
-  readonly #patience: Patience;
+  /** Fires for the caller's abort, the engine's closing and too long a silence; closes the socket. */
+  readonly signal = new Aborter();
+  readonly #caller: Signal;
+  readonly #silence: Silence;
   readonly #onEnd: (self: Exchange) => void;
   readonly #onAbort = (): void => this.abort(abortError(this.#caller));
   #ended = false;
 
-  constructor(caller: AbortSignal, silenceMs: number, onEnd: (self: Exchange) => void) {
+  constructor(caller: Signal, silenceMs: number, onEnd: (self: Exchange) => void) {
     this.#caller = caller;
-    this.#silenceMs = silenceMs;
-    this.#patience = new Patience(silenceMs);
+    this.#silence = new Silence(silenceMs, () =>
+      this.abort(new MeshError("E_TIMEOUT", `the engine was silent for ${silenceMs} ms`)),
+    );
     this.#onEnd = onEnd;
-    if (caller.aborted) this.#controller.abort(abortError(caller));
+    if (caller.aborted) this.signal.abort(abortError(caller));
     else caller.addEventListener("abort", this.#onAbort, { once: true });
   }
 
-  /** Fires for the caller's abort, the engine's closing and too long a silence; closes the socket. */
-  get signal(): AbortSignal {
-    return this.#controller.signal;
-  }
-
   abort(reason: Error): void {
-    this.#controller.abort(reason);
+    this.signal.abort(reason);
     this.end();
   }
 
-  /** Waits for the engine's next move, no longer than the silence limit. Time spent with a slow caller does not count. */
+  /** Waits for the engine's next move; too long a silence aborts, which ends it. Time spent with a slow caller does not count. */
   async wait<T>(work: Promise<T>): Promise<T> {
-    const turn = await this.#patience.wait(work);
-    if (turn !== "late") return turn;
-    this.abort(new MeshError("E_TIMEOUT", `the engine was silent for ${this.#silenceMs} ms`));
-    return await work; // which the abort ends
+    this.begin();
+    try {
+      return await work;
+    } finally {
+      this.heard();
+    }
+  }
+
+  /** The same in two parts, for one of many waits: it begins, and has ended. */
+  begin(): void {
+    this.#silence.begin();
+  }
+
+  heard(): void {
+    this.#silence.end();
   }
 
   async drain(upstream: Flow, answer: HttpAnswer): Promise<void> {
@@ -511,7 +524,7 @@ class Exchange {
   end(): void {
     if (this.#ended) return;
     this.#ended = true;
-    this.#patience.close();
+    this.#silence.close();
     this.#caller.removeEventListener("abort", this.#onAbort);
     this.#onEnd(this);
   }

@@ -12,6 +12,7 @@ import { type EndpointId, shortId } from "../base/brand.ts";
 import { withDeadline } from "../base/deadline.ts";
 import { isMeshError, MeshError, toMeshError, unlessMeshError } from "../base/errors.ts";
 import type { Rate } from "../base/rate.ts";
+import type { Signal } from "../base/signal.ts";
 import type { ByteStream } from "../base/stream.ts";
 import {
   credentialLacks,
@@ -46,14 +47,14 @@ import { sealStreams } from "../wire/stream-types.ts";
 // ---- the node that joins
 
 /** A stream of "sealmesh/1" to the grant's issuer, on a connection that has proven its id; nothing written yet. */
-export type OpenAdmission = (signal: AbortSignal) => Promise<ByteStream>;
+export type OpenAdmission = (signal: Signal) => Promise<ByteStream>;
 
 export interface AskAdmissionParts {
   readonly self: EndpointId;
   readonly granted: InviteGrant;
   /** One answer of the issuer, ms. */
   readonly answerMs: number;
-  readonly signal: AbortSignal;
+  readonly signal: Signal;
   /** Unix ms. */
   readonly now: () => number;
 }

@@ -3,6 +3,7 @@ import { type EndpointId, shortId } from "../base/brand.ts";
 import { abortError } from "../base/deadline.ts";
 import { type ErrorCode, MeshError, toMeshError } from "../base/errors.ts";
 import type { Flow } from "../base/flow.ts";
+import type { Signal } from "../base/signal.ts";
 import { mayMoveOn, refusalText } from "../openai/refusal.ts";
 import type { PlainRoute, SealedRoute } from "../policy/decide.ts";
 import { type ByteSource, flowOfSource, sourceOf } from "../tunnel/http.ts";
@@ -117,7 +118,7 @@ export class Trial {
   }
 
   /** Notes the first byte that comes out of `source`, and tells an abort by the other side from the caller's own. */
-  watch(source: ByteSource, signal: AbortSignal): ByteSource {
+  watch(source: ByteSource, signal: Signal): ByteSource {
     const inner = flowOfSource(source);
     const flow: Flow = {
       now: () => {

@@ -7,6 +7,7 @@
 import { type EndpointId, shortId } from "../base/brand.ts";
 import { abortError, withDeadline } from "../base/deadline.ts";
 import { type ErrorCode, MeshError, toMeshError } from "../base/errors.ts";
+import type { Signal } from "../base/signal.ts";
 import { settle } from "../tunnel/lifetime.ts";
 import {
   type AttestCode,
@@ -66,7 +67,7 @@ export async function askChallenge(
   host: EndpointId,
   sealed: Uint8Array,
   path: AskPath,
-  signal: AbortSignal,
+  signal: Signal,
   isAnswer: (sealedReply: Uint8Array) => boolean,
 ): Promise<Uint8Array> {
   const question: Question<ChallengeReply> = {
@@ -85,7 +86,7 @@ export function askEvidence(
   host: EndpointId,
   { nonce, question }: EvidenceAsk,
   path: AskPath,
-  signal: AbortSignal,
+  signal: Signal,
 ): Promise<EvidenceReply> {
   const asked: Question<EvidenceReply> = {
     type: sealStreams.evidence,
@@ -116,7 +117,7 @@ async function askHost<Reply extends { readonly code: AttestCode }>(
   host: EndpointId,
   question: Question<Reply>,
   path: AskPath,
-  signal: AbortSignal,
+  signal: Signal,
 ): Promise<Reply> {
   const { route, ms, mesh } = path;
   // its protocol has no such streams: it would be asked in vain, and a connection made for nothing
@@ -170,7 +171,7 @@ async function askBy<Reply extends { readonly code: AttestCode }>(
   question: Question<Reply>,
   ms: number,
   { mesh, dialMs }: AskPath,
-  signal: AbortSignal,
+  signal: Signal,
 ): Promise<Reply> {
   const started = performance.now();
   const stream = await mesh.openSeal(relay ?? host, { dialMs: Math.min(dialMs, ms), signal });

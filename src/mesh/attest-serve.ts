@@ -13,6 +13,7 @@ import { withDeadline } from "../base/deadline.ts";
 import { toMeshError } from "../base/errors.ts";
 import { Places, type PlacesOptions } from "../base/places.ts";
 import { Rate, type RateOptions } from "../base/rate.ts";
+import type { Signal } from "../base/signal.ts";
 import type { ByteStream } from "../base/stream.ts";
 import type { InferenceKey } from "../crypto/inference-keys.ts";
 import { settle, writeTaken } from "../tunnel/lifetime.ts";
@@ -39,15 +40,15 @@ import type { StreamHandler } from "./mesh.ts";
 /** What this machine can show. Every call ends by itself, also when hardware hangs; a failure is told to nobody but us. */
 export interface AttestSource {
   /** Evidence made with the nonce where it can be made now, else the newest there is; empty when there is none. */
-  evidence(nonce: Uint8Array | undefined, signal: AbortSignal, holder: string): Promise<readonly EvidenceItem[]>;
+  evidence(nonce: Uint8Array | undefined, signal: Signal, holder: string): Promise<readonly EvidenceItem[]>;
   /** @throws MeshError this kind has no such question, or hardware does not answer it */
-  answerResidence(kind: string, question: Uint8Array, signal: AbortSignal, holder: string): Promise<Uint8Array>;
+  answerResidence(kind: string, question: Uint8Array, signal: Signal, holder: string): Promise<Uint8Array>;
   /**
    * Signatures over a challenge's nonce, at least one. @throws MeshError there is no key that signs now
    *
    * @param holder whom the hardware is shared out among, in all three: peers of ours
    */
-  sign(nonce: Uint8Array, signal: AbortSignal, holder: string): Promise<readonly ChallengeProof[]>;
+  sign(nonce: Uint8Array, signal: Signal, holder: string): Promise<readonly ChallengeProof[]>;
 }
 
 /** How much of one sort of work is done for peers. */
@@ -65,7 +66,7 @@ export interface AttestServeParts {
    * Opens a stream of sealmesh/1 towards a member, type byte not yet written; it gives up by itself. Undefined from it:
    * there is no way. @default nothing is passed on
    */
-  readonly reach?: (target: EndpointId, way: PassingOn, signal: AbortSignal) => Promise<ByteStream> | undefined;
+  readonly reach?: (target: EndpointId, way: PassingOn, signal: Signal) => Promise<ByteStream> | undefined;
   /** Questions to this node of peers, on their own connections. */
   readonly answering: AttestBounds;
   /** The same through relays, per relay: many stand behind one. */
@@ -106,7 +107,7 @@ interface Talk<Request extends AttestWay> {
   /** Longest reply frame. */
   readonly replyBytes: number;
   /** Reply frame for a request to this node. */
-  readonly answer: (request: Request, from: EndpointId, signal: AbortSignal) => Promise<Uint8Array>;
+  readonly answer: (request: Request, from: EndpointId, signal: Signal) => Promise<Uint8Array>;
 }
 
 export function attestHandlers(parts: AttestServeParts): {
@@ -203,7 +204,7 @@ async function passOn<Request extends AttestWay>(
   talk: Talk<Request>,
   request: Request,
   reaching: Promise<ByteStream>,
-  asker: AbortSignal,
+  asker: Signal,
   { frameMs, carryMs }: AttestTiming,
 ): Promise<Uint8Array> {
   const host = await reaching;
@@ -241,7 +242,7 @@ function challengeTalk(parts: AttestServeParts): Talk<ChallengeRequest> {
 async function answerChallenge(
   { sealed, hops }: ChallengeRequest,
   from: EndpointId,
-  signal: AbortSignal,
+  signal: Signal,
   { self, keys, source, timing }: AttestServeParts,
 ): Promise<Uint8Array | AttestCode> {
   const challenge = unlessThrown(() => openChallenge(sealed, keys(), self));
@@ -286,7 +287,7 @@ function evidenceTalk(parts: AttestServeParts): Talk<EvidenceRequest> {
 async function answerEvidence(
   { nonce, question }: EvidenceRequest,
   from: EndpointId,
-  signal: AbortSignal,
+  signal: Signal,
   source: AttestSource,
 ): Promise<Uint8Array> {
   const [items, answer] = await Promise.all([

@@ -7,6 +7,7 @@
 import { type EndpointId, shortId } from "../base/brand.ts";
 import { withDeadline } from "../base/deadline.ts";
 import { toMeshError } from "../base/errors.ts";
+import type { Signal } from "../base/signal.ts";
 import type { ByteStream } from "../base/stream.ts";
 import { type Alpn, alpns, type CloseReason, type Connection, type Transport } from "../transport/transport.ts";
 import { dialable, type EndpointAddress } from "../wire/address.ts";
@@ -14,7 +15,7 @@ import { dialable, type EndpointAddress } from "../wire/address.ts";
 export interface ConnectionsOptions {
   readonly transport: Transport;
   /** Ends dials that nobody waits for any more. */
-  readonly stopping: AbortSignal;
+  readonly stopping: Signal;
   /** A peer opened a stream; settles by itself and does not throw. */
   readonly onStream: (connection: Connection, stream: ByteStream) => Promise<void>;
   /** The last connection of its ALPN to a peer has ended. */
@@ -59,7 +60,7 @@ export class Connections {
   }
 
   /** The live connection to a peer, or a new one. @throws E_UNREACHABLE · E_ABORTED */
-  connect(address: EndpointAddress, alpn: Alpn, ms: number, signal?: AbortSignal): Promise<Connection> {
+  connect(address: EndpointAddress, alpn: Alpn, ms: number, signal?: Signal): Promise<Connection> {
     const live = this.live(address.id, alpn);
     if (live) return Promise.resolve(live);
     const key = keyOf(address.id, alpn);

@@ -11,10 +11,10 @@ import type { Clock } from "../base/clock.ts";
 import { sleep, unlessAborted, withDeadline } from "../base/deadline.ts";
 import { isMeshError, MeshError, toMeshError, unlessMeshError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
+import { Aborter, type Signal } from "../base/signal.ts";
 import type { ByteStream } from "../base/stream.ts";
 import { type VerifiedRecord, verifyRecord } from "../crypto/record.ts";
 import type { KeyStanding } from "../policy/decide.ts";
-import { sharedAbortController } from "../transport/connection-life.ts";
 import {
   abortCodes,
   closeCodes,
@@ -152,7 +152,7 @@ export class Mesh {
   readonly #gossiping = new WeakMap<Connection, { again: boolean }>();
   /** Streams of members that are being served, on whatever connection they came. */
   readonly #serving = new Map<EndpointId, Set<ByteStream>>();
-  readonly #stopping = sharedAbortController();
+  readonly #stopping = new Aborter();
   readonly #rules: MembershipLimits;
   readonly #gate: Gate;
   readonly #hearing: Hearing;
@@ -171,7 +171,7 @@ export class Mesh {
     this.#state = emptyMembership(options.transport.id, options.shown);
     this.#connections = new Connections({
       transport: options.transport,
-      stopping: this.#stopping.signal,
+      stopping: this.#stopping,
       onStream: (connection, stream) =>
         this.#serveStream(connection, stream).catch((thrown: unknown) => stream.abort(codeForPeer(thrown))),
       onEnd: (connection, reason) => this.#ended(connection, reason),
@@ -223,7 +223,7 @@ export class Mesh {
    * Meets the node that an invite names.
    * @throws E_UNREACHABLE · E_WIRE it does not speak the protocol
    */
-  async join(address: EndpointAddress, signal?: AbortSignal): Promise<void> {
+  async join(address: EndpointAddress, signal?: Signal): Promise<void> {
     await this.#meet(address, signal);
   }
 
@@ -244,7 +244,7 @@ export class Mesh {
    * A stream on sealmesh/1 to a node that need not know us yet: it takes one of type admission. The caller writes the type.
    * @throws E_UNREACHABLE, E_LOST, E_ABORTED
    */
-  async openSealUnmet(address: EndpointAddress, signal: AbortSignal): Promise<ByteStream> {
+  async openSealUnmet(address: EndpointAddress, signal: Signal): Promise<ByteStream> {
     const connection = await this.#connections.connect(address, "sealmesh/1", this.#timing.dialMs, signal);
     return await openUnlessAborted(connection, signal);
   }
@@ -267,7 +267,7 @@ export class Mesh {
    * A stream for one HTTP exchange with a host, type byte written, on a connection where gossip was exchanged.
    * @throws E_UNREACHABLE, E_LOST, E_ABORTED
    */
-  async openTunnel(host: EndpointId, options: { dialMs: number; signal: AbortSignal }): Promise<ByteStream> {
+  async openTunnel(host: EndpointId, options: { dialMs: number; signal: Signal }): Promise<ByteStream> {
     const connection = await this.#greetedConnection(host, options.dialMs, options.signal);
     const stream = await openUnlessAborted(connection, options.signal);
     await this.#say(stream, Uint8Array.of(meshStreams.http), options.dialMs, options.signal);
@@ -275,7 +275,7 @@ export class Mesh {
   }
 
   /** A stream on sealmesh/1 to a peer that we met; the caller writes the type byte. @throws as openTunnel */
-  async openSeal(peer: EndpointId, options: { dialMs: number; signal: AbortSignal }): Promise<ByteStream> {
+  async openSeal(peer: EndpointId, options: { dialMs: number; signal: Signal }): Promise<ByteStream> {
     await this.#greetedConnection(peer, options.dialMs, options.signal);
     const connection = await this.#connections.connect(
       this.#addressOf(peer),
@@ -287,7 +287,7 @@ export class Mesh {
   }
 
   /** Does our own gossip exchange with a peer unless a live connection has seen one. @throws as openTunnel */
-  async ensureMet(peer: EndpointId, options: { dialMs: number; signal: AbortSignal }): Promise<void> {
+  async ensureMet(peer: EndpointId, options: { dialMs: number; signal: Signal }): Promise<void> {
     await this.#greetedConnection(peer, options.dialMs, options.signal);
   }
 
@@ -306,11 +306,7 @@ export class Mesh {
    * Fetches a peer's record anew, from itself or from a relay that knows it, and takes it over if it is newer.
    * @throws as openTunnel
    */
-  async refreshRecord(
-    owner: EndpointId,
-    from: EndpointId,
-    options: { dialMs: number; signal: AbortSignal },
-  ): Promise<void> {
+  async refreshRecord(owner: EndpointId, from: EndpointId, options: { dialMs: number; signal: Signal }): Promise<void> {
     const stream = await this.openSeal(from, options);
     try {
       const request = encodeFrame(encodeRecordRequest(owner === from ? undefined : owner));
@@ -344,7 +340,7 @@ export class Mesh {
   // ---- connections
 
   #ended(connection: Connection, reason: CloseReason): void {
-    if (connection.alpn !== "mesh-llm/1" || this.#stopping.signal.aborted) return;
+    if (connection.alpn !== "mesh-llm/1" || this.#stopping.aborted) return;
     const left = reason.by === "peer" && reason.code === closeCodes.leaving;
     this.#apply({ kind: "unlinked", id: connection.peer, why: left ? "left" : "lost" });
     this.#options.onChange();
@@ -364,7 +360,8 @@ export class Mesh {
 
   async #serveByType(connection: Connection, stream: ByteStream): Promise<void> {
     const reader = new StreamReader(stream);
-    const type = await withDeadline(reader.byte(), { what: "a stream's type byte", ms: this.#timing.typeByteMs });
+    const taking = { what: "a stream's type byte", ms: this.#timing.typeByteMs };
+    const type = reader.ready() ? reader.takeByte() : await withDeadline(reader.byte(), taking);
     if (type === undefined) return await stream.finish(); // a probe
     const from = connection.peer;
     if (connection.alpn === "mesh-llm/1") {
@@ -400,12 +397,12 @@ export class Mesh {
   }
 
   /** @throws as openTunnel */
-  #greetedConnection(id: EndpointId, dialMs: number, signal: AbortSignal): Promise<Connection> {
+  #greetedConnection(id: EndpointId, dialMs: number, signal: Signal): Promise<Connection> {
     return this.#meet(this.#addressOf(id), signal, dialMs);
   }
 
   /** A connection on which gossip was exchanged: the live one, or a new one, greeted first. */
-  async #meet(address: EndpointAddress, signal?: AbortSignal, dialMs = this.#timing.dialMs): Promise<Connection> {
+  async #meet(address: EndpointAddress, signal?: Signal, dialMs = this.#timing.dialMs): Promise<Connection> {
     const connection = await this.#connections.connect(address, "mesh-llm/1", dialMs, signal);
     if (this.#greeted.has(connection)) return connection;
     await this.#gossip(connection, signal);
@@ -421,7 +418,7 @@ export class Mesh {
 
   // ---- gossip
 
-  async #gossip(connection: Connection, signal?: AbortSignal): Promise<void> {
+  async #gossip(connection: Connection, signal?: Signal): Promise<void> {
     const stream = await connection.open();
     try {
       await this.#say(stream, Uint8Array.of(meshStreams.gossip), this.#timing.gossipMs, signal);
@@ -625,7 +622,7 @@ export class Mesh {
     this.#apply({ kind: "left", id: from });
     // what it leaves open would be taken for a way to it when it is back
     const left = this.#connections.of(from);
-    await sleep(farewellMs, this.#stopping.signal).catch(() => undefined);
+    await sleep(farewellMs, this.#stopping).catch(() => undefined);
     for (const connection of left) connection.close(closeCodes.normal);
   }
 
@@ -659,7 +656,7 @@ export class Mesh {
   }
 
   /** Writes; a stream whose peer does not take it is aborted, or it would be held for ever. @throws E_TIMEOUT · E_ABORTED */
-  async #say(stream: ByteStream, bytes: Uint8Array, ms: number, signal?: AbortSignal): Promise<void> {
+  async #say(stream: ByteStream, bytes: Uint8Array, ms: number, signal?: Signal): Promise<void> {
     try {
       if (stream.offer?.(bytes)) return;
       await withDeadline(stream.write(bytes), { what: "the peer's taking what is sent", ms, signal });
@@ -674,7 +671,7 @@ export class Mesh {
     reader: StreamReader,
     what: string,
     limitBytes: number = limits.controlFrameBytes,
-    signal?: AbortSignal,
+    signal?: Signal,
   ): Promise<Uint8Array> {
     return withDeadline(reader.frame(limitBytes), { what, ms: this.#timing.gossipMs, signal });
   }
@@ -682,7 +679,7 @@ export class Mesh {
   // ---- membership
 
   #apply(event: MembershipEvent): void {
-    if (this.#stopping.signal.aborted) return;
+    if (this.#stopping.aborted) return;
     const before = this.#state;
     const { state, actions } = step(before, event, this.#options.clock.now(), this.#rules);
     this.#state = state;
@@ -732,7 +729,7 @@ export class Mesh {
   async #dial(address: EndpointAddress): Promise<void> {
     let reached = true;
     try {
-      await this.#meet(address, this.#stopping.signal);
+      await this.#meet(address, this.#stopping);
     } catch (thrown) {
       reached = false;
       // the rest of a series says nothing new
@@ -749,14 +746,14 @@ export class Mesh {
   }
 
   #logJoinFailure(peer: EndpointId, thrown: unknown): void {
-    if (this.#stopping.signal.aborted) return;
+    if (this.#stopping.aborted) return;
     const { code, message } = toMeshError(thrown);
     this.#options.log.write("warn", { event: "join-failed", peer, code, what: message });
   }
 }
 
 /** A peer that lets no further stream in holds the caller only for as long as it wants to wait. @throws E_ABORTED */
-async function openUnlessAborted(connection: Connection, signal: AbortSignal): Promise<ByteStream> {
+async function openUnlessAborted(connection: Connection, signal: Signal): Promise<ByteStream> {
   const opening = connection.open();
   try {
     return await unlessAborted(opening, signal);

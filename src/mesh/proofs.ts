@@ -19,6 +19,7 @@ import type { Clock } from "../base/clock.ts";
 import { unlessAborted, unlessLate, withDeadline } from "../base/deadline.ts";
 import { type MeshError, toMeshError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
+import type { Signal } from "../base/signal.ts";
 import { type PinBook, pinName, withFirstContact } from "../policy/pins.ts";
 import { type AskPath, askChallenge, askEvidence } from "./attest-ask.ts";
 import { relaysTo } from "./choose.ts";
@@ -127,7 +128,7 @@ export class Proofs {
    *
    * @throws E_ABORTED the caller has gone
    */
-  async prepare(hosts: readonly EndpointId[], enough: () => boolean, signal: AbortSignal): Promise<void> {
+  async prepare(hosts: readonly EndpointId[], enough: () => boolean, signal: Signal): Promise<void> {
     // those asked longest ago first, or never: hosts that show nothing, or let us wait, must not stand before one that does
     const tried = (id: EndpointId): number => this.#hosts.get(id)?.againAtMs ?? 0;
     const left = hosts.toSorted((a, b) => tried(a) - tried(b));
@@ -149,7 +150,7 @@ export class Proofs {
   }
 
   /** Asks one host anew, whatever is known, and resolves when that is done. @throws E_ABORTED */
-  async ask(id: EndpointId, signal: AbortSignal): Promise<void> {
+  async ask(id: EndpointId, signal: Signal): Promise<void> {
     if (!this.#now(id).hasRecord) return;
     const asked = this.#askedOf(id);
     await unlessAborted(asked.running ?? this.#run(id, asked, "everything"), signal);

@@ -12,6 +12,7 @@ import type { Clock } from "../base/clock.ts";
 import { isMeshError, MeshError, toMeshError, unlessMeshError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { Rate } from "../base/rate.ts";
+import type { Signal } from "../base/signal.ts";
 import {
   authorityFrom,
   bearerKeyOf,
@@ -341,7 +342,7 @@ export class Admission implements Admitter {
    * @returns    whether it was admitted just now
    * @throws     E_INVITE the invite has expired, or its issuer says no · as askAdmission() · E_STATE the credential cannot be kept
    */
-  async join({ granted }: Invite, open: OpenAdmission, signal: AbortSignal): Promise<boolean> {
+  async join({ granted }: Invite, open: OpenAdmission, signal: Signal): Promise<boolean> {
     const { identity, clock, log } = this.#options;
     const mesh = this.#mesh;
     if (granted === undefined || mesh.mode === "open" || this.#lacking() === undefined) return false;

@@ -13,6 +13,7 @@ import type { Clock } from "../base/clock.ts";
 import { abortError, withDeadline } from "../base/deadline.ts";
 import { MeshError, toMeshError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
+import type { Signal } from "../base/signal.ts";
 import { type Turn, Turns } from "../base/turns.ts";
 import type { AttestSource } from "../mesh/attest-serve.ts";
 import type { ChallengeProof } from "../wire/attestation.ts";
@@ -103,7 +104,7 @@ export class Attester implements AttestSource {
 
   async evidence(
     nonce: Uint8Array | undefined,
-    signal: AbortSignal,
+    signal: Signal,
     holder: string = ourselves,
   ): Promise<readonly EvidenceItem[]> {
     const items = await Promise.all(this.#keepers.map((keeper) => keeper.evidence(nonce, signal, holder)));
@@ -114,7 +115,7 @@ export class Attester implements AttestSource {
   async answerResidence(
     kind: string,
     question: Uint8Array,
-    signal: AbortSignal,
+    signal: Signal,
     holder: string = ourselves,
   ): Promise<Uint8Array> {
     const keeper = this.#keepers.find(({ state }) => state.kind === kind);
@@ -126,7 +127,7 @@ export class Attester implements AttestSource {
    * One proof of each collector that signs in time. @throws why the last one did not, when none does: E_TIMEOUT · E_BUSY no
    * evidence yet, or a signature that is under way still hangs · as the hardware does
    */
-  async sign(nonce: Uint8Array, signal: AbortSignal, holder: string = ourselves): Promise<readonly ChallengeProof[]> {
+  async sign(nonce: Uint8Array, signal: Signal, holder: string = ourselves): Promise<readonly ChallengeProof[]> {
     const signed = await Promise.allSettled(this.#keepers.map((keeper) => keeper.sign(nonce, signal, holder)));
     const proofs = signed.flatMap((outcome) => (outcome.status === "fulfilled" ? [outcome.value] : []));
     if (proofs.length > 0) return proofs;
@@ -147,7 +148,7 @@ export class Attester implements AttestSource {
 class Keeper {
   readonly #collector: Collector;
   readonly #options: Required<AttesterOptions>;
-  readonly #closing: AbortSignal;
+  readonly #closing: Signal;
   readonly #collecting: Turns;
   readonly #signing: Turns;
   readonly #residing: Turns;
@@ -163,7 +164,7 @@ class Keeper {
   /** In the newest piece that nobody asked for. */
   #toldPosture: Uint8Array | undefined;
 
-  constructor(collector: Collector, options: Required<AttesterOptions>, closing: AbortSignal) {
+  constructor(collector: Collector, options: Required<AttesterOptions>, closing: Signal) {
     this.#collector = collector;
     this.#options = options;
     this.#closing = closing;
@@ -235,11 +236,7 @@ class Keeper {
   }
 
   /** Made with the nonce if that works in time, else the newest; never throws unless the signal fires. */
-  async evidence(
-    nonce: Uint8Array | undefined,
-    signal: AbortSignal,
-    holder: string,
-  ): Promise<EvidenceItem | undefined> {
+  async evidence(nonce: Uint8Array | undefined, signal: Signal, holder: string): Promise<EvidenceItem | undefined> {
     const { freshMs: ms, inferenceKey, told } = this.#options;
     const { item, inferenceKey: key } = this.state;
     try {
@@ -258,7 +255,7 @@ class Keeper {
   }
 
   /** @throws E_INPUT · as Turns and the hardware do */
-  answerResidence(question: Uint8Array, signal: AbortSignal, holder: string): Promise<Uint8Array> {
+  answerResidence(question: Uint8Array, signal: Signal, holder: string): Promise<Uint8Array> {
     const collector = this.#collector;
     const work = async (): Promise<Uint8Array> => {
       if (collector.answerResidence) return await collector.answerResidence(question, { signal: this.#closing });
@@ -269,7 +266,7 @@ class Keeper {
   }
 
   /** @throws E_BUSY there is no evidence yet · as Turns and the hardware do */
-  async sign(nonce: Uint8Array, signal: AbortSignal, holder: string): Promise<ChallengeProof> {
+  async sign(nonce: Uint8Array, signal: Signal, holder: string): Promise<ChallengeProof> {
     const attestedKey = this.#attestedKey;
     if (!attestedKey) throw new MeshError("E_BUSY", "no evidence has been made so far, so there is no attested key");
     const message = referenceChallengeBytes(toBase64(attestedKey), nonce);

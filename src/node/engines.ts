@@ -128,7 +128,7 @@ async function admitted({ engine, admission }: Hosted, request: EngineRequest): 
       signal.removeEventListener("abort", release);
       release();
     });
-    return { ...answer, body };
+    return { status: answer.status, headers: answer.headers, body };
   } catch (thrown) {
     release();
     throw thrown;

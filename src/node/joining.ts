@@ -7,6 +7,7 @@ import type { Clock } from "../base/clock.ts";
 import { sleep, withDeadline } from "../base/deadline.ts";
 import { isMeshError, MeshError, toMeshError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
+import type { Signal } from "../base/signal.ts";
 import type { DiscoveryParts, Offer } from "../discovery/discovery.ts";
 import { bareToken } from "../discovery/listing.ts";
 import type { Mesh } from "../mesh/mesh.ts";
@@ -33,7 +34,7 @@ export interface JoiningOptions {
   readonly models: () => readonly string[];
   readonly onChange: () => void;
   /** Fires when the node stops. */
-  readonly stopping: AbortSignal;
+  readonly stopping: Signal;
 }
 
 export class Joining {

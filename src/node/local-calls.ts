@@ -5,12 +5,13 @@
 import type { Server } from "node:http";
 import { abortError } from "../base/deadline.ts";
 import { MeshError } from "../base/errors.ts";
+import { Aborter, type Signal } from "../base/signal.ts";
 import { type HttpRequest, type HttpResponse, readResponse } from "../tunnel/http.ts";
 import { inject } from "./http/inject.ts";
 
 export class LocalCalls {
   readonly #server: Server;
-  readonly #running = new Set<AbortController>();
+  readonly #running = new Set<Aborter>();
   #closed = false;
 
   constructor(server: Server) {
@@ -21,15 +22,15 @@ export class LocalCalls {
    * The answer's head; its body is pulled, and must be read to the end, left, or given up by the signal.
    * @throws E_CLOSED the node has stopped · E_ABORTED, or the signal's own MeshError · as {@link readResponse}; so does the body
    */
-  async call(request: HttpRequest, signal: AbortSignal): Promise<HttpResponse> {
+  async call(request: HttpRequest, signal: Signal): Promise<HttpResponse> {
     if (this.#closed) throw hasStopped();
     if (signal.aborted) throw abortError(signal);
     // not AbortSignal.any: on Node 20 it leaks when one of the signals lives as long as the process
-    const ending = new AbortController();
+    const ending = new Aborter();
     const onAbort = (): void => ending.abort(abortError(signal));
     signal.addEventListener("abort", onAbort, { once: true });
     this.#running.add(ending);
-    const source = inject(this.#server, request, ending.signal, () => {
+    const source = inject(this.#server, request, ending, () => {
       signal.removeEventListener("abort", onAbort);
       this.#running.delete(ending);
     });
@@ -45,7 +46,7 @@ export class LocalCalls {
 }
 
 /** The same pieces. Whoever leaves before the end frees what made them. */
-async function* leaving(body: HttpResponse["body"], ending: AbortController): HttpResponse["body"] {
+async function* leaving(body: HttpResponse["body"], ending: Aborter): HttpResponse["body"] {
   try {
     yield* body;
   } finally {

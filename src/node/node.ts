@@ -15,6 +15,7 @@ import { sleep, withDeadline } from "../base/deadline.ts";
 import { MeshError, toMeshError, unlessMeshError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { Places } from "../base/places.ts";
+import type { Signal } from "../base/signal.ts";
 import { identityFrom } from "../crypto/identity.ts";
 import { addressDigest } from "../crypto/record.ts";
 import { InferenceKeys } from "../crypto/inference-keys.ts";
@@ -91,9 +92,9 @@ export interface Node {
   models(): readonly string[];
   status(): Status;
   /** Answers the program around this node as the API port would answer a caller of this machine. @throws as {@link LocalCalls} */
-  call(request: HttpRequest, signal: AbortSignal): Promise<HttpResponse>;
+  call(request: HttpRequest, signal: Signal): Promise<HttpResponse>;
   /** Who of the hosts of a model, or whether a peer, would be used, and why; undefined when nobody is meant. */
-  explain(what: string, signal: AbortSignal): Promise<ExplainReport | undefined>;
+  explain(what: string, signal: Signal): Promise<ExplainReport | undefined>;
   /** What was found of a host, factor by factor; nobody is asked. */
   verdict(host: EndpointId): readonly FactorRow[];
   /** Opens envelopes with this node's keys: for tests that hold the node in their own process. */
@@ -474,11 +475,11 @@ class RunningNode implements Node {
     return [...new Set([...this.#need().engines.models(), ...remote])].toSorted();
   }
 
-  call(request: HttpRequest, signal: AbortSignal): Promise<HttpResponse> {
+  call(request: HttpRequest, signal: Signal): Promise<HttpResponse> {
     return this.#need().calls.call(request, signal);
   }
 
-  explain(what: string, signal: AbortSignal): Promise<ExplainReport | undefined> {
+  explain(what: string, signal: Signal): Promise<ExplainReport | undefined> {
     return this.#need().trust.explain(what, signal);
   }
 

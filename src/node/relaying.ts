@@ -7,6 +7,7 @@ import { type EndpointId, shortId } from "../base/brand.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import { Places } from "../base/places.ts";
+import type { Signal } from "../base/signal.ts";
 import type { ByteStream } from "../base/stream.ts";
 import { Throttle } from "../base/throttle.ts";
 import type { PassingOn } from "../mesh/attest-serve.ts";
@@ -144,7 +145,7 @@ export class Relaying {
   readonly reach = (
     target: EndpointId,
     { from, viaRelay }: PassingOn,
-    signal: AbortSignal,
+    signal: Signal,
   ): Promise<ByteStream> | undefined => {
     const direct = this.#open(target, defaults.dialMs, signal);
     if (direct || !viaRelay) return direct;
@@ -166,13 +167,13 @@ export class Relaying {
   }
 
   /** To a member that this node has met; a name that others have mentioned is not dialed for anybody. */
-  #open(id: EndpointId, dialMs: number, signal: AbortSignal): Promise<ByteStream> | undefined {
+  #open(id: EndpointId, dialMs: number, signal: Signal): Promise<ByteStream> | undefined {
     const mesh = this.#options.mesh();
     return mesh.peer(id)?.met ? mesh.openSeal(id, { dialMs, signal }) : undefined;
   }
 
   /** Connected relays that have named the target; the asker is none of them, or bytes would go round in circles. */
-  #onward(target: EndpointId, from: EndpointId, signal: AbortSignal): readonly Onward[] {
+  #onward(target: EndpointId, from: EndpointId, signal: Signal): readonly Onward[] {
     const { mesh: meshOf, clock, roles } = this.#options;
     const mesh = meshOf();
     const nowMs = clock.now();

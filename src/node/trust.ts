@@ -6,6 +6,7 @@ import type { EndpointId } from "../base/brand.ts";
 import type { Clock } from "../base/clock.ts";
 import { MeshError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
+import type { Signal } from "../base/signal.ts";
 import { decisionOf, factsOf } from "../exchange.ts";
 import type { Peer } from "../mesh/membership.ts";
 import type { HostLoad } from "../mesh/choose.ts";
@@ -124,7 +125,7 @@ export class Trust {
   }
 
   /** What the hosts of a model have shown; they are asked first. @throws E_ABORTED */
-  async model(model: string, signal: AbortSignal): Promise<AttestationReport> {
+  async model(model: string, signal: Signal): Promise<AttestationReport> {
     const hosts = this.#hostsOf(model);
     await this.proofs.prepare(hosts, everybody, signal);
     const own = this.#options.own();
@@ -132,7 +133,7 @@ export class Trust {
   }
 
   /** What one peer has shown; it is asked first. @returns undefined for one that is no peer · @throws E_ABORTED */
-  async peer(id: EndpointId, signal: AbortSignal): Promise<AttestationReport | undefined> {
+  async peer(id: EndpointId, signal: Signal): Promise<AttestationReport | undefined> {
     const { mesh, self } = this.#options;
     if (id === self) return this.#report(undefined, [], this.#options.own());
     if (!mesh.peer(id)) return undefined;
@@ -144,7 +145,7 @@ export class Trust {
    * Who of the hosts of a model, or whether a peer, would be used, and why; undefined when nobody is meant.
    * @throws E_INPUT the beginning of an id that several nodes have · E_ABORTED
    */
-  async explain(what: string, signal: AbortSignal): Promise<ExplainReport | undefined> {
+  async explain(what: string, signal: Signal): Promise<ExplainReport | undefined> {
     const { mesh, config } = this.#options;
     const own = this.#options.own();
     const nodes = [own.endpointId, ...mesh.peers.map(({ id }) => id)];

@@ -117,7 +117,7 @@ function streamReader(account: Account, stripUsage: boolean, sinceStart: () => n
   };
   /** @returns whether the event is to be dropped */
   const complete = (): boolean => {
-    const event = openBytes <= eventLimit ? joined(open) : undefined;
+    const event = openBytes <= eventLimit ? view(joined(open)) : undefined;
     open = [];
     openBytes = 0;
     if (event) return readEvent(event, account, sinceStart) && stripUsage && maybeUsageChunk(event);
@@ -128,8 +128,9 @@ function streamReader(account: Account, stripUsage: boolean, sinceStart: () => n
     holds: true,
     take(piece) {
       // one event, whole: as most pieces are
-      if (openBytes === 0 && piece.length <= eventLimit && isOneEvent(piece)) {
-        return readEvent(piece, account, sinceStart) && stripUsage && maybeUsageChunk(piece) ? empty : piece;
+      const bytes = view(piece);
+      if (openBytes === 0 && bytes.length <= eventLimit && isOneEvent(bytes)) {
+        return readEvent(bytes, account, sinceStart) && stripUsage && maybeUsageChunk(bytes) ? empty : piece;
       }
       const out: Uint8Array[] = [];
       let outBytes = 0;
@@ -144,7 +145,7 @@ function streamReader(account: Account, stripUsage: boolean, sinceStart: () => n
         if (ends) {
           if (!complete()) pass(waiting);
           held = true;
-        } else if (!held || !stripUsage || !maybeUsageChunk(joined(waiting))) {
+        } else if (!held || !stripUsage || !maybeUsageChunk(view(joined(waiting)))) {
           pass(waiting);
           held = false;
         }
@@ -161,10 +162,9 @@ function streamReader(account: Account, stripUsage: boolean, sinceStart: () => n
 }
 
 /** Whether the only blank line is its end. */
-function isOneEvent(piece: Uint8Array): boolean {
-  if (piece.at(-1) !== lineFeed || piece.at(-2) !== lineFeed || piece[0] === lineFeed) return false;
-  const bytes = view(piece);
-  return bytes.indexOf("\n\n") === piece.length - 2 && !bytes.includes("\n\r\n") && piece[0] !== carriageReturn;
+function isOneEvent(bytes: Buffer): boolean {
+  if (bytes.at(-1) !== lineFeed || bytes.at(-2) !== lineFeed || bytes[0] === lineFeed) return false;
+  return bytes.indexOf("\n\n") === bytes.length - 2 && !bytes.includes("\n\r\n") && bytes[0] !== carriageReturn;
 }
 
 interface EventPart {
@@ -206,16 +206,16 @@ function eventSplitter(): (piece: Uint8Array) => readonly EventPart[] {
  * False as soon as an event, or the beginning of one, can no longer be a chunk that holds nothing but usage: it is too
  * long, or its choices are not an empty list. More bytes never turn false into true.
  */
-function maybeUsageChunk(event: Uint8Array): boolean {
+function maybeUsageChunk(event: Buffer): boolean {
   if (event.length > usageChunkLimit) return false;
-  const [choices] = valuesOf(event, names.choices);
-  if (choices === undefined) return true;
+  const choices = valueAt(event, names.choices, 0);
+  if (choices === -1) return true;
   const first = event[afterSpaces(event, choices + 1)];
   return first === undefined || first === closeBracket;
 }
 
 /** Reads a complete event, if it can say something new. @returns whether it holds nothing but usage */
-function readEvent(event: Uint8Array, account: Account, sinceStart: () => number): boolean {
+function readEvent(event: Buffer, account: Account, sinceStart: () => number): boolean {
   const matters =
     account.firstTokenMs === undefined ||
     hasMember(event, names.usage, openBrace) ||
@@ -267,8 +267,8 @@ function wholeReader(account: Account): Reader {
       return piece;
     },
     end() {
-      const bytes = concat(kept);
-      const answer = total > wholeLimit ? usageIn(bytes) : parsed(fromLooseUtf8(bytes));
+      const bytes = joined(kept);
+      const answer = total > wholeLimit ? usageIn(view(bytes)) : parsed(fromLooseUtf8(bytes));
       if (answer) readAnswer(answer, account);
       return empty;
     },
@@ -276,9 +276,12 @@ function wholeReader(account: Account): Reader {
 }
 
 /** The last `"usage": {...}` of a tail, as the object that has it alone. */
-function usageIn(tail: Uint8Array): Json | undefined {
-  const start = [...valuesOf(tail, names.usage)].findLast((at) => tail[at] === openBrace);
-  if (start === undefined) return undefined;
+function usageIn(tail: Buffer): Json | undefined {
+  let start = -1;
+  for (let at = valueAt(tail, names.usage, 0); at !== -1; at = valueAt(tail, names.usage, at)) {
+    if (tail[at] === openBrace) start = at;
+  }
+  if (start === -1) return undefined;
   const rest = fromLooseUtf8(tail.subarray(start));
   // usage has objects in it, and no text with a brace: the first end that parses is the right one
   for (let end = rest.indexOf("}"); end !== -1; end = rest.indexOf("}", end + 1)) {
@@ -313,23 +316,24 @@ function readAnswer({ choices, usage }: Json, account: Account): void {
 }
 
 /**
- * Places where values of members with this name begin, at any depth. Inside a JSON text quotes are escaped, so these bytes
- * are no content; a name that merely ends with them is told by its backslash.
+ * Where the value of the next member with this name begins, at any depth; -1: there is none behind `from`. Inside a JSON
+ * text quotes are escaped, so these bytes are no content; a name that merely ends with them is told by its backslash.
  */
-function* valuesOf(bytes: Uint8Array, name: Uint8Array): Generator<number, void, undefined> {
-  const buffer = view(bytes);
-  for (let at = buffer.indexOf(name); at !== -1; at = buffer.indexOf(name, at + 1)) {
-    if (buffer[at - 1] === backslash) continue;
+function valueAt(bytes: Buffer, name: Uint8Array, from: number): number {
+  for (let at = bytes.indexOf(name, from); at !== -1; at = bytes.indexOf(name, at + 1)) {
+    if (bytes[at - 1] === backslash) continue;
     const next = afterSpaces(bytes, at + name.length);
     if (bytes[next] !== colon) continue;
     const value = afterSpaces(bytes, next + 1);
-    if (value < bytes.length) yield value;
+    if (value < bytes.length) return value;
   }
+  return -1;
 }
 
-function hasMember(bytes: Uint8Array, name: Uint8Array, firstByte: number): boolean {
-  if (view(bytes).lastIndexOf(name) < 0) return false;
-  for (const at of valuesOf(bytes, name)) if (bytes[at] === firstByte) return true;
+function hasMember(bytes: Buffer, name: Uint8Array, firstByte: number): boolean {
+  for (let at = valueAt(bytes, name, 0); at !== -1; at = valueAt(bytes, name, at)) {
+    if (bytes[at] === firstByte) return true;
+  }
   return false;
 }
 

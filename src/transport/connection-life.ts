@@ -2,14 +2,14 @@
  * What all connections share: the streams that are open, and the one moment at which everything ends. Not a base class:
  * a connection has one and asks it.
  */
-import { setMaxListeners } from "node:events";
 import { MeshError } from "../base/errors.ts";
+import { Aborter, type Signal } from "../base/signal.ts";
 import { DuplexStream, type StreamHalves } from "./duplex-stream.ts";
 import type { CloseReason } from "./transport.ts";
 
 export class ConnectionLife {
   readonly closed: Promise<CloseReason>;
-  readonly #ending = sharedAbortController();
+  readonly #ending = new Aborter();
   readonly #streams = new Map<number, DuplexStream>();
   #resolveClosed: (reason: CloseReason) => void = () => undefined;
 
@@ -18,8 +18,8 @@ export class ConnectionLife {
   }
 
   /** Fires when the connection has ended; the reason is the E_LOST that its streams got. */
-  get ended(): AbortSignal {
-    return this.#ending.signal;
+  get ended(): Signal {
+    return this.#ending;
   }
 
   /** The open stream with this id, unique in the connection. */
@@ -43,13 +43,6 @@ export class ConnectionLife {
     for (const stream of this.#streams.values()) void stream.end(error);
     this.#resolveClosed(reason);
   }
-}
-
-/** A controller whose signal many wait on at once; Node would take more than ten for a leak. */
-export function sharedAbortController(): AbortController {
-  const controller = new AbortController();
-  setMaxListeners(0, controller.signal);
-  return controller;
 }
 
 /** What a stream's E_ABORTED says when the peer aborted it. */

@@ -11,6 +11,7 @@
 import { concat, empty } from "../base/bytes.ts";
 import { unlessAborted } from "../base/deadline.ts";
 import { MeshError, toMeshError } from "../base/errors.ts";
+import { Aborter, type Signal } from "../base/signal.ts";
 import type { ByteStream } from "../base/stream.ts";
 import { abortCodes } from "./transport.ts";
 
@@ -43,7 +44,7 @@ const repeatNoticeMs = 150;
 export class DuplexStream implements ByteStream {
   readonly #halves: StreamHalves;
   readonly #owner: StreamOwner;
-  readonly #abortion = new AbortController();
+  readonly #abortion = new Aborter();
   #reading: "open" | "ended" = "open";
   #writing: "open" | "finished" | "stopped" = "open";
   /** A stream's type byte, taken by {@link offer} and not yet written. */
@@ -59,8 +60,8 @@ export class DuplexStream implements ByteStream {
     this.#owner = owner;
   }
 
-  get aborted(): AbortSignal {
-    return this.#abortion.signal;
+  get aborted(): Signal {
+    return this.#abortion;
   }
 
   async read(): Promise<Uint8Array | undefined> {

@@ -12,6 +12,7 @@ import { fromHex, fromUtf8, utf8 } from "../base/bytes.ts";
 import { abortError, sleep, unlessAborted, withDeadline } from "../base/deadline.ts";
 import { isMeshError, MeshError, toMeshError } from "../base/errors.ts";
 import { requirePackage } from "../base/package.ts";
+import { Aborter } from "../base/signal.ts";
 import type { ByteStream } from "../base/stream.ts";
 import type { EndpointAddress } from "../wire/address.ts";
 import {
@@ -21,7 +22,7 @@ import {
   encodeAbortNotice,
   encodeInstanceNotice,
 } from "./datagrams.ts";
-import { ConnectionLife, peerAborted, sharedAbortController } from "./connection-life.ts";
+import { ConnectionLife, peerAborted } from "./connection-life.ts";
 import type { DuplexStream, StreamHalves } from "./duplex-stream.ts";
 import { type Gate, gate, type Queue, queue } from "./queue.ts";
 import { parseSocketAddress } from "./socket-address.ts";
@@ -131,7 +132,7 @@ class IrohTransport implements Transport {
   readonly #connections = new Set<IrohConnection>();
   readonly #incoming: Queue<IrohConnection> = queue();
   readonly #handshakes: Gate = gate(maxHandshakes);
-  readonly #closing = sharedAbortController();
+  readonly #closing = new Aborter();
   #closed: Promise<void> | undefined;
   #serial = 0;
 
@@ -156,13 +157,13 @@ class IrohTransport implements Transport {
 
   async dial(target: EndpointAddress, options: DialOptions): Promise<Connection> {
     const { alpn, timeoutMs, signal } = options;
-    this.#closing.signal.throwIfAborted();
+    this.#closing.throwIfAborted();
     if (signal?.aborted) throw abortError(signal);
     const usable = this.#usableAddresses(target);
     const what = `reaching ${shortId(target.id)} at ${listed(usable)}`;
     const attempt = this.#endpoint.connect(this.#destination(usable), alpnBytes(alpn));
     try {
-      const work = unlessAborted(attempt, this.#closing.signal);
+      const work = unlessAborted(attempt, this.#closing);
       const native = await withDeadline(work, { what, ms: timeoutMs, code: "E_UNREACHABLE", signal });
       return this.#keep(native, alpn, true);
     } catch (thrown) {
@@ -239,7 +240,7 @@ class IrohTransport implements Transport {
 
   /** @throws E_CLOSED the transport was closed meanwhile */
   #keep(native: Iroh.Connection, alpn: Alpn, dialed: boolean): IrohConnection {
-    this.#closing.signal.throwIfAborted();
+    this.#closing.throwIfAborted();
     this.#serial += 1;
     const connection = new IrohConnection(native, { alpn, dialed, serial: this.#serial, instance: this.instance });
     this.#connections.add(connection);

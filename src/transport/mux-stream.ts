@@ -3,6 +3,8 @@
  * Its ways are those that every ByteStream has; no timer and no listener per read or write.
  */
 import { MeshError } from "../base/errors.ts";
+import type { Now } from "../base/flow.ts";
+import { Aborter, type Signal } from "../base/signal.ts";
 import type { ByteStream } from "../base/stream.ts";
 import { lostError, peerAborted } from "./connection-life.ts";
 import { maxDataBytes } from "./mux-frames.ts";
@@ -37,7 +39,7 @@ export class MuxStream implements ByteStream {
   readonly #home: StreamHome;
   #failure: MeshError | undefined;
   /** Made when somebody wants to hear of it. */
-  #abortion: AbortController | undefined;
+  #abortion: Aborter | undefined;
   #unread: Uint8Array[] = [];
   #unreadBytes = 0;
   /** Read since the last credit was given. */
@@ -56,24 +58,29 @@ export class MuxStream implements ByteStream {
     this.#home = home;
   }
 
-  get aborted(): AbortSignal {
+  get aborted(): Signal {
     if (!this.#abortion) {
-      this.#abortion = new AbortController();
+      this.#abortion = new Aborter();
       if (this.#failure) this.#abortion.abort(this.#failure);
     }
-    return this.#abortion.signal;
+    return this.#abortion;
   }
 
   read(): Promise<Uint8Array | undefined> {
     return new Promise((resolve, reject) => {
-      if (this.#failure) return reject(this.#failure);
-      const bytes = this.#unread.shift();
-      if (bytes) {
-        this.#took(bytes.length);
-        resolve(bytes);
-      } else if (this.#reading !== "open") resolve(this.#endReading());
-      else this.#reader = { resolve, reject };
+      const there = this.now();
+      if (there === undefined) this.#reader = { resolve, reject };
+      else resolve(there === "end" ? undefined : there);
     });
+  }
+
+  now(): Now {
+    if (this.#failure) throw this.#failure;
+    const bytes = this.#unread.shift();
+    if (bytes) this.#took(bytes.length);
+    else if (this.#reading !== "open") this.#endReading();
+    else return undefined;
+    return bytes ?? "end";
   }
 
   offer(bytes: Uint8Array): boolean {

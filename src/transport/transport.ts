@@ -4,6 +4,7 @@
  * file and one line in registry.ts, and must pass test/compliance/transport.
  */
 import type { EndpointId } from "../base/brand.ts";
+import type { Signal } from "../base/signal.ts";
 import type { ByteStream } from "../base/stream.ts";
 import type { EndpointAddress } from "../wire/address.ts";
 
@@ -65,7 +66,7 @@ export interface Path {
 export interface DialOptions {
   readonly alpn: Alpn;
   readonly timeoutMs: number;
-  readonly signal?: AbortSignal;
+  readonly signal?: Signal;
 }
 
 export interface Transport {

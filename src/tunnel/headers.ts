@@ -27,7 +27,12 @@ export function allowedRequestHeaders(headers: HeaderList): HeaderList {
 
 /** @param headers lower-case names */
 export function allowedResponseHeaders(headers: Readonly<Record<string, string>>): Record<string, string> {
-  return Object.fromEntries(Object.entries(headers).filter(([name]) => responseHeaders.has(name)));
+  const allowed: Record<string, string> = {};
+  for (const name of responseHeaders) {
+    const value = headers[name];
+    if (value !== undefined) allowed[name] = value;
+  }
+  return allowed;
 }
 
 /** The headers by name. @throws E_WIRE when one of ours stands there twice: two readers might pick different ones */

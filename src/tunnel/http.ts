@@ -63,7 +63,6 @@ export interface HttpResponse {
 }
 
 const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
-const headerLine = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t\x20-\x7e\x80-\xff]*?)[ \t]*$/;
 const framing: ReadonlySet<string> = new Set(["content-length", "transfer-encoding", "connection", "keep-alive"]);
 
 /** Head and body as one piece, with Content-Length and `Connection: close`. */
@@ -268,7 +267,9 @@ function responseBody(reader: HttpReader, status: number, length: BodyLength): B
 class HttpReader {
   readonly #source: ByteSource;
   readonly #flow: Flow;
-  #rest: Uint8Array = empty;
+  /** What has come, and where what is left of it begins: a view is made only of what is handed on. */
+  #bytes: Uint8Array = empty;
+  #at = 0;
 
   constructor(source: ByteSource) {
     this.#source = source;
@@ -277,10 +278,13 @@ class HttpReader {
 
   /** Whether there are bytes; false: the source has ended; undefined: none yet. @throws as the source */
   look(): boolean | undefined {
-    if (this.#rest.length > 0) return true;
+    if (!this.isEmpty) return true;
     const bytes = this.#flow.now();
-    if (bytes instanceof Uint8Array) this.#rest = bytes;
-    return bytes && bytes !== "end";
+    if (bytes === undefined) return undefined;
+    if (bytes === "end") return false;
+    this.#bytes = bytes;
+    this.#at = 0;
+    return true;
   }
 
   /** After look() gave undefined, as {@link Flow.more}. */
@@ -298,53 +302,65 @@ class HttpReader {
   }
 
   get isEmpty(): boolean {
-    return this.#rest.length === 0;
+    return this.#at === this.#bytes.length;
   }
 
   /** Whether the source has ended, as far as is known, and nothing of it is left. */
   isOver(): boolean {
-    return this.#rest.length === 0 && this.#source.isOver?.() === true;
+    return this.isEmpty && this.#source.isOver?.() === true;
   }
 
   /** What has come and is left, at most `limit` bytes; undefined when nothing is. */
   now(limit: number = Number.MAX_SAFE_INTEGER): Uint8Array | undefined {
-    const bytes = this.#rest;
-    if (bytes.length === 0) return undefined;
-    this.#rest = bytes.length <= limit ? empty : bytes.subarray(limit);
-    return bytes.length <= limit ? bytes : bytes.subarray(0, limit);
+    const bytes = this.#bytes;
+    const start = this.#at;
+    if (start === bytes.length) return undefined;
+    const end = Math.min(bytes.length, start + limit);
+    this.#skipTo(end);
+    return end - start === bytes.length ? bytes : bytes.subarray(start, end);
   }
 
   /** The line up to CRLF, which is consumed and left out, if all of it has come; else nothing is taken. */
   lineNow(limit: number): string | undefined {
-    const bytes = this.#rest;
-    const at = bytes.indexOf(carriageReturn);
-    if (at < 0 || at > limit || bytes[at + 1] !== lineFeed) return undefined;
-    this.#rest = bytes.subarray(at + 2);
-    return at === 0 ? "" : latin1(bytes.subarray(0, at));
+    const bytes = this.#bytes;
+    const start = this.#at;
+    const end = bytes.indexOf(carriageReturn, start);
+    if (end < 0 || end - start > limit || bytes[end + 1] !== lineFeed) return undefined;
+    this.#skipTo(end + 2);
+    return end === start ? "" : latin1(bytes.subarray(start, end));
   }
 
   /** Behind the data of a chunk: the next one, if it and the end of the last have come whole; else nothing is taken. */
   chunkNow(): Uint8Array | undefined {
-    const bytes = this.#rest;
-    if (bytes[0] !== carriageReturn || bytes[1] !== lineFeed) return undefined;
-    const digits = hexDigits(bytes, 2);
-    const start = 2 + digits + 2;
-    if (!endsLine(bytes, 2 + digits)) return undefined;
-    const length = hexNumber(bytes, 2, digits);
+    const bytes = this.#bytes;
+    if (!endsLine(bytes, this.#at)) return undefined;
+    const size = this.#at + 2;
+    const digits = hexDigits(bytes, size);
+    const start = size + digits + 2;
+    if (!endsLine(bytes, size + digits)) return undefined;
+    const length = hexNumber(bytes, size, digits);
     const end = start + length;
     // its own end too: what is behind it is looked at when it is its turn
     if (length === 0 || bytes.length < end + 2) return undefined;
-    this.#rest = bytes.subarray(end);
+    this.#skipTo(end);
     return bytes.subarray(start, end);
   }
 
   /** The size line of a chunk, when it has come whole and is nothing but digits; else nothing is taken. */
   sizeNow(): number | undefined {
-    const bytes = this.#rest;
-    const digits = hexDigits(bytes, 0);
-    if (digits === 0 || !endsLine(bytes, digits)) return undefined;
-    this.#rest = bytes.subarray(digits + 2);
-    return hexNumber(bytes, 0, digits);
+    const bytes = this.#bytes;
+    const start = this.#at;
+    const digits = hexDigits(bytes, start);
+    if (digits === 0 || !endsLine(bytes, start + digits)) return undefined;
+    this.#skipTo(start + digits + 2);
+    return hexNumber(bytes, start, digits);
+  }
+
+  #skipTo(at: number): void {
+    this.#at = at;
+    if (at !== this.#bytes.length) return;
+    this.#bytes = empty; // it may be large, and the next one minutes away
+    this.#at = 0;
   }
 
   /** Latin-1 text up to `end`, which is consumed and left out. @throws E_WIRE longer than `limit` · E_TRUNCATED */
@@ -358,7 +374,8 @@ class HttpReader {
       text += latin1(bytes.subarray(0, room));
       const at = text.indexOf(end, Math.max(0, before - end.length));
       if (at >= 0) {
-        this.#rest = bytes.subarray(at + end.length - before);
+        this.#bytes = bytes;
+        this.#skipTo(at + end.length - before);
         return text.slice(0, at);
       }
       if (bytes.length >= room) throw new MeshError("E_WIRE", `${what} is longer than ${limit} bytes`);
@@ -406,12 +423,25 @@ async function readHead(
   const text = await reader.until("\r\n\r\n", limits.httpHeadBytes, "the HTTP head");
   const [start = "", ...lines] = text.split("\r\n");
   if (lines.length > mostLines) throw malformed(`the head, with more than ${mostLines} lines,`);
-  const headers = lines.map((line): readonly [string, string] => {
-    const match = headerLine.exec(line);
-    if (!match) throw malformed("a header line");
-    return [(match[1] ?? "").toLowerCase(), match[2] ?? ""];
-  });
+  const headers = lines.map(headerOf);
   return { start, headers };
+}
+
+/** Of "Name: value", with spaces and tabs around the value left out. */
+function headerOf(line: string): readonly [name: string, value: string] {
+  const colon = line.indexOf(":");
+  const name = line.slice(0, Math.max(0, colon));
+  let start = colon + 1;
+  let end = line.length;
+  while (start < end && isSpace(line.charCodeAt(start))) start += 1;
+  while (end > start && isSpace(line.charCodeAt(end - 1))) end -= 1;
+  const value = line.slice(start, end);
+  if (!token.test(name) || !isHeaderValue(value)) throw malformed("a header line");
+  return [name.toLowerCase(), value];
+}
+
+function isSpace(character: number): boolean {
+  return character === 0x20 || character === 0x09;
 }
 
 /** Bytes, or how else the end of a body is known. */

@@ -1,6 +1,7 @@
 /** Who lives as long as whom: callers and streams, answers and what they hold. */
 import { type Patience, withDeadline } from "../base/deadline.ts";
 import type { Flow, Now } from "../base/flow.ts";
+import type { Signal } from "../base/signal.ts";
 import type { ByteStream } from "../base/stream.ts";
 import { abortCodes } from "../transport/transport.ts";
 
@@ -40,7 +41,7 @@ async function endsWithin(bytes: number, reader: Pick<ByteStream, "read">): Prom
 export function closing(
   stream: ByteStream,
   reader: Pick<ByteStream, "read">,
-  caller: AbortSignal,
+  caller: Signal,
   done: () => void,
 ): (whole: boolean) => void {
   const abort = (): void => stream.abort(abortCodes.cancelled);

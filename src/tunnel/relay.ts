@@ -8,6 +8,7 @@
 import { type EndpointId, shortId } from "../base/brand.ts";
 import { Patience, withDeadline } from "../base/deadline.ts";
 import { MeshError } from "../base/errors.ts";
+import type { Signal } from "../base/signal.ts";
 import type { ByteStream } from "../base/stream.ts";
 import { encodeFrame, StreamReader } from "../wire/frame.ts";
 import { limits } from "../wire/limits.ts";
@@ -28,7 +29,7 @@ export interface RelayAsk {
   /** Relays that the bytes came through already. @default 0 */
   readonly hops?: number;
   readonly ms: number;
-  readonly signal: AbortSignal;
+  readonly signal: Signal;
   /** Writes what is to go to the target, without waiting for the relay's answer. @default nothing goes before that */
   readonly behind?: () => void;
 }
@@ -163,7 +164,7 @@ async function readOpen(reader: StreamReader, ms: number): Promise<RelayOpen | u
  *
  * @returns what the asker is told when there is none; that another relay was busy is worth telling
  */
-async function wayTo(open: RelayOpen, gone: AbortSignal, options: CarryOptions): Promise<Way | RelayCode> {
+async function wayTo(open: RelayOpen, gone: Signal, options: CarryOptions): Promise<Way | RelayCode> {
   const { target, hops } = open;
   const untilMs = performance.now() + options.reachMs;
   const others = hops + 1 < limits.relayHops ? (options.onward?.(target) ?? []).slice(0, maxOnward) : [];
@@ -193,7 +194,7 @@ async function wayTo(open: RelayOpen, gone: AbortSignal, options: CarryOptions):
 async function openTarget(
   reaching: Promise<ByteStream>,
   hops: number,
-  { ms, signal }: { readonly ms: number; readonly signal: AbortSignal },
+  { ms, signal }: { readonly ms: number; readonly signal: Signal },
 ): Promise<ByteStream | undefined> {
   let stream: ByteStream | undefined;
   try {
@@ -212,7 +213,7 @@ async function openTarget(
 async function openOnward(
   { relay, open, reached }: Onward,
   target: EndpointId,
-  ask: { readonly hops: number; readonly ms: number; readonly signal: AbortSignal },
+  ask: { readonly hops: number; readonly ms: number; readonly signal: Signal },
 ): Promise<Way | RelayCode> {
   const started = performance.now();
   const opening = open(ask.ms);

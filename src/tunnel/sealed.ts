@@ -9,7 +9,7 @@
  * @see protocol.md §7 · wire.md §5
  */
 import { concat, empty, equal } from "../base/bytes.ts";
-import { Patience, tookLonger, unlessLate } from "../base/deadline.ts";
+import { Patience, tookLonger } from "../base/deadline.ts";
 import { MeshError } from "../base/errors.ts";
 import type { Flow, Now } from "../base/flow.ts";
 import type { ByteStream } from "../base/stream.ts";
@@ -51,8 +51,16 @@ export async function writeEnvelope(stream: ByteStream, envelope: RequestEnvelop
 
 /** Reads the envelope after its 0xE1. @throws E_WIRE · E_TOO_LARGE over limits.envelopeBytes */
 export async function readEnvelope(reader: StreamReader): Promise<RequestEnvelope> {
-  return decodeRequestEnvelope(await reader.readAll(limits.envelopeBytes, "the sealed request"));
+  return decodeRequestEnvelope(await reader.readAll(limits.envelopeBytes, whatIsRead));
 }
+
+/** The same, if all of it has come; else nothing is taken. */
+export function takeEnvelope(reader: StreamReader): RequestEnvelope | undefined {
+  const bytes = reader.allNow(limits.envelopeBytes, whatIsRead);
+  return bytes && decodeRequestEnvelope(bytes);
+}
+
+const whatIsRead = "the sealed request";
 
 export interface SealedResponseOptions {
   /** Inference key that the request was sealed to: the header must carry it. It authenticates nothing by itself. */
@@ -61,6 +69,8 @@ export interface SealedResponseOptions {
   /** How long the host may be silent before the header and before each chunk, ms. */
   readonly silenceMs: number;
 }
+
+const whatIsDue = "the host's next sign of life";
 
 /** What must have come of a chunk in the time that a host may be silent, bytes: a chunk may be larger than a slow line. */
 const leastProgressBytes = 1_024;
@@ -81,7 +91,7 @@ export function openedResponse(
     for (let before = reader.received; ; before = reader.received) {
       const turn = await patience.wait(work);
       if (turn !== "late") return turn;
-      if (reader.received - before < leastProgressBytes) throw tookLonger("the host's next sign of life", silenceMs);
+      if (reader.received - before < leastProgressBytes) throw tookLonger(whatIsDue, silenceMs);
     }
   };
   const readHeader = async (): Promise<void> => {
@@ -101,11 +111,17 @@ export function openedResponse(
     } else joined = await waited(readChunk(reader));
   };
   const fail = (thrown: unknown): void => void (failure = { thrown });
+  const onFill = (turn: unknown): void => {
+    if (turn === "late") fail(tookLonger(whatIsDue, silenceMs));
+  };
   const opened = (): Now => {
     for (;;) {
       const box = joined ?? takeChunk(reader);
       joined = undefined;
-      if (box === undefined) return undefined;
+      if (box === undefined) {
+        if (reader.waiting.length === 0 && reader.ready() && !reader.ended) continue;
+        return undefined;
+      }
       if (box === "end") {
         opener.finish();
         over = true;
@@ -131,7 +147,7 @@ export function openedResponse(
     },
     more() {
       const isIdle = header && reader.waiting.length === 0 && !reader.ended;
-      return (isIdle ? waited(reader.fill()) : wait()).catch(fail);
+      return isIdle ? patience.wait(reader.fill()).then(onFill, fail) : wait().catch(fail);
     },
   };
   return sourceOf(flow, () => {
@@ -183,7 +199,7 @@ export async function sealResponse(
       const piece = nowUnlessBroken(stream, flow);
       if (piece === undefined) {
         const more = flow.more();
-        if (header.length > 0 && (await unlessLate(more, headerWaitMs, stream.aborted)) === "late") await write(empty);
+        if (header.length > 0 && (await making.wait(more, headerWaitMs)) === "late") await write(empty);
         // while it is made, signs of life
         while ((await making.wait(more)) === "late") await write(seal.sealChunk(empty, false));
         continue;

@@ -19,14 +19,14 @@ export function encodeFrame(payload: Uint8Array): Uint8Array {
  * stream delivered: copy what is kept for long. Errors of the stream itself (E_LOST, E_ABORTED) pass through.
  */
 export class StreamReader {
-  readonly #stream: Pick<ByteStream, "read">;
+  readonly #stream: Pick<ByteStream, "read" | "now">;
   /** Delivered but not yet taken. */
   #rest: Uint8Array = empty;
   #ended = false;
   #received = 0;
   #onBytes: ((count: number) => void) | undefined;
 
-  constructor(stream: Pick<ByteStream, "read">) {
+  constructor(stream: Pick<ByteStream, "read" | "now">) {
     this.#stream = stream;
   }
 
@@ -42,7 +42,7 @@ export class StreamReader {
 
   /** Next bytes as they come, what is left from earlier reads first; undefined at the end. */
   async read(): Promise<Uint8Array | undefined> {
-    while (this.#rest.length === 0 && !this.#ended) await this.fill();
+    while (!this.ready()) await this.fill();
     const rest = this.#rest;
     this.#rest = empty;
     return rest.length > 0 ? rest : undefined;
@@ -56,6 +56,16 @@ export class StreamReader {
   /** The stream has ended; what is waiting is the last of it. */
   get ended(): boolean {
     return this.#ended;
+  }
+
+  /** Whether the next byte or the end is there; what the stream has delivered without being asked is taken in. */
+  ready(): boolean {
+    while (this.#rest.length === 0 && !this.#ended) {
+      const there = this.#stream.now?.();
+      if (there === undefined) return false;
+      this.#deliver(there === "end" ? undefined : there);
+    }
+    return true;
   }
 
   /** When nothing is {@link waiting}: resolves when something does, or the stream has {@link ended}. */
@@ -83,14 +93,20 @@ export class StreamReader {
 
   /** Next byte, or undefined at the end. */
   async byte(): Promise<number | undefined> {
-    const value = await this.peekByte();
+    while (!this.ready()) await this.fill();
+    return this.takeByte();
+  }
+
+  /** The same, when {@link ready} says that it is there. */
+  takeByte(): number | undefined {
+    const value = this.#rest[0];
     if (value !== undefined) this.#rest = this.#rest.subarray(1);
     return value;
   }
 
   /** Next byte without taking it, or undefined at the end. */
   async peekByte(): Promise<number | undefined> {
-    while (this.#rest.length === 0 && !this.#ended) await this.fill();
+    while (!this.ready()) await this.fill();
     return this.#rest[0];
   }
 
@@ -144,8 +160,21 @@ export class StreamReader {
       const bytes = await this.read();
       if (bytes === undefined) return pieces.join();
       pieces.add(bytes);
-      if (pieces.length > limitBytes) throw new MeshError("E_TOO_LARGE", `${what} has more than ${limitBytes} bytes`);
+      if (pieces.length > limitBytes) throw tooLarge(what, limitBytes);
     }
+  }
+
+  /** The same, if all of it has come; else nothing is taken. @throws as {@link readAll} */
+  allNow(limitBytes: number, what: string): Uint8Array | undefined {
+    const pieces = new Pieces();
+    while (this.ready()) {
+      if (this.#rest.length === 0) return pieces.join();
+      pieces.add(this.#rest);
+      this.#rest = empty;
+      if (pieces.length > limitBytes) throw tooLarge(what, limitBytes);
+    }
+    this.#rest = pieces.join();
+    return undefined;
   }
 
   /** @throws E_WIRE when more bytes come instead of the end */
@@ -153,6 +182,10 @@ export class StreamReader {
     if ((await this.peekByte()) !== undefined)
       throw new MeshError("E_WIRE", "bytes where the stream should have ended");
   }
+}
+
+function tooLarge(what: string, limitBytes: number): MeshError {
+  return new MeshError("E_TOO_LARGE", `${what} has more than ${limitBytes} bytes`);
 }
 
 const smallBytes = 4_096;

@@ -3,6 +3,7 @@ import { createConnection } from "node:net";
 import { describe, expect, it } from "vitest";
 import { concat, empty, utf8 } from "../../src/base/bytes.ts";
 import { unlessAborted } from "../../src/base/deadline.ts";
+import type { Signal } from "../../src/base/signal.ts";
 import type { ByteStream } from "../../src/base/stream.ts";
 import { type ByteSource, encodeResponse } from "../../src/tunnel/http.ts";
 import { endMarker } from "../../src/wire/envelope.ts";
@@ -117,7 +118,7 @@ describe("Q5: the asker goes", () => {
   });
 
   it.each(["sealed", "plain"])("Q5: %s: what serves the request learns it, and its place is free", async (kind) => {
-    let served: AbortSignal | undefined;
+    let served: Signal | undefined;
     const host = await answeringHost({
       serve: (_request, _asker, signal): ByteSource => {
         served = signal;

@@ -3,6 +3,7 @@
  * machine can keep it. Who asks, and how often, is for the node.
  */
 import type { EndpointId } from "../../base/brand.ts";
+import type { Signal } from "../../base/signal.ts";
 import type { EvidenceItem } from "../evidence.ts";
 import type { RunCommand } from "./apple/facts.ts";
 import type { AppleLibraries } from "./apple/security-framework.ts";
@@ -35,7 +36,7 @@ export interface KeyStore {
 
 export interface CollectorCall {
   /** Ends the wait. Hardware finishes what it has begun all the same. */
-  readonly signal?: AbortSignal;
+  readonly signal?: Signal;
 }
 
 /** Every method that speaks to hardware also fails as the hardware does: E_CONFIG, E_TIMEOUT, E_LOST, E_ABORTED, E_BUSY. */

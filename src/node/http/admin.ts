@@ -9,6 +9,7 @@ import { type Context, Hono } from "hono";
 import type { EndpointId } from "../../base/brand.ts";
 import { fromUtf8 } from "../../base/bytes.ts";
 import { MeshError, toMeshError } from "../../base/errors.ts";
+import type { Signal } from "../../base/signal.ts";
 import { openAiError } from "../../openai/errors.ts";
 import { encodeEvidenceItem } from "../../wire/evidence.ts";
 import { withoutControls } from "../../wire/gossip.ts";
@@ -51,12 +52,12 @@ export interface AdminParts {
   /** What this machine shows of itself, kind by kind. */
   readonly evidence: () => readonly EvidenceState[];
   /** What one node has shown, asked anew; undefined for one that is no peer. */
-  readonly attestation: (id: EndpointId, signal: AbortSignal) => Promise<object | undefined>;
+  readonly attestation: (id: EndpointId, signal: Signal) => Promise<object | undefined>;
   /**
    * Who of the hosts of a model, or whether a peer, would be used, and why; undefined when nobody is meant.
    * @throws E_INPUT the beginning of an id that several nodes have
    */
-  readonly explain: (what: string, signal: AbortSignal) => Promise<ExplainReport | undefined>;
+  readonly explain: (what: string, signal: Signal) => Promise<ExplainReport | undefined>;
   readonly policy: PolicyPart;
   readonly pins: () => PinParts;
   readonly events: Pick<NodeEvents, "listen">;

@@ -2,6 +2,7 @@
  * GET /v1/mesh/attestation/{model}: what the hosts of a model have shown, the verdicts, and what a third party needs to
  * check them again. For callers on this machine; what stands in it is made by attestation-report.ts.
  */
+import type { Signal } from "../../base/signal.ts";
 import type { Reply } from "./lanes.ts";
 import { decodeName, unknownModel } from "./models.ts";
 
@@ -9,7 +10,7 @@ export interface AttestationParts {
   /** Ids of models that the mesh serves. */
   readonly meshModels: () => readonly string[];
   /** Asks the hosts of the model first. The signal fires when the caller has gone. */
-  readonly attestation: (model: string, signal: AbortSignal) => Promise<object>;
+  readonly attestation: (model: string, signal: Signal) => Promise<object>;
 }
 
 /** The model's name as it stands in a path of this route; names have slashes, which clients encode or leave. */
@@ -22,7 +23,7 @@ export async function showAttestation(
   reply: Reply,
   encoded: string,
   { meshModels, attestation }: AttestationParts,
-  signal: AbortSignal,
+  signal: Signal,
 ): Promise<void> {
   const model = decodeName(encoded);
   const known = meshModels();

@@ -10,6 +10,7 @@ import { utf8 } from "../../base/bytes.ts";
 import { MeshError, toMeshError } from "../../base/errors.ts";
 import type { Places } from "../../base/places.ts";
 import { isRecord, type Json, parseJsonText } from "../../base/json.ts";
+import type { Signal } from "../../base/signal.ts";
 import type { Engine } from "../../engine/engine.ts";
 import type { Asked, AskRequest } from "../../exchange.ts";
 import { type Attempt, attemptsOf } from "../../mesh/attempt.ts";
@@ -59,7 +60,7 @@ export interface Caller {
   /** performance.now() when the request arrived. */
   readonly startedMs: number;
   /** Fires when the caller has gone. */
-  readonly signal: AbortSignal;
+  readonly signal: Signal;
 }
 
 export interface Inference {
@@ -315,7 +316,7 @@ async function shaped(answer: Outgoing, shaping: Shaping): Promise<Outgoing> {
   }
   if (!wanted.stream && !isJson(answer.headers)) throw new MeshError("E_ENGINE", "the engine's answer is not JSON");
   if (translation) return await retold({ ...answer, body }, translation, wanted.model);
-  if (path !== embeddingsPath) return { ...answer, body };
+  if (path !== embeddingsPath) return { status: answer.status, headers: answer.headers, body };
   const bytes = await collected(body);
   const asked = wanted.json["encoding_format"] ?? "float";
   if (asked !== "base64" && asked !== "float") return whole(answer, bytes);

@@ -7,6 +7,7 @@ import { Socket } from "node:net";
 import { concat } from "../../base/bytes.ts";
 import { abortError } from "../../base/deadline.ts";
 import { MeshError } from "../../base/errors.ts";
+import type { Signal } from "../../base/signal.ts";
 import type { ByteSource, HttpRequest } from "../../tunnel/http.ts";
 
 /** The body of a request that came in through {@link inject}, which is all there; undefined for one from a socket. */
@@ -18,7 +19,7 @@ export function injectedBody(request: IncomingMessage): Uint8Array | undefined {
  * Gives `request` to `server`. The source ends when the response is whole and throws when the server broke it off.
  * @param onClose called once, when the connection is over, read or not
  */
-export function inject(server: Server, request: HttpRequest, signal: AbortSignal, onClose?: () => void): ByteSource {
+export function inject(server: Server, request: HttpRequest, signal: Signal, onClose?: () => void): ByteSource {
   const connection = new InjectedConnection(signal);
   if (onClose) connection.once("close", onClose);
   const incoming = new InjectedRequest(connection, request);
@@ -45,7 +46,7 @@ class InjectedConnection extends Socket {
   #ended = false;
   #wake: (() => void) | undefined;
 
-  constructor(signal: AbortSignal) {
+  constructor(signal: Signal) {
     super({ allowHalfOpen: true });
     const abort = (): void => void this.destroy(abortError(signal));
     if (signal.aborted) abort();

@@ -9,6 +9,7 @@ import { createServer, type IncomingMessage, type Server, type ServerOptions, ty
 import { createServer as createTlsServer } from "node:https";
 import type { EndpointId } from "../../base/brand.ts";
 import { MeshError, toMeshError } from "../../base/errors.ts";
+import { Aborter, type Signal } from "../../base/signal.ts";
 import { messagesPath } from "../../openai/translation.ts";
 import type { ByteSource, HttpRequest } from "../../tunnel/http.ts";
 import { limits } from "../../wire/limits.ts";
@@ -46,7 +47,7 @@ export interface HttpTiming {
 export interface OpenAiSurface {
   readonly server: Server;
   /** Answers what a peer has asked; as {@link answerPeer}. */
-  readonly answerPeer: (request: HttpRequest, asker: EndpointId, signal: AbortSignal) => ByteSource;
+  readonly answerPeer: (request: HttpRequest, asker: EndpointId, signal: Signal) => ByteSource;
 }
 
 export function openAiSurface(parts: OpenAiParts): OpenAiSurface {
@@ -104,7 +105,7 @@ async function handle(request: IncomingMessage, response: ServerResponse, surfac
   const startedMs = performance.now();
   const id = randomUUID();
   for (const name of isAnthropic(request) ? requestIdHeaders : ["x-request-id"]) response.setHeader(name, id);
-  const gone = new AbortController();
+  const gone = new Aborter();
   let failed = false;
   response.once("close", () => {
     // of an answer that has been written whole nothing is left to be ended
@@ -119,7 +120,7 @@ async function handle(request: IncomingMessage, response: ServerResponse, surfac
     }
     if (!isHandedOver(request)) admit(request, surface.gate);
     end = surface.begin(); // a peer's exchange is counted where it arrives
-    const caller = { asker: undefined, id, startedMs, signal: gone.signal };
+    const caller = { asker: undefined, id, startedMs, signal: gone };
     await route(askingOf(request, response), new HttpReply(response), caller, surface);
   } catch (thrown) {
     failed = true;

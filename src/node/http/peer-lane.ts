@@ -8,6 +8,7 @@ import { concat, empty, utf8 } from "../../base/bytes.ts";
 import { abortError } from "../../base/deadline.ts";
 import { type MeshError, toMeshError } from "../../base/errors.ts";
 import { type Flow, next, type Now } from "../../base/flow.ts";
+import type { Signal } from "../../base/signal.ts";
 import { sseError } from "../../openai/sse.ts";
 import { type ByteSource, encodeChunk, encodeResponseHead, type HttpRequest, lastChunk } from "../../tunnel/http.ts";
 import { checkSize } from "./body.ts";
@@ -23,10 +24,11 @@ export type Routes = (asking: Asking, reply: Reply, caller: Caller) => Promise<v
  * @param signal fires when the peer has gone: what makes the answer ends then, read or not
  * @returns the answer; it throws when the answer breaks off
  */
-export function answerPeer(request: HttpRequest, asker: EndpointId, signal: AbortSignal, routes: Routes): ByteSource {
+export function answerPeer(request: HttpRequest, asker: EndpointId, signal: Signal, routes: Routes): ByteSource {
   const id = randomUUID();
   const { method, path: url } = request;
-  const headers = Object.fromEntries(request.headers);
+  const headers: Record<string, string> = {};
+  for (const [name, value] of request.headers) headers[name] = value;
   const form = errorFormOf({ url, headers });
   const body = (): Promise<Uint8Array> => {
     checkSize(request.body.length);
@@ -49,7 +51,7 @@ function joined(head: Uint8Array, bytes: Uint8Array): Uint8Array[] {
 class PeerReply implements Reply, ByteSource {
   readonly #id: string;
   readonly #form: ErrorForm;
-  readonly #signal: AbortSignal;
+  readonly #signal: Signal;
   readonly #headers: Record<string, string> = {};
   /** Made, and not read yet: the head, or the whole answer. */
   #made: Uint8Array[] = [];
@@ -61,7 +63,7 @@ class PeerReply implements Reply, ByteSource {
   #failure: MeshError | undefined;
   begun = false;
 
-  constructor(id: string, form: ErrorForm, signal: AbortSignal) {
+  constructor(id: string, form: ErrorForm, signal: Signal) {
     this.#id = id;
     this.#form = form;
     this.#signal = signal;

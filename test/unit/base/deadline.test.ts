@@ -1,6 +1,6 @@
 import { getEventListeners } from "node:events";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { Patience, unlessAborted, unlessLate, withDeadline } from "../../../src/base/deadline.ts";
+import { Patience, Silence, unlessAborted, unlessLate, withDeadline } from "../../../src/base/deadline.ts";
 import { MeshError } from "../../../src/base/errors.ts";
 import { rejectsWith } from "../../support/expect-code.ts";
 
@@ -91,6 +91,27 @@ describe("waits that follow one another", () => {
     patience.close();
   });
 
+  it("may each have a time of its own, shorter or longer than the one before", async () => {
+    const patience = new Patience(20);
+    const turns: string[] = [];
+    const waitFor = async (ms?: number): Promise<void> => {
+      const startedMs = performance.now();
+      turns.push(`${await patience.wait(never(), ms)} after ${performance.now() - startedMs}`);
+    };
+    const waits = (async () => {
+      await waitFor();
+      await waitFor(5);
+      await waitFor(30);
+      expect(await Promise.all([patience.wait(after(2)), vi.advanceTimersByTimeAsync(2)])).toEqual([2, vi]);
+      await waitFor(3); // the timer of the last one would be later
+    })();
+    await vi.advanceTimersByTimeAsync(60);
+    await waits;
+    expect(turns).toEqual(["late after 20", "late after 5", "late after 30", "late after 3"]);
+    patience.close();
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
   it("end by the signal, the one under way and all that follow, and as the work fails", async () => {
     const controller = new AbortController();
     const patience = new Patience(10, controller.signal);
@@ -101,5 +122,34 @@ describe("waits that follow one another", () => {
     await rejectsWith("E_LOST", patience.wait(Promise.reject(new MeshError("E_ENGINE", "too late to be told"))));
     patience.close();
     expect(vi.getTimerCount()).toBe(0);
+  });
+});
+
+describe("a silence", () => {
+  it("is told once, to the ms, and only while somebody waits", async () => {
+    const told: number[] = [];
+    const startMs = performance.now();
+    const silence = new Silence(10, () => told.push(performance.now() - startMs));
+    silence.begin();
+    await vi.advanceTimersByTimeAsync(9);
+    silence.end();
+    await vi.advanceTimersByTimeAsync(50);
+    silence.begin(); // at 59
+    await vi.advanceTimersByTimeAsync(7);
+    silence.end();
+    silence.begin(); // at 66
+    expect(vi.getTimerCount()).toBe(1);
+    await vi.advanceTimersByTimeAsync(9);
+    expect(told).toEqual([]);
+    await vi.advanceTimersByTimeAsync(40);
+    expect(told).toEqual([76]);
+  });
+
+  it("is nothing any more when it was closed", async () => {
+    const silence = new Silence(10, () => expect.unreachable("nobody waits"));
+    silence.begin();
+    silence.close();
+    expect(vi.getTimerCount()).toBe(0);
+    await vi.advanceTimersByTimeAsync(20);
   });
 });

@@ -7,6 +7,7 @@ import type { EndpointId } from "../../../src/base/brand.ts";
 import { empty, toBase64 } from "../../../src/base/bytes.ts";
 import { MeshError } from "../../../src/base/errors.ts";
 import { silentLog } from "../../../src/base/log.ts";
+import type { Signal } from "../../../src/base/signal.ts";
 import { type Identity, identityFrom, newIdentitySeed } from "../../../src/crypto/identity.ts";
 import { InferenceKeys } from "../../../src/crypto/inference-keys.ts";
 import { signRecord } from "../../../src/crypto/record.ts";
@@ -134,7 +135,7 @@ async function member(network: TransportKind, options: MemberOptions = {}): Prom
     timing,
     ...(relays
       ? {
-          reach: (target: EndpointId, _way: PassingOn, asker: AbortSignal) =>
+          reach: (target: EndpointId, _way: PassingOn, asker: Signal) =>
             mesh.peer(target)?.met ? mesh.openSeal(target, { dialMs: 500, signal: asker }) : undefined,
         }
       : {}),
@@ -273,7 +274,7 @@ describe("on the host's own connection", () => {
   it("whoever leaves stops what was begun", async () => {
     const { host, asker } = await pair();
     let stopped = false;
-    host.source.sign = (_nonce: Uint8Array, gone?: AbortSignal) => {
+    host.source.sign = (_nonce: Uint8Array, gone?: Signal) => {
       gone?.addEventListener("abort", () => (stopped = true));
       host.source.signed += 1;
       return never;

@@ -3,6 +3,7 @@ import { describe, expect, it, vi } from "vitest";
 import { endpointId } from "../../../src/base/brand.ts";
 import { utf8 } from "../../../src/base/bytes.ts";
 import { MeshError } from "../../../src/base/errors.ts";
+import type { Signal } from "../../../src/base/signal.ts";
 import type { Asked, AskRequest } from "../../../src/exchange.ts";
 import { AskError, type Attempt } from "../../../src/mesh/attempt.ts";
 import { chatOf, engineOf, events, open, post, raw, self, startApi } from "./api-server.ts";
@@ -168,16 +169,16 @@ describe("a stream", () => {
 
 describe("several streams on one connection", () => {
   it("all end with it, also those whose turn has not come", async () => {
-    const signals: AbortSignal[] = [];
+    const signals: Signal[] = [];
     const engine = {
-      answer: ({ signal }: { readonly signal: AbortSignal }) => {
+      answer: ({ signal }: { readonly signal: Signal }) => {
         signals.push(signal);
         return Promise.resolve({
           status: 200,
           headers: { "content-type": events },
           body: (async function* () {
             yield utf8(role);
-            await new Promise((resolve) => signal.addEventListener("abort", resolve));
+            await new Promise((resolve) => signal.addEventListener("abort", () => resolve(undefined)));
             throw signal.reason;
           })(),
         });
