@@ -33,10 +33,14 @@ export async function startNode(words, { env = cleanEnvironment(), isReady = (li
   const hear = (text) => (said = `${said}${text}\n`.slice(-4_000));
   child.stderr.setEncoding("utf8").on("data", hear);
   const ready = new Promise((resolve, reject) => {
-    createInterface({ input: child.stdout }).on("line", (text) => {
+    const lines = createInterface({ input: child.stdout });
+    lines.on("line", (text) => {
       const line = parsed(text);
-      if (isReady(line, text)) resolve(line);
-      else hear(text);
+      if (!isReady(line, text)) return hear(text);
+      resolve(line);
+      // a node writes a line for each exchange: to read them one by one would take a core from what is measured
+      lines.close();
+      child.stdout.setEncoding("utf8").on("data", hear).resume();
     });
     child.once("close", () => reject(new Error(`it ended before it was ready: node ${words.join(" ")}\n${said}`)));
     setTimeout(

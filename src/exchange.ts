@@ -241,7 +241,8 @@ async function candidates(request: AskRequest, parts: AskParts): Promise<readonl
   if (hosts.length === 0) {
     throw new MeshError("E_MODEL", `no machine of the mesh serves the model "${model}"`, { param: "model" });
   }
-  const known = await withKnownKeys(hosts, order, request, parts);
+  const isKnown = ({ key }: HostChoice): boolean => key.kind === "record" || key.kind === "announced";
+  const known = hosts.some(isKnown) ? hosts : await withKnownKeys(hosts, order, request, parts);
   if (parts.policy.attested === undefined && !parts.policy.hardened) return known;
   const allowed = (): boolean => decisionsOf(known, request, parts).some(({ kind }) => kind === "allow");
   await parts.proofs.prepare(unproven(known, request, parts), allowed, request.signal);
@@ -267,7 +268,6 @@ async function withKnownKeys(
   request: AskRequest,
   parts: AskParts,
 ): Promise<readonly HostChoice[]> {
-  if (hosts.some(({ key }) => key.kind === "record" || key.kind === "announced")) return hosts;
   // of a host that others only name, nothing is known at first hand: meet it, or ask for its record, if its key has expired
   const unclear = hosts.filter(({ key }) => key.kind === "unknown" || key.kind === "withheld").slice(0, maxAttempts);
   const learning = Promise.allSettled(unclear.map((host) => learnKey(host, request, parts)));
@@ -366,7 +366,7 @@ async function attempt(
       if (broken && !request.signal.aborted) avoid(parts, route.host, trial.relay);
     });
     const answer = { status: response.status, headers: allowedResponseHeaders(response.headers), body };
-    return { response: await unlessRefused(answer, trial), proof };
+    return { response: answer.status < 400 ? answer : await unlessRefused(answer, trial), proof };
   } catch (thrown) {
     release();
     throw thrown;
@@ -384,7 +384,6 @@ type BegunResponse = HttpResponse & { readonly body: Body };
 
 /** An error answer is short and read here, whole. @throws the refusal, when it says that the host did nothing */
 async function unlessRefused(response: HttpResponse, trial: Trial): Promise<HttpResponse> {
-  if (response.status < 400) return response;
   const body = await readUpTo(limits.errorBodyBytes, response.body);
   const refusal = refusalOf(response.status, body, response.headers["retry-after"]);
   if (!refusal) return { ...response, body: once(body) };
@@ -560,11 +559,13 @@ async function openWay(
   const { signal } = request;
   const dialing = { dialMs: trial.within(timing.dialMs), signal };
   if (!relay) {
-    const stream = await mesh.openTunnel(host, dialing).catch((thrown: unknown) => {
+    try {
+      const stream = mesh.tunnelNow(host) ?? (await mesh.openTunnel(host, dialing));
+      return { stream, reader: new StreamReader(stream) };
+    } catch (thrown) {
       if (!signal.aborted) load.missed(host, clock.now());
       throw thrown;
-    });
-    return { stream, reader: new StreamReader(stream) };
+    }
   }
   const stream = await mesh.openSeal(relay, dialing);
   const reader = new StreamReader(stream);
@@ -801,7 +802,7 @@ async function answerOpened(
     throw error;
   }
   // 5 the same HTTP app that serves localhost; every piece sealed as it comes, the end authenticated
-  const served = parts.serve({ ...request, headers: allowedRequestHeaders(request.headers) }, asker, stream.aborted);
+  const served = parts.serve(withAllowedHeaders(request), asker, stream.aborted);
   return { asker, whole: await respond(parts.coalesceMs > 0 ? coalesced(served, parts.coalesceMs) : served) };
 }
 
@@ -819,7 +820,7 @@ async function answerPlain(
     const refused = refusedAsker(peer, undefined, parts) ?? (parts.draining() ? stopping() : undefined);
     served = refused
       ? errorResponse(refused, parts.clock.now())
-      : parts.serve({ ...request, headers: allowedRequestHeaders(request.headers) }, peer, stream.aborted);
+      : parts.serve(withAllowedHeaders(request), peer, stream.aborted);
   } catch (thrown) {
     const error = toMeshError(thrown);
     if (error.code !== "E_TOO_LARGE") throw error;
@@ -830,6 +831,10 @@ async function answerPlain(
   const whole = await copyResponse(stream, served, timing.unreadMs);
   settle(stream, reader); // the asker keeps its side open for as long as the answer lasts
   return { asker: peer, whole };
+}
+
+function withAllowedHeaders({ method, path, headers, body }: HttpRequest): HttpRequest {
+  return { method, path, headers: allowedRequestHeaders(headers), body };
 }
 
 /** Who asks: the QUIC peer on a direct stream, the signer of the head through a relay. @throws E_OPEN anything else */

@@ -13,9 +13,15 @@ export interface Flow {
   more(): Promise<void>;
 }
 
-/** Waits for what is next; undefined at the end. @throws as {@link Flow.now} */
-export async function next(flow: Flow): Promise<Uint8Array | undefined> {
-  let piece = flow.now();
+/** What is next, to be awaited: a promise only where there is something to wait for. Undefined at the end. @throws as {@link Flow.now} */
+export function next(flow: Flow): Promise<Uint8Array | undefined> | Uint8Array | undefined {
+  const piece = flow.now();
+  if (piece === undefined) return waited(flow);
+  return piece === "end" ? undefined : piece;
+}
+
+async function waited(flow: Flow): Promise<Uint8Array | undefined> {
+  let piece: Now;
   while (piece === undefined) {
     await flow.more();
     piece = flow.now();

@@ -2,7 +2,7 @@
  * Asking a program behind a URL: one pool of connections per engine (connections.ts), bounded reads, and our errors for the
  * ways in which a socket fails. Called by openai-http.ts for requests that stream, and by download.ts.
  */
-import { Body } from "../base/body.ts";
+import { Body, flowOf } from "../base/body.ts";
 import { concat, fromLatin1, fromLooseUtf8 } from "../base/bytes.ts";
 import { abortError, unlessAborted } from "../base/deadline.ts";
 import { type ErrorCode, isMeshError, MeshError } from "../base/errors.ts";
@@ -80,12 +80,13 @@ export function httpClient(onDisconnect?: () => void, patienceMs: number = conne
     connection.rest(keptForMs(answer.headers["keep-alive"]));
   };
   /** On one connection. */
-  const ask = async (connection: Connection, { url, body, signal, ...head }: HttpRequest): Promise<HttpAnswer> => {
+  const ask = async (connection: Connection, request: HttpRequest): Promise<HttpAnswer> => {
+    const { url, body, signal } = request;
     const abort = (): void => connection.destroy(abortError(signal));
     if (signal.aborted) abort();
     else signal.addEventListener("abort", abort, { once: true });
     try {
-      const answer = await unlessAborted(connection.ask(headOf({ url, body, ...head }), body), signal);
+      const answer = await unlessAborted(connection.ask(headOf(request), body), signal);
       const pieces = answer.body.onEnd((whole) => {
         signal.removeEventListener("abort", abort);
         if (whole) release(url.origin, connection, answer);
@@ -214,7 +215,12 @@ function errorCode(thrown: unknown): string | undefined {
 export async function readBounded(answer: HttpAnswer, limitBytes: number): Promise<Uint8Array> {
   const parts: Uint8Array[] = [];
   let length = 0;
-  for await (const bytes of answer.body) {
+  const flow = flowOf(answer.body[Symbol.asyncIterator]());
+  for (let bytes = flow.now(); bytes !== "end"; bytes = flow.now()) {
+    if (bytes === undefined) {
+      await flow.more();
+      continue;
+    }
     length += bytes.length;
     if (length > limitBytes) {
       answer.discard();

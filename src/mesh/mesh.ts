@@ -274,6 +274,15 @@ export class Mesh {
     return stream;
   }
 
+  /** The same, where nothing has to be waited for. @returns undefined: only openTunnel() tells · @throws E_LOST, E_ABORTED */
+  tunnelNow(host: EndpointId): ByteStream | undefined {
+    const connection = this.#connections.live(host, "mesh-llm/1");
+    const stream = connection && this.#greeted.has(connection) ? connection.openNow?.() : undefined;
+    if (!stream || stream.offer?.(Uint8Array.of(meshStreams.http))) return stream;
+    stream.abort(abortCodes.cancelled);
+    return undefined;
+  }
+
   /** A stream on sealmesh/1 to a peer that we met; the caller writes the type byte. @throws as openTunnel */
   async openSeal(peer: EndpointId, options: { dialMs: number; signal: Signal }): Promise<ByteStream> {
     await this.#greetedConnection(peer, options.dialMs, options.signal);

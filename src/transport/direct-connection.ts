@@ -52,10 +52,13 @@ export class DirectConnection implements Connection {
   }
 
   async open(): Promise<ByteStream> {
+    return this.openNow() ?? (await this.base.open());
+  }
+
+  openNow(): ByteStream | undefined {
     const session = this.#ended ? undefined : this.#session();
-    if (!session) return await this.base.open();
-    const stream = session.open(this.alpn);
-    this.#keep(stream);
+    const stream = session?.open(this.alpn);
+    if (stream) this.#keep(stream);
     return stream;
   }
 

@@ -44,6 +44,8 @@ export interface Connection {
    * accepted only when it is asked for. One whose peer has aborted already may come, with `aborted` fired.
    */
   streams(): AsyncIterable<ByteStream>;
+  /** What open() would give at once. @default undefined: only open() tells */
+  openNow?(): ByteStream | undefined;
   /** Resolves when the connection has ended, whoever ended it; every stream has been aborted by then. */
   readonly closed: Promise<CloseReason>;
   /** Ends everything at once, for both sides; bytes on the way may be lost. @param code @default closeCodes.normal */

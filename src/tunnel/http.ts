@@ -8,7 +8,7 @@
  */
 import { STATUS_CODES } from "node:http";
 import { Body, once } from "../base/body.ts";
-import { concat, empty, fromLatin1, latin1, utf8 } from "../base/bytes.ts";
+import { concat, empty, fromLatin1, latin1, utf8, view } from "../base/bytes.ts";
 import { MeshError } from "../base/errors.ts";
 import { type Flow, flowing, next, type Now } from "../base/flow.ts";
 import { limits } from "../wire/limits.ts";
@@ -33,7 +33,7 @@ export function flowOfSource(source: ByteSource): Flow {
 
 /** @param isOver as in {@link ByteSource} */
 export function sourceOf(flow: Flow, isOver: () => boolean = () => false): ByteSource {
-  return { flow, read: () => next(flow), isOver };
+  return { flow, read: async () => await next(flow), isOver };
 }
 
 /** A source that gives `bytes` once. */
@@ -140,7 +140,7 @@ export function encodeChunk(bytes: Uint8Array): Uint8Array {
  */
 export async function readRequest(source: ByteSource): Promise<HttpRequest> {
   const reader = new HttpReader(source);
-  const { start, headers } = await readHead(reader);
+  const { start, headers } = reader.headNow() ?? (await readHead(reader));
   const [method = "", path = "", version, ...rest] = start.split(" ");
   if (!token.test(method) || !/^\/[\x21-\x7e]*$/.test(path) || version !== "HTTP/1.1" || rest.length > 0) {
     throw malformed("the request line");
@@ -152,7 +152,11 @@ export async function readRequest(source: ByteSource): Promise<HttpRequest> {
     reader,
     typeof length === "number" ? checkedBodyLength(length) : length === "rest" ? 0 : length,
   );
-  for (let part = await next(read); part; part = await next(read)) {
+  for (let part = read.now(); part !== "end"; part = read.now()) {
+    if (part === undefined) {
+      await read.more();
+      continue;
+    }
     total = checkedBodyLength(total + part.length);
     parts.push(part);
   }
@@ -219,7 +223,7 @@ interface ResponseHead {
 
 async function readResponseHead(reader: HttpReader, lines: number): Promise<ResponseHead> {
   for (let interim = 0; interim < 4; interim += 1) {
-    const { start, headers } = await readHead(reader, lines);
+    const { start, headers } = reader.headNow(lines) ?? (await readHead(reader, lines));
     const match = /^HTTP\/1\.([01]) ([1-5][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?$/.exec(start);
     if (!match) throw malformed("the status line");
     const status = Number(match[2]);
@@ -320,6 +324,17 @@ class HttpReader {
     return end - start === bytes.length ? bytes : bytes.subarray(start, end);
   }
 
+  /** A head, if all of it has come; else nothing is taken. @throws as {@link readHead} */
+  headNow(mostLines?: number): Head | undefined {
+    if (this.look() !== true) return undefined;
+    const bytes = this.#bytes;
+    const start = this.#at;
+    const end = view(bytes).indexOf(headEnd, start);
+    if (end < 0 || end - start > limits.httpHeadBytes) return undefined;
+    this.#skipTo(end + headEnd.length);
+    return parsedHead(latin1(bytes.subarray(start, end)), mostLines);
+  }
+
   /** The line up to CRLF, which is consumed and left out, if all of it has come; else nothing is taken. */
   lineNow(limit: number): string | undefined {
     const bytes = this.#bytes;
@@ -416,11 +431,19 @@ function hexNumber(bytes: Uint8Array, at: number, digits: number): number {
   return value;
 }
 
-async function readHead(
-  reader: HttpReader,
-  mostLines: number = limits.httpHeaderLines,
-): Promise<{ start: string; headers: HeaderList }> {
-  const text = await reader.until("\r\n\r\n", limits.httpHeadBytes, "the HTTP head");
+interface Head {
+  readonly start: string;
+  readonly headers: HeaderList;
+}
+
+const headEnd = "\r\n\r\n";
+
+/** @throws E_WIRE too long, too many lines, or a malformed one · E_TRUNCATED */
+async function readHead(reader: HttpReader, mostLines?: number): Promise<Head> {
+  return parsedHead(await reader.until(headEnd, limits.httpHeadBytes, "the HTTP head"), mostLines);
+}
+
+function parsedHead(text: string, mostLines: number = limits.httpHeaderLines): Head {
   const [start = "", ...lines] = text.split("\r\n");
   if (lines.length > mostLines) throw malformed(`the head, with more than ${mostLines} lines,`);
   const headers = lines.map(headerOf);

@@ -36,6 +36,7 @@ const writeSliceBytes = 32 * 1024;
 /** @param silenceMs how long the host may take no bytes, ms · @throws E_TIMEOUT · E_ABORTED · E_LOST */
 export async function writeEnvelope(stream: ByteStream, envelope: RequestEnvelope, silenceMs: number): Promise<void> {
   const bytes = encodeSealedRequest(envelope);
+  if (bytes.length <= writeSliceBytes && stream.offer?.(bytes)) return await stream.finish();
   const patience = new Patience(silenceMs);
   try {
     for (let offset = 0; offset < bytes.length; offset += writeSliceBytes) {

@@ -9,9 +9,7 @@ import { MeshError, toMeshError } from "../../base/errors.ts";
 import { limits } from "../../wire/limits.ts";
 import { injectedBody } from "./inject.ts";
 
-export interface BodyOptions {
-  /** Charged with the length that was announced, before anything is read, or with what comes. */
-  readonly account: Account | undefined;
+export interface BodyTiming {
   /** The whole body, ms. */
   readonly bodyMs: number;
   /** Longest pause between its bytes, ms. */
@@ -19,31 +17,33 @@ export interface BodyOptions {
 }
 
 /**
+ * @param account charged with the length that was announced, before anything is read, or with what comes
  * @throws E_TOO_LARGE · E_BUSY the budget is used up · E_SLOW not in time · E_INPUT a coded body · E_ABORTED the caller has
  *         gone. The rest of the body is not read then
  */
 export async function readBody(
   request: IncomingMessage,
   response: ServerResponse,
-  options: BodyOptions,
+  account: Account | undefined,
+  timing: BodyTiming,
 ): Promise<Uint8Array> {
   const { "content-length": length, "content-encoding": coding = "identity", expect } = request.headers;
   if (coding !== "identity") throw new MeshError("E_INPUT", "send the request body without a content-encoding");
   const announced = length === undefined ? undefined : Number(length);
   if (announced !== undefined) {
     checkSize(announced);
-    options.account?.take(announced);
+    account?.take(announced);
   }
   const whole = injectedBody(request);
   if (whole) return whole;
   if (expect !== undefined && request.httpVersion === "1.1") response.writeContinue();
-  return await collect(request, announced === undefined ? options.account : undefined, options);
+  return await collect(request, announced === undefined ? account : undefined, timing);
 }
 
 function collect(
   request: IncomingMessage,
   account: Account | undefined,
-  { bodyMs, bodyPauseMs }: BodyOptions,
+  { bodyMs, bodyPauseMs }: BodyTiming,
 ): Promise<Uint8Array> {
   const parts: Uint8Array[] = [];
   let total = 0;

@@ -24,7 +24,7 @@ import { type Account, metered } from "../../openai/usage.ts";
 import type { RouteProof } from "../../policy/decide.ts";
 import { type ExchangeAttestation, type ExchangeReport, reportedCode } from "../exchanges.ts";
 import type { Choice } from "../routing.ts";
-import { type BodyOptions, checkSize } from "./body.ts";
+import { type BodyTiming, checkSize } from "./body.ts";
 import type { Asking, Reply } from "./lanes.ts";
 import { repeated, unknownModel } from "./models.ts";
 import { collected, isEventStream, type Outgoing } from "./write.ts";
@@ -50,7 +50,7 @@ export interface InferenceParts {
   readonly budget: Budget;
   /** Told of each exchange of this machine's callers when it has ended. */
   readonly onAsked: (report: ExchangeReport, error: MeshError | undefined, traceparent: unknown) => void;
-  readonly timing: Omit<BodyOptions, "account"> & { readonly unreadMs: number };
+  readonly timing: BodyTiming & { readonly unreadMs: number };
 }
 
 export interface Caller {
@@ -132,7 +132,7 @@ export async function answerInference(inference: Inference, parts: InferencePart
     // 1 room for it
     if (!asker) release = takePlace(parts.places);
     // 2 its body, as JSON
-    const body = parseRequest(await asking.body({ ...parts.timing, account }));
+    const body = parseRequest(await asking.body(account, parts.timing));
     // 3 some requests stand for a chat request; only this machine's callers are remembered
     const store = asker ? undefined : parts.store;
     translation = translated(path, body.json, { requestId: id, store });

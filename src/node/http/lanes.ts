@@ -3,7 +3,8 @@
  * (peer-lane.ts). What a route sees of either stands here.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { type BodyOptions, readBody } from "./body.ts";
+import type { Account } from "../../base/budget.ts";
+import { type BodyTiming, readBody } from "./body.ts";
 import { type ErrorForm, errorFormOf } from "./error-form.ts";
 import { type Outgoing, sendAnswer, sendJson, type WriteOptions } from "./write.ts";
 
@@ -16,7 +17,7 @@ export interface Asking {
   /** In whose words it is told of failures. */
   readonly form: ErrorForm;
   /** @throws as {@link readBody} */
-  readonly body: (options: BodyOptions) => Promise<Uint8Array>;
+  readonly body: (account: Account | undefined, timing: BodyTiming) => Promise<Uint8Array>;
 }
 
 export interface Reply {
@@ -34,7 +35,7 @@ export interface Reply {
 
 export function askingOf(request: IncomingMessage, response: ServerResponse): Asking {
   const { method = "GET", url = "/", headers } = request;
-  const body = (options: BodyOptions): Promise<Uint8Array> => readBody(request, response, options);
+  const body: Asking["body"] = (account, timing) => readBody(request, response, account, timing);
   return { method, url, headers, form: errorFormOf(request), body };
 }
 

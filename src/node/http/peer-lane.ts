@@ -119,8 +119,8 @@ class PeerReply implements Reply, ByteSource {
     more: () => this.#reading?.flow.more() ?? new Promise((resolve) => (this.#wake = resolve)),
   };
 
-  read(): Promise<Uint8Array | undefined> {
-    return next(this.flow);
+  async read(): Promise<Uint8Array | undefined> {
+    return await next(this.flow);
   }
 
   #next(): Now {

@@ -60,6 +60,29 @@ describe("a session whose carrier breaks", () => {
     return wire;
   }
 
+  test("a stream tells what is there without a wait: bytes, then its end, then the same again", async () => {
+    join();
+    const ours = near.session.open("sealmesh/1");
+    expect(ours.now()).toBeUndefined();
+    await until(() => far.opened.length === 1);
+    const theirs = far.opened[0]!;
+    await theirs.write(patternBytes(700));
+    await theirs.finish();
+    const got: Uint8Array[] = [];
+    await until(() => {
+      const piece = ours.now();
+      if (piece instanceof Uint8Array) got.push(piece);
+      return piece === "end";
+    });
+    expect(Buffer.compare(Buffer.concat(got), patternBytes(700))).toBe(0);
+    expect(ours.now()).toBe("end");
+    expect(await ours.read()).toBeUndefined();
+    ours.abort();
+    const other = near.session.open("sealmesh/1");
+    other.abort();
+    expectCode("E_ABORTED", () => other.now());
+  });
+
   test("at any byte goes on with another one, and nothing is lost, repeated or out of order", async () => {
     const bytes = patternBytes(300_000);
     join("tls");

@@ -30,7 +30,7 @@ function cutAt(bytes: Uint8Array, cut: number, waits: boolean): ByteSource {
     return left.shift() ?? "end";
   };
   const flow = { now, more: () => Promise.resolve(void (ready = true)) };
-  return { flow, read: () => next(flow) };
+  return { flow, read: async () => await next(flow) };
 }
 
 async function wholeBody(text: string, source: (bytes: Uint8Array) => ByteSource = bytesSource): Promise<string> {

@@ -1,7 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { concat, equal, toHex } from "../../../src/base/bytes.ts";
+import { MeshError } from "../../../src/base/errors.ts";
+import type { Now } from "../../../src/base/flow.ts";
+import type { ByteStream } from "../../../src/base/stream.ts";
 import { encodeFrame, StreamReader } from "../../../src/wire/frame.ts";
-import { rejectsWith } from "../../support/expect-code.ts";
+import { expectCode, rejectsWith } from "../../support/expect-code.ts";
 import { pieces } from "./pieces.ts";
 
 const sample = Uint8Array.from({ length: 50_000 }, (_, at) => at % 251);
@@ -86,5 +89,69 @@ describe("StreamReader", () => {
     const started = performance.now();
     expect((await new StreamReader(pieces(large, 1)).exact(large.length)).length).toBe(large.length);
     expect(performance.now() - started).toBeLessThan(3_000);
+  });
+});
+
+describe("StreamReader on a stream that tells what is there", () => {
+  /** Gives these at once; at each undefined it has to be waited for, and at the end. */
+  function telling(script: readonly (Uint8Array | undefined)[]): {
+    readonly stream: Told;
+    readonly reads: () => number;
+  } {
+    const left = [...script];
+    let reads = 0;
+    const now = (): Now => {
+      if (left.length === 0) return "end";
+      const [first] = left;
+      if (first) left.shift();
+      return first;
+    };
+    const read = (): Promise<Uint8Array | undefined> => {
+      reads += 1;
+      left.shift();
+      return Promise.resolve(left.shift());
+    };
+    return { stream: { now, read }, reads: () => reads };
+  }
+  type Told = Pick<ByteStream, "read" | "now">;
+  const [one, two] = [Uint8Array.of(1, 2), Uint8Array.of(3)];
+
+  it("takes it without a wait, and waits where nothing is", async () => {
+    const { stream, reads } = telling([one, undefined, two]);
+    const reader = new StreamReader(stream);
+    expect([reader.ready(), reader.waiting, reader.received]).toEqual([true, one, 2]);
+    expect([reader.takeByte(), reader.takeByte()]).toEqual([1, 2]);
+    expect([reader.ready(), reader.ended, reads()]).toEqual([false, false, 0]);
+    expect(await reader.byte()).toBe(3);
+    expect([reads(), reader.ready(), reader.ended, reader.takeByte()]).toEqual([1, true, true, undefined]);
+  });
+
+  it("takes all up to the end, or nothing, and never more than the limit", async () => {
+    const whole = new StreamReader(telling([one, two]).stream);
+    expect(whole.takeByte()).toBeUndefined(); // what nobody has looked for is not there yet
+    expect(whole.ready() && whole.takeByte()).toBe(1);
+    expect(whole.allNow(2, "it")).toEqual(Uint8Array.of(2, 3));
+    expect(whole.allNow(2, "it")).toEqual(new Uint8Array());
+    const cut = new StreamReader(telling([one, two, undefined, one]).stream);
+    expect(cut.allNow(5, "it")).toBeUndefined();
+    expect(cut.waiting).toEqual(Uint8Array.of(1, 2, 3));
+    expect(await cut.readAll(5, "it")).toEqual(Uint8Array.of(1, 2, 3, 1, 2));
+    expectCode("E_TOO_LARGE", () => new StreamReader(telling([one, two]).stream).allNow(2, "it"));
+  });
+
+  it("meters it as what was read, and passes its failures on", async () => {
+    const { stream } = telling([one, undefined, two]);
+    const reader = new StreamReader(stream);
+    const sizes: number[] = [];
+    reader.meter((bytes) => sizes.push(bytes));
+    expect(await reader.readAll(9, "it")).toEqual(Uint8Array.of(1, 2, 3));
+    expect(sizes).toEqual([2, 1]);
+    const lost = new MeshError("E_LOST", "gone");
+    const fail = (): never => {
+      throw lost;
+    };
+    const broken = { now: fail, read: async () => fail() };
+    expectCode("E_LOST", () => new StreamReader(broken).ready());
+    await rejectsWith("E_LOST", new StreamReader(broken).readAll(9, "it"));
   });
 });
