@@ -110,6 +110,15 @@ export async function warmUp(name, load, hop, plan) {
   await warmUps[kinds[name]](ask, hop, plan);
 }
 
+/** By kind: what is asked of a hop right before each round of it counts. None for bulk: it asks for seconds. */
+const wakeUps = { whole: "requests", streamed: "wholeStreams" };
+
+/** A process that stood idle while the others had their turn finds its memory cold, and on some machines out of its page tables. */
+export async function wakeUp(name, load, hop, { wakeMs }) {
+  const what = wakeUps[kinds[name]];
+  if (what) await load.ask({ url: hop.url, headers: hop.headers, what, inFlight: 32, ms: wakeMs });
+}
+
 export async function warmUpTls(load, { ready }) {
   for (const which of ["up", "down"])
     await load.ask({ what: "tlsBulk", port: ready.port, [which]: mebibyte, count: 8 });

@@ -27,6 +27,7 @@ const plans = {
   whole: {
     rounds: 3,
     warmMs: 6_000,
+    wakeMs: 500,
     firstTokens: 40,
     requestsMs: { 1: 400, 32: 1_000, 128: 700 },
     streamsMs: 600,
@@ -40,6 +41,7 @@ const plans = {
   quick: {
     rounds: 2,
     warmMs: 700,
+    wakeMs: 100,
     firstTokens: 25,
     requestsMs: { 1: 150, 32: 350, 128: 150 },
     streamsMs: 200,

@@ -43,7 +43,7 @@ from \`/proc\`: on systems other than Linux they, and the gates that need them, 
 
 How it is done: one mock engine with fixed answers, one load generator, and each hop, all as processes of their own on loopback; nodes
 are those of \`dist/\`, with their usual settings and hardening. One measure is taken after the other: all hops are warmed up for it, then
-rounds go over all of them in turn, so that what disturbs the machine disturbs all. The engine stamps each token with the system's monotonic clock when it writes it, and
+rounds go over all of them in turn, so that what disturbs the machine disturbs all; each is asked for half a second before its turn counts. The engine stamps each token with the system's monotonic clock when it writes it, and
 the load generator compares when it arrives. CPU time is that of all processes of a hop together. A table shows the median of the rounds;
 \`p99\` is the median of the p99 of each round.
 `;

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { measureGrowth, measureMemory, measureStart } from "./alone.mjs";
 import { judged } from "./judge.mjs";
 import { startHops } from "./hops.mjs";
-import { hopMeasures, isWarm, measureTls, warmUp, warmUpTls } from "./measure.mjs";
+import { hopMeasures, isWarm, measureTls, wakeUp, warmUp, warmUpTls } from "./measure.mjs";
 import { peerVersion } from "./peer.mjs";
 import { startNode, startHelper } from "./processes.mjs";
 import { spread, summary } from "./stats.mjs";
@@ -96,7 +96,10 @@ async function measureHops({ hops, options, parts, tries }) {
       say(`${name}: round ${round} of ${plan.rounds}`);
       const found = {};
       for (const hop of hops) {
-        found[hop.name] = await tries(`${name} of ${hop.name}`, async () => await hopMeasures[name](load, hop, plan));
+        found[hop.name] = await tries(`${name} of ${hop.name}`, async () => {
+          await wakeUp(name, load, hop, plan);
+          return await hopMeasures[name](load, hop, plan);
+        });
       }
       if (tls) found.tls = await measureTls(load, tls, plan);
       if (name === "first-token") addAdded(found);
