@@ -560,7 +560,7 @@ async function openWay(
   const dialing = { dialMs: trial.within(timing.dialMs), signal };
   if (!relay) {
     try {
-      const stream = mesh.tunnelNow(host) ?? (await mesh.openTunnel(host, dialing));
+      const stream = await mesh.openTunnel(host, dialing);
       return { stream, reader: new StreamReader(stream) };
     } catch (thrown) {
       if (!signal.aborted) load.missed(host, clock.now());

@@ -1,7 +1,7 @@
 /**
  * The end of one exchange, told to all who work for it. Node 20 makes each AbortSignal an object of a shape of its own, so
  * that every access to one is looked up anew, wherever it is: with one listener it costs as much as parsing a request's JSON
- * seven times. What lives for one exchange is an {@link Aborter}; all else keeps to AbortController.
+ * seven times. What lives for one exchange is an {@link Aborter}; so is what many listen to, which Node takes for a leak of a signal.
  */
 
 /** What a signal is to those who listen; every AbortSignal is one. */

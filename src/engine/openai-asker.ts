@@ -166,7 +166,6 @@ export class OpenAiAsker {
       answer.discard();
     };
     const now = (): Now => {
-      exchange.heard();
       try {
         if (!advance()) return undefined;
         if (text !== "") {
@@ -189,6 +188,7 @@ export class OpenAiAsker {
         throw error;
       }
     };
+    const heard = (): void => exchange.heard();
     const drain = async (): Promise<void> => {
       await exchange.drain(upstream, answer);
       drained = true;
@@ -196,7 +196,7 @@ export class OpenAiAsker {
     const more = (): Promise<void> => {
       if (saidDone) return drain();
       exchange.begin();
-      return upstream.more();
+      return upstream.more().then(heard);
     };
     return {
       status: 200,
@@ -498,7 +498,7 @@ class Exchange {
 
   /** The same in two parts, for one of many waits: it begins, and has ended. */
   begin(): void {
-    this.#silence.begin();
+    if (!this.#ended) this.#silence.begin();
   }
 
   heard(): void {

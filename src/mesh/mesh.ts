@@ -8,7 +8,7 @@ import { type EndpointId, shortId } from "../base/brand.ts";
 import { BoundedLog } from "../base/bounded-log.ts";
 import { equal } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
-import { sleep, unlessAborted, withDeadline } from "../base/deadline.ts";
+import { abortError, sleep, unlessAborted, withDeadline } from "../base/deadline.ts";
 import { isMeshError, MeshError, toMeshError, unlessMeshError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { Aborter, type Signal } from "../base/signal.ts";
@@ -264,23 +264,26 @@ export class Mesh {
   }
 
   /**
-   * A stream for one HTTP exchange with a host, type byte written, on a connection where gossip was exchanged.
+   * A stream for one HTTP exchange with a host, type byte written, on a connection where gossip was exchanged; a promise of
+   * it where something has to be waited for.
    * @throws E_UNREACHABLE, E_LOST, E_ABORTED
    */
-  async openTunnel(host: EndpointId, options: { dialMs: number; signal: Signal }): Promise<ByteStream> {
-    const connection = await this.#greetedConnection(host, options.dialMs, options.signal);
-    const stream = await openUnlessAborted(connection, options.signal);
-    await this.#say(stream, Uint8Array.of(meshStreams.http), options.dialMs, options.signal);
-    return stream;
-  }
-
-  /** The same, where nothing has to be waited for. @returns undefined: only openTunnel() tells · @throws E_LOST, E_ABORTED */
-  tunnelNow(host: EndpointId): ByteStream | undefined {
+  openTunnel(host: EndpointId, options: { dialMs: number; signal: Signal }): Promise<ByteStream> | ByteStream {
+    if (options.signal.aborted) throw abortError(options.signal);
     const connection = this.#connections.live(host, "mesh-llm/1");
     const stream = connection && this.#greeted.has(connection) ? connection.openNow?.() : undefined;
-    if (!stream || stream.offer?.(Uint8Array.of(meshStreams.http))) return stream;
-    stream.abort(abortCodes.cancelled);
-    return undefined;
+    if (stream?.offer?.(httpType)) return stream;
+    return this.#openTunnel(stream, host, options);
+  }
+
+  async #openTunnel(
+    there: ByteStream | undefined,
+    host: EndpointId,
+    { dialMs, signal }: { dialMs: number; signal: Signal },
+  ): Promise<ByteStream> {
+    const stream = there ?? (await openUnlessAborted(await this.#greetedConnection(host, dialMs, signal), signal));
+    await this.#say(stream, httpType, dialMs, signal);
+    return stream;
   }
 
   /** A stream on sealmesh/1 to a peer that we met; the caller writes the type byte. @throws as openTunnel */
@@ -760,6 +763,8 @@ export class Mesh {
     this.#options.log.write("warn", { event: "join-failed", peer, code, what: message });
   }
 }
+
+const httpType: Uint8Array = Uint8Array.of(meshStreams.http);
 
 /** A peer that lets no further stream in holds the caller only for as long as it wants to wait. @throws E_ABORTED */
 async function openUnlessAborted(connection: Connection, signal: Signal): Promise<ByteStream> {

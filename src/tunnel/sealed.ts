@@ -55,7 +55,7 @@ export async function readEnvelope(reader: StreamReader): Promise<RequestEnvelop
   return decodeRequestEnvelope(await reader.readAll(limits.envelopeBytes, whatIsRead));
 }
 
-/** The same, if all of it has come; else nothing is taken. */
+/** The same, if all of it has come; else nothing is taken. @throws as {@link readEnvelope} */
 export function takeEnvelope(reader: StreamReader): RequestEnvelope | undefined {
   const bytes = reader.allNow(limits.envelopeBytes, whatIsRead);
   return bytes && decodeRequestEnvelope(bytes);

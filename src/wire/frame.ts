@@ -35,7 +35,7 @@ export class StreamReader {
     return this.#received;
   }
 
-  /** Calls `onBytes` with the size of each delivery from now on; what it throws, the read throws. */
+  /** Calls `onBytes` with the size of each delivery from now on; what it throws, {@link ready} or the read throws. */
   meter(onBytes: (count: number) => void): void {
     this.#onBytes = onBytes;
   }
@@ -58,7 +58,7 @@ export class StreamReader {
     return this.#ended;
   }
 
-  /** Whether the next byte or the end is there; what the stream has delivered without being asked is taken in. */
+  /** Whether the next byte or the end is there; what the stream has delivered without being asked is taken in. @throws as the stream */
   ready(): boolean {
     while (this.#rest.length === 0 && !this.#ended) {
       const there = this.#stream.now?.();
@@ -164,7 +164,7 @@ export class StreamReader {
     }
   }
 
-  /** The same, if all of it has come; else nothing is taken. @throws as {@link readAll} */
+  /** The same, if all of it has come; else it stays. @throws as {@link readAll}; what had come is gone then */
   allNow(limitBytes: number, what: string): Uint8Array | undefined {
     const pieces = new Pieces();
     while (this.ready()) {

@@ -2,6 +2,8 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, describe, expect, test, vi } from "vitest";
+import { flowOf } from "../../../src/base/body.ts";
+import { sleep } from "../../../src/base/deadline.ts";
 import type { MeshError } from "../../../src/base/errors.ts";
 import type { Engine } from "../../../src/engine/engine.ts";
 import { baseUrlOf } from "../../../src/engine/http.ts";
@@ -250,6 +252,18 @@ describe("failures", () => {
     const reading = readText(await ask(engine, { stream: true }));
     expect(await reading.catch(codeOf)).toBe("E_TIMEOUT");
     await vi.waitFor(() => expect(lastPost(server).disconnectedAt).toBeDefined());
+  });
+
+  test("what it has said in time counts, however late its reader looks", async () => {
+    const { engine } = await start({ tokens: 40, tokenMs: 5 }, { silenceMs: 100 });
+    const flow = flowOf((await ask(engine, { stream: true })).body[Symbol.asyncIterator]());
+    while (flow.now() !== undefined);
+    await flow.more();
+    await sleep(250);
+    expect(flow.now()).toBeInstanceOf(Uint8Array);
+    let piece = flow.now();
+    for (; piece !== "end"; piece = flow.now()) if (piece === undefined) await flow.more();
+    expect(piece).toBe("end");
   });
 
   test("an abort closes the engine's socket at once, before and after the first token", async () => {

@@ -1,20 +1,24 @@
-/** The mesh on an in-memory network: what it keeps, and whom it waits for. */
+/** The mesh, mostly on an in-memory network: what it keeps, and whom it waits for. */
 import { describe, expect, it, onTestFinished } from "vitest";
 import { silentLog } from "../../../src/base/log.ts";
 import type { EndpointId } from "../../../src/base/brand.ts";
 import { concat } from "../../../src/base/bytes.ts";
 import { sleep } from "../../../src/base/deadline.ts";
+import { MeshError } from "../../../src/base/errors.ts";
+import type { Signal } from "../../../src/base/signal.ts";
 import { generateKeyPair } from "../../../src/crypto/box.ts";
 import { type Identity, identityFrom, newIdentitySeed } from "../../../src/crypto/identity.ts";
 import { signRecord, type VerifiedRecord } from "../../../src/crypto/record.ts";
 import type { Shown } from "../../../src/mesh/membership.ts";
 import { Mesh, type MeshOptions } from "../../../src/mesh/mesh.ts";
+import { withMux } from "../../../src/transport/direct-tls.ts";
+import { irohTransport } from "../../../src/transport/iroh.ts";
 import { memoryNetwork } from "../../../src/transport/memory.ts";
 import { alpns, type Connection, type Transport, type TransportKind } from "../../../src/transport/transport.ts";
 import { encodeFrame } from "../../../src/wire/frame.ts";
 import { encodePeerLeaving, encodeRouteRequest } from "../../../src/wire/gossip.ts";
 import { meshStreams } from "../../../src/wire/stream-types.ts";
-import { rejectsWith } from "../../support/expect-code.ts";
+import { expectCode, rejectsWith } from "../../support/expect-code.ts";
 import { eventually } from "../../support/mesh.ts";
 import { openWith, RawPeer } from "../../support/raw-peer.ts";
 import { whenAborted } from "../../support/transport-pair.ts";
@@ -77,6 +81,27 @@ it("keeps the keys that one frame shows in one go, and each once", async () => {
   expect(kept.map(({ size }) => size)).toEqual([51]);
   await teller.meet(transport.address());
   expect(kept).toHaveLength(1);
+});
+
+it("gives a stream to a host at once where a session leads there, and none to a caller who has gone", async () => {
+  const network = withMux(irohTransport);
+  let taken = 0;
+  const handlers = { http: () => Promise.resolve(void (taken += 1)), relayed: () => Promise.resolve() };
+  const near = await meshOn(network);
+  const far = await meshOn(network, { handlers });
+  await near.mesh.join(far.transport.address());
+  const { signal } = new AbortController();
+  const open = (by: Signal = signal): unknown => near.mesh.openTunnel(far.transport.id, { dialMs: 1_000, signal: by });
+  let opened = 0;
+  await eventually("it leads there", () => {
+    opened += 1;
+    return !(open() instanceof Promise);
+  });
+  await eventually("all have come", () => taken === opened);
+  const gone = AbortSignal.abort(new MeshError("E_ABORTED", "the caller has gone"));
+  expectCode("E_ABORTED", () => open(gone));
+  await sleep(50);
+  expect(taken).toBe(opened);
 });
 
 describe("a peer with two connections, whose newer one ends", () => {
