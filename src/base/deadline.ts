@@ -82,6 +82,58 @@ function firstOf<T, R extends T>(
 }
 
 /**
+ * Tells of a wait that lasts too long, for waits that something else ends then: nothing is made for one of them, a mark
+ * says that it has begun. One timer for all of them.
+ */
+export class Silence {
+  readonly #ms: number;
+  readonly #onLate: () => void;
+  /** performance.now() at which the wait under way is late; undefined: none is. */
+  #lateAtMs: number | undefined;
+  /** performance.now() at which the timer fires. */
+  #dueAtMs = 0;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(ms: number, onLate: () => void) {
+    this.#ms = ms;
+    this.#onLate = onLate;
+  }
+
+  /** @param ms for this wait. @default that of all */
+  begin(ms: number = this.#ms): void {
+    this.#lateAtMs = performance.now() + ms;
+    if (this.#timer === undefined || this.#dueAtMs > this.#lateAtMs) this.#arm(ms);
+  }
+
+  end(): void {
+    this.#lateAtMs = undefined;
+  }
+
+  /** After the last wait: nothing of it is left. */
+  close(): void {
+    this.end();
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+
+  #arm(ms: number): void {
+    clearTimeout(this.#timer);
+    this.#dueAtMs = performance.now() + ms;
+    this.#timer = setTimeout(this.#look, ms).unref(); // whoever is left in the midst of a wait need not close
+  }
+
+  /** The timer was set for an earlier wait than the one that is under way, mostly. */
+  readonly #look = (): void => {
+    this.#timer = undefined;
+    if (this.#lateAtMs === undefined) return;
+    const leftMs = this.#lateAtMs - performance.now();
+    if (leftMs > 0) return this.#arm(Math.ceil(leftMs));
+    this.end();
+    this.#onLate();
+  };
+}
+
+/**
  * Waits that follow one another, one at a time, each for `ms` at most: what a stream of a thousand pieces needs. One timer
  * and one listener for all of them, where a race of its own for each would cost more than the piece.
  */
@@ -89,17 +141,15 @@ export class Patience {
   readonly #ms: number;
   readonly #signal: Signal | undefined;
   readonly #onAbort = (): void => this.#giveUp?.(abortError(this.#signal));
+  readonly #silence: Silence;
   #giveUp: ((reason: Error) => void) | undefined;
   #late: ((turn: "late") => void) | undefined;
-  /** performance.now() at which the wait under way is late, and at which the timer fires. */
-  #lateAtMs = 0;
-  #dueAtMs = 0;
-  #timer: NodeJS.Timeout | undefined;
 
   /** @param signal ends every wait, as in {@link unlessAborted} */
   constructor(ms: number, signal?: Signal) {
     this.#ms = ms;
     this.#signal = signal;
+    this.#silence = new Silence(ms, () => this.#late?.("late"));
     signal?.addEventListener("abort", this.#onAbort, { once: true });
   }
 
@@ -113,11 +163,10 @@ export class Patience {
         work.catch(() => undefined); // nobody hears of it any more
         return reject(abortError(this.#signal));
       }
-      this.#lateAtMs = performance.now() + ms;
       // of a wait that is over both do nothing any more
       this.#giveUp = reject;
       this.#late = resolve;
-      if (this.#timer === undefined || this.#dueAtMs > this.#lateAtMs) this.#arm(ms);
+      this.#silence.begin(ms);
       work.then(resolve, reject);
     });
   }
@@ -131,75 +180,9 @@ export class Patience {
 
   /** After the last wait: nothing of it is left. */
   close(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.#silence.close();
     this.#signal?.removeEventListener("abort", this.#onAbort);
   }
-
-  #arm(ms: number): void {
-    clearTimeout(this.#timer);
-    this.#dueAtMs = performance.now() + ms;
-    this.#timer = setTimeout(this.#look, ms).unref(); // whoever is left in the midst of a wait need not close
-  }
-
-  /** The timer was set for an earlier wait than the one that is under way, mostly. */
-  readonly #look = (): void => {
-    this.#timer = undefined;
-    if (this.#giveUp === undefined) return;
-    const leftMs = this.#lateAtMs - performance.now();
-    if (leftMs > 0) return this.#arm(Math.ceil(leftMs));
-    this.#giveUp = undefined;
-    this.#late?.("late");
-  };
-}
-
-/**
- * Tells of a wait that lasts too long, for waits that something else ends then: nothing is made for one of them, a mark
- * says that it has begun.
- */
-export class Silence {
-  readonly #ms: number;
-  readonly #onLate: () => void;
-  /** performance.now() at which the wait under way began; undefined: none is. */
-  #sinceMs: number | undefined;
-  #timer: NodeJS.Timeout | undefined;
-
-  constructor(ms: number, onLate: () => void) {
-    this.#ms = ms;
-    this.#onLate = onLate;
-  }
-
-  begin(): void {
-    this.#sinceMs = performance.now();
-    this.#timer ??= this.#armed(this.#ms);
-  }
-
-  end(): void {
-    this.#sinceMs = undefined;
-  }
-
-  /** After the last wait: nothing of it is left. */
-  close(): void {
-    this.end();
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-  }
-
-  #armed(ms: number): NodeJS.Timeout {
-    return setTimeout(this.#look, ms).unref();
-  }
-
-  readonly #look = (): void => {
-    this.#timer = undefined;
-    if (this.#sinceMs === undefined) return;
-    const leftMs = this.#sinceMs + this.#ms - performance.now();
-    if (leftMs > 0) {
-      this.#timer = this.#armed(Math.ceil(leftMs));
-      return;
-    }
-    this.end();
-    this.#onLate();
-  };
 }
 
 /** Resolves after `ms`; rejects with E_ABORTED (or the signal's own MeshError) when the signal fires first. */

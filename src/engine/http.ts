@@ -6,7 +6,7 @@ import { Body, flowOf } from "../base/body.ts";
 import { concat, fromLatin1, fromLooseUtf8 } from "../base/bytes.ts";
 import { abortError, unlessAborted } from "../base/deadline.ts";
 import { type ErrorCode, isMeshError, MeshError } from "../base/errors.ts";
-import type { Now } from "../base/flow.ts";
+import { next, type Now } from "../base/flow.ts";
 import { parseJsonText } from "../base/json.ts";
 import { Aborter, type Signal } from "../base/signal.ts";
 import { isHeaderValue, type KeptResponse } from "../tunnel/http.ts";
@@ -216,11 +216,7 @@ export async function readBounded(answer: HttpAnswer, limitBytes: number): Promi
   const parts: Uint8Array[] = [];
   let length = 0;
   const flow = flowOf(answer.body[Symbol.asyncIterator]());
-  for (let bytes = flow.now(); bytes !== "end"; bytes = flow.now()) {
-    if (bytes === undefined) {
-      await flow.more();
-      continue;
-    }
+  for (let bytes = await next(flow); bytes; bytes = await next(flow)) {
     length += bytes.length;
     if (length > limitBytes) {
       answer.discard();

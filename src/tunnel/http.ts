@@ -152,11 +152,7 @@ export async function readRequest(source: ByteSource): Promise<HttpRequest> {
     reader,
     typeof length === "number" ? checkedBodyLength(length) : length === "rest" ? 0 : length,
   );
-  for (let part = read.now(); part !== "end"; part = read.now()) {
-    if (part === undefined) {
-      await read.more();
-      continue;
-    }
+  for (let part = await next(read); part; part = await next(read)) {
     total = checkedBodyLength(total + part.length);
     parts.push(part);
   }
